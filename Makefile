@@ -1,0 +1,57 @@
+# make demo | run | test | lint | bench | docs     (make help tells more)
+VENV   := .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+JOBS   ?= 4
+
+.PHONY: help demo run test lint bench docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set everything up and see a real call go through each server (under a minute)"
+	@echo "make run     start both servers with sample configuration on loopback ports; ctrl-c stops them"
+	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
+	@echo "make lint    ruff, mypy --strict, import rules"
+	@echo "make bench   measure the hot paths beside their floors"
+	@echo "make docs    write docs/settings-*.md, docs/commands-*.md and etc/*.sample from the schemas"
+	@echo "make clean   remove the virtual environment and every generated file"
+
+demo: $(VENV)/.base
+	@$(BIN)/python -m demo
+
+run: $(VENV)/.base
+	@$(BIN)/python -m demo.run
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.base
+	$(BIN)/python -m bench $(BENCH)
+
+docs: $(VENV)/.base
+	$(BIN)/python -m docs.generate
+
+# Three stamps, so that the demo does not wait for linters.
+$(VENV)/.base: setup.cfg pyproject.toml
+	@tools/make-venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist run *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache

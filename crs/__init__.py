@@ -1,0 +1,1 @@
+"""The rendezvous server: finds people, sets up their calls, keeps their messages, relays their media."""

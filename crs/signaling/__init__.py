@@ -1,0 +1,1 @@
+"""The client protocol and the machine that serves it, without I/O."""

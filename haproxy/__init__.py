@@ -1,0 +1,1 @@
+"""genproxy, the SIP high-availability proxy in front of Genesis telephone systems. Not related to HAProxy."""

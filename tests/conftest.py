@@ -1,0 +1,33 @@
+"""What every test stands on: the asyncio reactor, and peers from Debian's packages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+if "twisted.internet.reactor" not in sys.modules:
+    from twisted.internet import asyncioreactor
+
+    asyncioreactor.install()
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines that run the suite are shared and slow at times: examples are bounded by number, not by time.
+settings.register_profile(
+    "suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("fuzz", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose peer program is missing; fail it where peers are required (CI)."""
+    for marker in item.iter_markers("peer"):
+        for program in marker.args:
+            if shutil.which(program) is None:
+                reason = f"the program {program} is not installed"
+                if os.environ.get("REQUIRE_PEERS"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
