@@ -59,7 +59,7 @@ def main() -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     intro = (
         f"Written by `make bench` on {today}.\nMachine: {machine()}.\n"
-        "One core each for server and load. Absolute figures differ by 15–20 % from run to run; ratios hold.\n"
+        "One core each for server and load. Figures differ by 15–20 % from run to run; ratios hold.\n"
     )
     REPORT.write_text(f"# Benchmarks\n\n{intro}\n" + "\n".join(sections))
 
