@@ -1,0 +1,253 @@
+"""A UDP endpoint that reads and writes in batches, under the reactor's `addReader` instead of Twisted's
+UDP port.
+
+ICMP errors are read from the socket's error queue (ip(7), IP_RECVERR), so that an unreachable peer is
+noticed at once, by address, and never mistaken for a failure of the datagram that happens to be sent next.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from rtlib.address import Address, pack
+from rtlib.mmsg import Batch
+
+BATCHES_PER_WAKE = 4
+"""Batches read for one wake-up (about 1 ms with 64 datagrams each); what is left waits its turn behind
+the neighbours.
+"""
+ERRORS_PER_WAKE = 64
+
+# linux/in.h, linux/in6.h, linux/errqueue.h: Python's socket module does not have these.
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+_ORIGIN_LOCAL = 1
+_RECVERR = {
+    socket.AF_INET: (socket.IPPROTO_IP, _IP_RECVERR),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+}
+
+log = Logger()
+
+
+@dataclass(slots=True)
+class DatagramCounters:
+    """What an endpoint has done since it was made; datagrams unless it says bytes."""
+
+    received: int = 0
+    received_bytes: int = 0
+    truncated: int = 0
+    """Longer than `max_size`; not handed up."""
+    sent: int = 0
+    sent_bytes: int = 0
+    send_errors: int = 0
+    """Refused by the system, for instance too long or no route."""
+    dropped: int = 0
+    """Not sent because the queue was full or the endpoint stopped."""
+    errors_reported: int = 0
+    """ICMP errors that came back."""
+
+
+@implementer(IReadWriteDescriptor)
+class DatagramEndpoint:
+    """Owns a bound, non-blocking UDP socket; hands up batches of (data, address) and sends such batches.
+
+    `receive` gets each batch; what it raises is logged. `on_error` gets (address, errno) for each
+    datagram that could not be sent and for each ICMP error, after the call that noticed it. `queue`
+    datagrams wait when the socket is full. `buffers` may be shared by endpoints of one reactor and
+    address family; `batch` and `max_size` are then those of it.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        receive: Callable[[list[tuple[bytes, Address]]], None],
+        reactor: IReactorFDSet,
+        *,
+        batch: int = 64,
+        max_size: int = 65535,
+        queue: int = 512,
+        on_error: Callable[[Address, int], None] | None = None,
+        buffers: Batch | None = None,
+    ) -> None:
+        self.counters = DatagramCounters()
+        self._socket = sock
+        self._receive = receive
+        self._reactor = reactor
+        self._on_error = on_error
+        self._buffers = buffers or Batch(sock.family, batch, max_size)
+        self._limit = queue
+        self._queue: deque[tuple[bytes, Address]] = deque()
+        self._errors: list[tuple[Address, int]] = []
+        self._address: tuple[str, int] = sock.getsockname()[:2]
+        sock.setsockopt(*_RECVERR[sock.family], 1)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that the socket is bound to, also after `stop`."""
+        return self._address
+
+    def start(self) -> None:
+        """Begin to hand up what arrives."""
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Close the socket; datagrams still queued are dropped and counted. May be called twice."""
+        if self.fileno() < 0:
+            return
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket.close()
+        self.counters.dropped += len(self._queue)
+        self._queue.clear()
+
+    def send(self, batch: Sequence[tuple[bytes, Address]]) -> None:
+        """Send datagrams, in order, now or as soon as the socket takes them. Never raises for what cannot
+        be sent.
+        """
+        if self.fileno() < 0:
+            self.counters.dropped += len(batch)
+            return
+        sent = 0 if self._queue else self._transmit(batch)
+        if sent < len(batch):
+            self._enqueue(batch[sent:])
+        self._report()
+
+    def doRead(self) -> None:
+        """Read a bounded number of batches (called by the reactor)."""
+        for number in range(BATCHES_PER_WAKE):
+            batch = self._read()
+            if batch:
+                self._deliver(batch)
+            elif number == 0:
+                # Woken for nothing else: the error queue alone also makes a socket readable.
+                self._drain_errors()
+            if len(batch) < self._buffers.count or self.fileno() < 0:
+                break
+        self._report()
+
+    def doWrite(self) -> None:
+        """Send what is queued (called by the reactor)."""
+        sent = self._transmit(list(islice(self._queue, self._limit)))
+        for _ in range(sent):
+            self._queue.popleft()
+        if not self._queue:
+            self._reactor.removeWriter(self)
+        self._report()
+
+    def fileno(self) -> int:
+        """Give the descriptor, -1 once stopped."""
+        return self._socket.fileno()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Stop (called by the reactor if the descriptor fails)."""
+        self.stop()
+
+    def logPrefix(self) -> str:
+        """Name the endpoint in the reactor's own log lines."""
+        return "DatagramEndpoint"
+
+    def _read(self) -> list[tuple[bytes, Address]]:
+        try:
+            return self._buffers.receive(self.fileno())
+        except OSError:
+            # One pending ICMP error is reported by whichever call comes next; the queue has the whole story.
+            self._drain_errors()
+        try:
+            return self._buffers.receive(self.fileno())
+        except OSError:
+            return []
+
+    def _deliver(self, batch: list[tuple[bytes, Address]]) -> None:
+        sizes = [len(data) for data, _ in batch]
+        counters = self.counters
+        counters.received += len(sizes)
+        counters.received_bytes += sum(sizes)
+        limit = self._buffers.max_size
+        if max(sizes) > limit:
+            batch = [datagram for datagram in batch if len(datagram[0]) <= limit]
+            counters.truncated += len(sizes) - len(batch)
+        try:
+            self._receive(batch)
+        except Exception:  # noqa: BLE001 - raising out of here would make the reactor close the port
+            log.failure("datagrams were dropped because handling them failed")
+
+    def _transmit(self, batch: Sequence[tuple[bytes, Address]]) -> int:
+        """Send until done or the socket is full; give how many are dealt with, sent or not."""
+        done, tried, total = 0, -1, len(batch)
+        while done < total:
+            try:
+                sent = self._buffers.send(self.fileno(), batch[done : done + self._buffers.count])
+            except OSError as error:
+                # The first failure here may be the ICMP error of an earlier datagram: try this one once more.
+                if tried == done:
+                    self._refused(batch[done][1], error.errno)
+                    done += 1
+                else:
+                    tried = done
+                    self._drain_errors()
+                continue
+            if sent == 0:
+                break
+            self.counters.sent += sent
+            self.counters.sent_bytes += sum([len(data) for data, _ in batch[done : done + sent]])
+            done += sent
+        return done
+
+    def _enqueue(self, batch: Sequence[tuple[bytes, Address]]) -> None:
+        room = self._limit - len(self._queue)
+        if not self._queue and room > 0:
+            self._reactor.addWriter(self)
+        self._queue.extend(batch[:room])
+        self.counters.dropped += max(0, len(batch) - room)
+
+    def _refused(self, address: Address, number: int | None) -> None:
+        self.counters.send_errors += 1
+        self._errors.append((address, number or errno.EIO))
+
+    def _drain_errors(self) -> None:
+        for _ in range(ERRORS_PER_WAKE):
+            try:
+                _, ancillary, _, destination = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            for _level, _type, data in ancillary:
+                self._note_error(data, destination)
+
+    def _note_error(self, data: bytes, destination: tuple[Any, ...]) -> None:
+        if len(data) < _EXTENDED_ERROR.size:
+            return
+        number, origin, *_ = _EXTENDED_ERROR.unpack_from(data)
+        if origin == _ORIGIN_LOCAL:
+            return  # the call that sent it has failed too, and reports it
+        self.counters.errors_reported += 1
+        self._errors.append((_packed(*destination), number))
+
+    def _report(self) -> None:
+        """Tell about errors when no batch is under way, since the callback may send."""
+        errors, self._errors = self._errors, []
+        if self._on_error is None:
+            return
+        for address, number in errors:
+            try:
+                self._on_error(address, number)
+            except Exception:  # noqa: BLE001 - raising out of here would make the reactor close the port
+                log.failure("handling a send error failed")
+
+
+def _packed(host: str, port: int, _flow: int = 0, scope: int = 0) -> Address:
+    """Make an address of what Python's socket module gives for one."""
+    return pack(f"{host}%{scope}" if scope else host, port)

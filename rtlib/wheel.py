@@ -1,0 +1,90 @@
+"""A timer wheel of coarse slots: thousands of protocol timers for the price of one (Varghese and Lauck,
+1987).
+
+Slots exist only while something is due in them, so the wheel has no size and no longest time.
+Nothing fires early; everything fires at most one `granularity` late.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import ceil
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Entry(Generic[T]):
+    """One scheduled item; keep it to cancel."""
+
+    __slots__ = ("_slot", "item", "when")
+
+    def __init__(self, item: T, when: float, slot: dict[Entry[T], None]) -> None:
+        self.item = item
+        self.when = when
+        self._slot = slot
+
+    def cancel(self) -> None:
+        """Take the item off the wheel, in constant time; nothing happens if it has fired or was cancelled."""
+        self._slot.pop(self, None)
+
+    @property
+    def active(self) -> bool:
+        """Whether the item is still to fire."""
+        return self in self._slot
+
+
+class Wheel(Generic[T]):
+    """Items and the time, in seconds of the caller's clock, at which each is due."""
+
+    def __init__(self, granularity: float = 0.1) -> None:
+        if granularity <= 0:
+            raise ValueError(f"a wheel's granularity must be above 0, not {granularity}")
+        self._granularity = granularity
+        self._slots: dict[int, dict[Entry[T], None]] = {}
+        self._order: list[int] = []  # heap of the numbers in _slots
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+    def schedule(self, item: T, when: float) -> Entry[T]:
+        """Have `expire` return `item` once its `now` is at or after `when`, and before `when +
+        granularity`.
+        """
+        number = self._number(when)
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = {}
+            heappush(self._order, number)
+        entry = Entry(item, when, slot)
+        slot[entry] = None
+        return entry
+
+    def get_timer(self) -> float | None:
+        """Tell when `expire` will next have something to return; None for never."""
+        while self._order:
+            number = self._order[0]
+            if self._slots[number]:
+                return number * self._granularity
+            del self._slots[heappop(self._order)]
+        return None
+
+    def expire(self, now: float) -> list[T]:
+        """Take off and return all that is due, the longest due first, equals in the order they were
+        scheduled.
+        """
+        due: list[T] = []
+        while self._order and self._order[0] * self._granularity <= now:
+            slot = self._slots.pop(heappop(self._order))
+            due.extend(entry.item for entry in sorted(slot, key=_when))
+            slot.clear()  # a later cancel() finds nothing to do
+        return due
+
+    def _number(self, when: float) -> int:
+        number = ceil(when / self._granularity)
+        # Division rounds: the product, which expire() compares, must not come before `when`.
+        return number if number * self._granularity >= when else number + 1
+
+
+def _when(entry: Entry[T]) -> float:
+    return entry.when

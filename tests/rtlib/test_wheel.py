@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from rtlib.wheel import Entry, Wheel
+
+times = st.floats(0, 1e6) | st.integers(0, 200).map(lambda n: n * 0.05)
+
+
+class AgainstSortedList(RuleBasedStateMachine):
+    """The model is a list of (when, order, entry); the wheel may be late by its granularity, never early."""
+
+    granularity = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wheel: Wheel[int] = Wheel(self.granularity)
+        self.model: dict[int, tuple[float, Entry[int]]] = {}
+        self.now = 0.0
+        self.count = 0
+
+    @rule(delay=st.floats(0, 50) | st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 32.0]))
+    def schedule(self, delay: float) -> None:
+        self.count += 1
+        when = self.now + delay
+        self.model[self.count] = (when, self.wheel.schedule(self.count, when))
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if self.model:
+            item = data.draw(st.sampled_from(sorted(self.model)))
+            _, entry = self.model.pop(item)
+            entry.cancel()
+            entry.cancel()
+            assert not entry.active
+
+    @rule(step=st.floats(0, 60))
+    def pass_time(self, step: float) -> None:
+        self.now += step
+        self._expire()
+
+    @rule()
+    def pass_time_to_the_timer(self) -> None:
+        due = self.wheel.get_timer()
+        if due is not None:
+            self.now = max(self.now, due)
+            assert self._expire()
+
+    def _expire(self) -> list[int]:
+        fired = self.wheel.expire(self.now)
+        whens = [self.model[item][0] for item in fired]
+        assert all(when <= self.now for when in whens)
+        assert whens == sorted(whens)
+        for item in fired:
+            del self.model[item]
+        assert all(when + self.granularity > self.now - 1e-6 for when, _ in self.model.values())
+        return fired
+
+    @invariant()
+    def timer_is_that_of_the_first(self) -> None:
+        due = self.wheel.get_timer()
+        assert len(self.wheel) == len(self.model)
+        if not self.model:
+            assert due is None
+        else:
+            first = min(when for when, _ in self.model.values())
+            assert due is not None and first <= due < first + self.granularity + 1e-6
+
+
+TestAgainstSortedList = AgainstSortedList.TestCase
+TestAgainstSortedList.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.tuples(times, st.booleans()), max_size=50), st.floats(0.001, 10))
+def test_everything_fires_once_in_order(entries: list[tuple[float, bool]], granularity: float) -> None:
+    wheel: Wheel[int] = Wheel(granularity)
+    kept = []
+    for number, (when, keep) in enumerate(entries):
+        entry = wheel.schedule(number, when)
+        if keep:
+            kept.append((when, number))
+        else:
+            entry.cancel()
+    assert wheel.expire(1e7) == [number for _, number in sorted(kept)]
+    assert wheel.expire(1e7) == [] and wheel.get_timer() is None
+
+
+def test_cancelling_after_firing_does_not_touch_a_later_slot() -> None:
+    wheel: Wheel[str] = Wheel()
+    early = wheel.schedule("a", 1.0)
+    assert wheel.expire(1.0) == ["a"]
+    wheel.schedule("b", 1.0)
+    early.cancel()
+    assert wheel.expire(1.0) == ["b"]
+
+
+def test_cancelled_items_are_let_go() -> None:
+    wheel: Wheel[object] = Wheel()
+    for _ in range(1000):
+        wheel.schedule(object(), 30.0).cancel()
+    assert len(wheel) == 0 and wheel.get_timer() is None and not wheel._slots and not wheel._order
+
+
+def test_granularity_must_be_positive() -> None:
+    with pytest.raises(ValueError):
+        Wheel(0)
