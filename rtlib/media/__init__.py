@@ -1,0 +1,1 @@
+"""Moving of media packets: what decides (RTP header, flows) and what moves (forwarders)."""

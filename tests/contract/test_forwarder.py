@@ -1,0 +1,278 @@
+"""What every forwarder must do, over real sockets. A native one is one more parameter of `forwarder`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rtlib.address import Address, pack
+from rtlib.datagram import BATCHES_PER_WAKE
+from rtlib.listen import bind_datagram
+from rtlib.media.forwarder import MAX_PACKET, UNMATCHED_PER_DRAIN, Classify, Forwarder
+from rtlib.media.reactor_forwarder import BATCH, ReactorForwarder
+
+SSRC = 0x01020304
+
+
+class Descriptors:
+    """As much of a reactor as the pure Python forwarder needs; each turn wakes whoever has something to
+    read.
+    """
+
+    def __init__(self) -> None:
+        self.readers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        if reader in self.readers:
+            self.readers.remove(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        raise AssertionError("a loopback socket is never full in these tests")
+
+    def removeWriter(self, writer: Any) -> None:
+        pass
+
+    def turn(self) -> None:
+        for reader in list(self.readers):
+            reader.doRead()
+
+
+class Bench:
+    def __init__(self, forwarder: Forwarder, turn: Any) -> None:
+        self.forwarder = forwarder
+        self.turn = turn
+        self.up: list[tuple[int, bytes, Address]] = []
+        self.calls: list[int] = []
+        self.sockets: list[socket.socket] = []
+        forwarder.on_unmatched = self.on_unmatched
+
+    def on_unmatched(self, port: int, packets: list[tuple[bytes, Address]]) -> None:
+        self.calls.append(len(packets))
+        self.up += [(port, data, address) for data, address in packets]
+
+    def port(self, classify: Classify, host: str = "127.0.0.1") -> int:
+        return self.forwarder.open(bind_datagram(host, 0), classify)
+
+    def party(self, host: str = "127.0.0.1") -> Party:
+        sock = bind_datagram(host, 0)
+        self.sockets.append(sock)
+        return Party(self, sock)
+
+
+class Party:
+    def __init__(self, bench: Bench, sock: socket.socket) -> None:
+        self.bench, self.socket = bench, sock
+        self.address = pack(*sock.getsockname()[:2])
+
+    def send(self, port: int, *packets: bytes) -> None:
+        for packet in packets:
+            self.socket.sendto(packet, self.bench.forwarder.address(port))
+        self.bench.turn()
+
+    def got(self) -> list[tuple[bytes, int]]:
+        """All that has arrived, with the port number it came from."""
+        packets = []
+        try:
+            while True:
+                data, source = self.socket.recvfrom(4000)
+                packets.append((data, source[1]))
+        except BlockingIOError:
+            return packets
+
+
+@pytest.fixture(params=[ReactorForwarder])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    reactor: Any = Descriptors()
+    bench = Bench(request.param(reactor), reactor.turn)
+    yield bench
+    bench.forwarder.stop()
+    for sock in bench.sockets:
+        sock.close()
+    assert reactor.readers == []
+
+
+def rtp(ssrc: int, payload: bytes = b"") -> bytes:
+    return b"\x80\x00\x00\x01" + bytes(4) + ssrc.to_bytes(4, "big") + payload
+
+
+def rtcp(ssrc: int, payload: bytes = b"") -> bytes:
+    return b"\x80\xc8\x00\x06" + ssrc.to_bytes(4, "big") + payload
+
+
+def opaque(identifier: int, payload: bytes = b"") -> bytes:
+    return b"\x10\x00\x00\x00" + identifier.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("make", [rtp, rtcp, opaque])
+def test_relay_finds_the_flow_by_identifier(bench: Bench, make: Any, host: str) -> None:
+    port, one, two = bench.port(Classify.RELAY, host), bench.party(host), bench.party(host)
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, two.address)])
+    packets = [make(SSRC, bytes(size)) for size in (0, 1, 1000)]
+    one.send(port, *packets)
+    number = bench.forwarder.address(port)[1]
+    assert two.got() == [(packet, number) for packet in packets] and bench.up == []
+    flow = bench.forwarder.flow(port, SSRC)
+    assert (flow.rx, flow.tx) == (3, 3) and flow.rx_bytes == flow.tx_bytes == sum(map(len, packets))
+    assert flow.last_active > 0 and flow.source == one.address and flow.targets == ((port, two.address),)
+    counters = bench.forwarder.port_counters(port)
+    assert (counters.received, counters.sent) == (3, 3)
+    assert counters.received_bytes == counters.sent_bytes == flow.rx_bytes
+
+
+def test_many_flows_in_one_batch_keep_their_ways_and_order(bench: Bench) -> None:
+    port = bench.port(Classify.RELAY)
+    sender, receivers = bench.party(), [bench.party() for _ in range(5)]
+    for number, receiver in enumerate(receivers):
+        bench.forwarder.set_flow(port, number, sender.address, [(port, receiver.address)])
+    sender.send(port, *(rtp(number % 5, bytes([number])) for number in range(50)))
+    for number, receiver in enumerate(receivers):
+        assert [data for data, _ in receiver.got()] == [rtp(number, bytes([n])) for n in range(number, 50, 5)]
+
+
+def test_nobody_else_can_send_for_a_flow(bench: Bench) -> None:
+    port, one, two, mallory = bench.port(Classify.RELAY), bench.party(), bench.party(), bench.party()
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, two.address)])
+    mallory.send(port, rtp(SSRC))
+    assert two.got() == [] and bench.up == [(port, rtp(SSRC), mallory.address)]
+    flow = bench.forwarder.flow(port, SSRC)
+    assert (flow.wrong_source, flow.rx) == (1, 0)
+    assert bench.forwarder.port_counters(port).unmatched == 1
+
+
+def test_a_flow_that_is_not_bound_lets_packets_go_up(bench: Bench) -> None:
+    port, one, two = bench.port(Classify.RELAY), bench.party(), bench.party()
+    bench.forwarder.set_flow(port, SSRC, None, [(port, two.address)])
+    one.send(port, rtp(SSRC), rtp(SSRC + 1))
+    assert two.got() == []
+    assert bench.up == [(port, rtp(SSRC), one.address), (port, rtp(SSRC + 1), one.address)]
+    assert bench.forwarder.flow(port, SSRC).wrong_source == 0
+
+
+def test_changing_a_flow_keeps_its_counters(bench: Bench) -> None:
+    port, one, moved, two, three = (bench.port(Classify.RELAY), *(bench.party() for _ in range(4)))
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, two.address)])
+    one.send(port, rtp(SSRC))
+    bench.forwarder.set_flow(port, SSRC, moved.address, [(port, two.address), (port, three.address)])
+    moved.send(port, rtp(SSRC))
+    one.send(port, rtp(SSRC))
+    assert (len(two.got()), len(three.got())) == (2, 1)
+    flow = bench.forwarder.flow(port, SSRC)
+    assert (flow.rx, flow.tx, flow.wrong_source) == (2, 3, 1)
+    bench.forwarder.remove_flow(port, SSRC)
+    bench.forwarder.remove_flow(port, SSRC)
+    with pytest.raises(KeyError):
+        bench.forwarder.flow(port, SSRC)
+    bench.forwarder.set_flow(port, SSRC, one.address, [])
+    assert bench.forwarder.flow(port, SSRC).rx == 0
+
+
+def test_a_flow_without_targets_counts_and_drops(bench: Bench) -> None:
+    port, one = bench.port(Classify.RELAY), bench.party()
+    bench.forwarder.set_flow(port, SSRC, one.address, [])
+    one.send(port, rtp(SSRC))
+    assert bench.up == [] and bench.forwarder.port_counters(port).no_destination == 1
+    assert bench.forwarder.flow(port, SSRC).rx == 1
+
+
+@pytest.mark.parametrize("first", range(1, 16))
+def test_relay_control_packets_always_go_up(bench: Bench, first: int) -> None:
+    port, one, two = bench.port(Classify.RELAY), bench.party(), bench.party()
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, two.address)])
+    packet = bytes([first, 0, 0, 0]) + SSRC.to_bytes(4, "big") + bytes(24)
+    one.send(port, packet)
+    assert bench.up == [(port, packet, one.address)] and two.got() == []
+
+
+@pytest.mark.parametrize("classify", Classify)
+def test_too_short_and_too_long(bench: Bench, classify: Classify) -> None:
+    port, one, two = bench.port(classify), bench.party(), bench.party()
+    key = SSRC if classify is Classify.RELAY else 0
+    bench.forwarder.set_flow(port, key, one.address, [(port, two.address)])
+    short = [b"", b"\x80", rtp(SSRC)[:11], rtcp(SSRC)[:7], opaque(SSRC)[:7]]
+    one.send(port, *short, rtp(SSRC, bytes(MAX_PACKET - 11)), bytes(4000))
+    counters = bench.forwarder.port_counters(port)
+    assert (counters.too_short, counters.too_long, counters.unmatched) == (len(short), 2, 0)
+    one.send(port, rtp(SSRC), rtcp(SSRC), opaque(SSRC), rtp(SSRC, bytes(MAX_PACKET - 12)))
+    assert [len(data) for data, _ in two.got()] == [12, 8, 8, MAX_PACKET]
+
+
+def test_a_port_pair(bench: Bench) -> None:
+    left, right, one, two = bench.port(Classify.PORT), bench.port(Classify.PORT), bench.party(), bench.party()
+    one.send(left, rtp(1))
+    assert bench.up == [(left, rtp(1), one.address)]  # the caller latches
+    bench.forwarder.set_flow(left, 0, one.address, [(right, two.address)])
+    bench.forwarder.set_flow(right, 0, two.address, [(left, one.address)])
+    stun = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)
+    one.send(left, rtp(1), rtp(2), rtcp(1), stun)
+    two.send(right, rtp(3))
+    number = bench.forwarder.address
+    assert two.got() == [(packet, number(right)[1]) for packet in (rtp(1), rtp(2), rtcp(1), stun)]
+    assert one.got() == [(rtp(3), number(left)[1])]
+    assert bench.forwarder.flow(left, 0).rx == 4 and bench.forwarder.port_counters(right).sent == 4
+
+
+def test_packets_that_go_up_are_bounded_and_all_accounted_for(bench: Bench) -> None:
+    port, one = bench.port(Classify.RELAY), bench.party()
+    for _ in range(1000):
+        one.socket.sendto(rtp(7), bench.forwarder.address(port))
+    for _ in range(10):
+        bench.turn()
+    counters = bench.forwarder.port_counters(port)
+    assert counters.unmatched == counters.received == 1000
+    assert len(bench.up) + counters.unmatched_dropped == 1000
+    assert max(bench.calls) <= UNMATCHED_PER_DRAIN
+
+
+def test_the_python_forwarder_cannot_hand_up_more_than_the_bound() -> None:
+    assert BATCH * BATCHES_PER_WAKE <= UNMATCHED_PER_DRAIN
+
+
+def test_a_failing_caller_does_not_stop_the_flows(bench: Bench) -> None:
+    port, one, two = bench.port(Classify.RELAY), bench.party(), bench.party()
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, two.address)])
+
+    def fail(port: int, packets: list[tuple[bytes, Address]]) -> None:
+        raise ValueError("no")
+
+    bench.forwarder.on_unmatched = fail
+    one.send(port, rtp(9), rtp(SSRC))
+    assert len(two.got()) == 1
+
+
+def test_answers_of_the_caller(bench: Bench) -> None:
+    port, one = bench.port(Classify.RELAY), bench.party()
+    bench.forwarder.send(port, b"\x02ack", one.address)
+    assert one.got() == [(b"\x02ack", bench.forwarder.address(port)[1])]
+
+
+def test_closing_a_port_that_others_send_through(bench: Bench) -> None:
+    left, right, one, two = bench.port(Classify.PORT), bench.port(Classify.PORT), bench.party(), bench.party()
+    bench.forwarder.set_flow(left, 0, one.address, [(right, two.address), (left, two.address)])
+    bench.forwarder.close(right)
+    one.send(left, rtp(1))
+    assert [source for _, source in two.got()] == [bench.forwarder.address(left)[1]]
+    again = bench.port(Classify.PORT)
+    assert again not in (left, right)
+    for call in (
+        lambda: bench.forwarder.close(right),
+        lambda: bench.forwarder.set_flow(right, 0, None, []),
+        lambda: bench.forwarder.remove_flow(right, 0),
+        lambda: bench.forwarder.port_counters(right),
+        lambda: bench.forwarder.send(right, b"x", one.address),
+        lambda: bench.forwarder.flow(left, 0) and bench.forwarder.flow(again, 0),
+    ):
+        with pytest.raises(KeyError):
+            call()
+
+
+def test_keys_that_no_packet_can_have(bench: Bench) -> None:
+    for classify, key in ((Classify.PORT, 1), (Classify.RELAY, -1), (Classify.RELAY, 1 << 32)):
+        with pytest.raises(ValueError):
+            bench.forwarder.set_flow(bench.port(classify), key, None, [])
