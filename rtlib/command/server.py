@@ -1,0 +1,232 @@
+"""The daemon's end of the command socket: whoever may open it runs commands of the registry.
+
+The socket's file mode is the access control; who called is written to the log (peer credentials).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from rtlib.command.error import CommandError
+from rtlib.command.registry import Registry
+from rtlib.command.signature import Role
+from rtlib.command.stream import Stream
+from rtlib.command.wire import MAX_REQUEST, Answer, Call, MalformedCall, Problem, decode_call, encode
+from rtlib.offence import OffenceLog
+
+log = Logger()
+
+MAX_CONNECTIONS: Final = 16
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds until a whole request line has arrived."""
+
+SECRET_WORDS: Final = ("secret", "key", "password")
+"""An argument whose name has one of these is not written to the log."""
+
+MAX_LOGGED: Final = 200
+"""Characters of an argument that are written to the log."""
+
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+
+
+class CommandFactory(Factory):
+    """Accepts connections to the command socket. `close` ends all of them."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: IReactorTime,
+        offences: OffenceLog,
+        *,
+        role: Role = Role.administrator,
+        connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self.registry = registry
+        self.clock = clock
+        self.offences = offences
+        self.role = role
+        self._limit = connections
+        self._connections: set[CommandConnection] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """A connection, or None (it is closed) when there are too many."""
+        if len(self._connections) >= self._limit:
+            self.offend("too many connections", "command socket")
+            return None
+        connection = CommandConnection(self)
+        self._connections.add(connection)
+        return connection
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._connections)
+
+    def offend(self, kind: str, source: str) -> None:
+        """Count an offence; log it unless this source was logged a moment ago."""
+        if self.offences.count(f"command socket: {kind}", source, self.clock.seconds()):
+            log.warn("command socket: {kind} from {source}", kind=kind, source=source)
+
+    def forget(self, connection: CommandConnection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+
+    def close(self) -> None:
+        """End all connections and the commands that they wait for."""
+        for connection in list(self._connections):
+            connection.abort()
+
+
+class CommandConnection(Protocol):
+    """One caller: a request line, the answer's lines, the end."""
+
+    transport: Any
+    """A UNIX stream transport: it is also an IConsumer and can be aborted."""
+
+    def __init__(self, factory: CommandFactory) -> None:
+        self._owner = factory
+        self._buffer = bytearray()
+        self._timer: IDelayedCall | None = None
+        self._work: Deferred[None] | None = None
+        self._resume: Deferred[None] | None = None
+        self._caller = "unknown"
+
+    def connectionMade(self) -> None:
+        """Note who calls and start the clock."""
+        self._caller = _caller(self.transport)
+        self._timer = self._owner.clock.callLater(REQUEST_TIMEOUT, self._refuse, "no request in time")
+        # A stream waits while the caller does not read; see _write.
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Collect the request line; whatever follows it is ignored."""
+        if self._work is not None or self._timer is None:
+            return
+        self._buffer += data
+        line, end, _ = self._buffer.partition(b"\n")
+        if len(line) > MAX_REQUEST:
+            self._refuse("request too long")
+        elif end:
+            self._take(bytes(line))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The caller left (ctrl-c ends a trace): stop working for it."""
+        self._stop_timer()
+        self._owner.forget(self)
+        self._go_on()
+        if self._work is not None:
+            self._work.cancel()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        if self._resume is None:
+            self._resume = Deferred()
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer has room."""
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        """The transport ends; connectionLost follows."""
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.transport.abortConnection()
+
+    def _go_on(self) -> None:
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume.callback(None)
+
+    def _refuse(self, reason: str) -> None:
+        self._stop_timer()
+        self._owner.offend(reason, self._caller)
+        self._finish(Answer(error=Problem("bad-argument", reason)))
+
+    def _take(self, line: bytes) -> None:
+        self._stop_timer()
+        try:
+            call = decode_call(line)
+        except MalformedCall as error:
+            self._owner.offend("malformed request", self._caller)
+            self._finish(Answer(error=Problem("bad-argument", f"malformed request: {error}")))
+            return
+        self._audit(call)
+        self._work = Deferred.fromCoroutine(self._answer(call))
+
+    def _audit(self, call: Call) -> None:
+        log.info(
+            "{caller}: {command} {arguments}",
+            caller=self._caller,
+            command=call.command,
+            arguments=" ".join(f"{key}={_masked(key, value)}" for key, value in call.arguments.items()),
+        )
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            reply = await self._owner.registry.call(call.command, call.arguments, self._owner.role)
+            if isinstance(reply, Stream):
+                await self._stream(reply)
+            else:
+                self._finish(Answer(reply=reply))
+        except CancelledError:
+            return
+        except CommandError as error:
+            self._finish(Answer(error=Problem(error.kind, str(error))))
+        except Exception:  # noqa: BLE001  a command's defect is its caller's error, never the daemon's
+            log.failure("the command {command} failed", command=call.command)
+            self._finish(Answer(error=Problem("failed", "internal error; the daemon's log has the details")))
+
+    async def _stream(self, stream: Stream[Any]) -> None:
+        try:
+            await self._rows(stream)
+        finally:
+            stream.close()
+        self._finish(Answer(end=stream.dropped))
+
+    async def _rows(self, stream: AsyncIterator[Any]) -> None:
+        async for row in stream:
+            self._write(Answer(row=row))
+            if self._resume is not None:
+                await self._resume
+
+    def _write(self, answer: Answer) -> None:
+        self.transport.write(encode(answer))
+
+    def _finish(self, answer: Answer) -> None:
+        self._write(answer)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+def _masked(name: str, value: object) -> str:
+    if value is not None and any(word in name.lower() for word in SECRET_WORDS):
+        return "***"
+    text = repr(value)
+    return text if len(text) <= MAX_LOGGED else f"{text[:MAX_LOGGED]}..."
+
+
+def _caller(transport: Any) -> str:
+    """Who is at the other end of a UNIX socket: `uid 1000, process 4711`."""
+    handle: Callable[[], socket.socket] | None = getattr(transport, "getHandle", None)
+    if handle is None:
+        return "unknown"
+    data = handle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    return f"uid {uid}, process {pid}"

@@ -1,0 +1,239 @@
+"""The command line built from specs: words, options, exit codes, help."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import click
+import pytest
+from msgspec import Meta, Struct
+
+from rtlib.command.cli import Place, build, main
+from rtlib.command.registry import Argument, NotFound, Option, Registry, Stream, command, declared
+from rtlib.command.render import Column
+from rtlib.command.wire import Answer, Call, decode_call, encode
+from rtlib.testing.daemon import Daemon
+
+
+class Kind(StrEnum):
+    full = "full"
+    short = "short"
+
+
+class Row(Struct):
+    uri: Annotated[str, Column("URI", "the number")]
+    port: int
+
+
+class Commands:
+    """What the toy can do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @command("create sharedSecret", local=True)
+    def secret(self, *, size: Annotated[int, Meta(ge=1, le=64), Option("-B", help="Bytes.")] = 16) -> str:
+        """Make a secret.
+
+        Example: toy create sharedSecret -B32
+        """
+        return "s" * size
+
+    @command("show place", local=True)
+    def place(self) -> str:
+        """Show where it is.
+
+        Example: toy show place
+        """
+        if not self.directory.exists():
+            raise NotFound(f"{self.directory} does not exist")
+        return str(self.directory)
+
+    @command("show attach")
+    def attach(
+        self,
+        account_id: Annotated[str | None, Argument("Only of this account.")] = None,
+        *,
+        kind: Annotated[Kind, Option("-k", "--kind", help="How much.")] = Kind.full,
+        verbose: Annotated[bool, Option("-v", help="More.")] = False,
+    ) -> list[Row]:
+        """Show who is attached.
+
+        Everybody, that is.
+
+        Example: toy show attach
+        """
+        raise NotImplementedError
+
+    @command("trace attach")
+    def trace(self) -> Stream[Row]:
+        """Follow who attaches.
+
+        Example: toy trace attach
+        """
+        raise NotImplementedError
+
+
+def local(directory: Path) -> Registry:
+    registry = Registry()
+    registry.add(Commands(directory))
+    return registry
+
+
+PLACE = Place("toyd", variable="TOY_HOME", default="/nowhere", socket="toy.sock")
+
+
+def program() -> click.Group:
+    return build("toy", declared(Commands), PLACE, help="Controls the toy.", local=local)
+
+
+class Result(Struct):
+    code: object
+    out: str
+    err: str
+
+
+Toy = Callable[..., Result]
+"""Runs the program with these words."""
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Toy:
+    def call(*words: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["toy", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main(program())
+        return Result(ended.value.code, *capsys.readouterr())
+
+    return call
+
+
+class Server:
+    """Answers one request on a UNIX socket with these lines."""
+
+    def __init__(self, path: Path, *answers: Answer) -> None:
+        self.calls: list[Call] = []
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            with listener, listener.accept()[0] as connection:
+                self.calls.append(decode_call(connection.makefile("rb").readline()))
+                connection.sendall(b"".join(map(encode, answers)))
+
+        self.thread = threading.Thread(target=serve)
+        self.thread.start()
+
+
+def test_local_commands_need_no_daemon(toy: Toy, tmp_path: Path) -> None:
+    assert toy("create", "sharedSecret") == Result(0, "s" * 16 + "\n", "")
+    assert toy("create", "sharedSecret", "-B4") == Result(0, "ssss\n", "")
+    assert toy("--home", tmp_path, "show", "place") == Result(0, f"{tmp_path}\n", "")
+    assert toy("--json", "create", "sharedSecret", "-B2") == Result(0, '"ss"\n', "")
+
+
+def test_exit_codes_and_messages(toy: Toy, tmp_path: Path) -> None:
+    assert toy("--home", tmp_path / "x", "show", "place") == Result(
+        1, "", f"toy: {tmp_path}/x does not exist\n"
+    )
+    assert toy("create", "sharedSecret", "-B65") == Result(2, "", "toy: -B: Expected `int` <= 64\n")
+    for words in (["create", "sharedSecret", "-Bx"], ["shew"], ["show", "attach", "a", "b"], ["-x"]):
+        result = toy(*words)
+        assert (result.code, result.out) == (2, "")
+        assert "Error:" in result.err
+
+
+def test_a_daemon_that_does_not_run_is_said_in_words(toy: Toy, tmp_path: Path) -> None:
+    result = toy("--home", tmp_path, "show", "attach")
+    assert result == Result(1, "", f"toy: toyd is not running (no answer at {tmp_path}/toy.sock)\n")
+
+
+def test_the_directory_comes_from_the_environment(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_HOME", str(tmp_path))
+    assert toy("show", "place").out == f"{tmp_path}\n"
+
+
+def test_a_table_and_its_json(toy: Toy, tmp_path: Path) -> None:
+    rows = [{"uri": "tel:1", "port": 5}]
+    server = Server(tmp_path / "a", Answer(reply=rows))
+    assert toy("--socket", tmp_path / "a", "show", "attach") == Result(0, "URI    PORT\ntel:1  5\n", "")
+    assert server.calls == [Call("show attach", {"verbose": False})]
+    server = Server(tmp_path / "b", Answer(reply=rows))
+    result = toy("--json", "--socket", tmp_path / "b", "show", "attach", "acme", "-v", "-k", "short")
+    assert json.loads(result.out) == rows
+    assert server.calls == [Call("show attach", {"account_id": "acme", "verbose": True, "kind": "short"})]
+
+
+def test_a_trace_is_lines_until_it_ends(toy: Toy, tmp_path: Path) -> None:
+    rows = [Answer(row={"uri": "tel:1", "port": n}) for n in range(2)]
+    Server(tmp_path / "a", *rows, Answer(end=0))
+    result = toy("--socket", tmp_path / "a", "trace", "attach")
+    assert result == Result(0, "tel:1, 0\ntel:1, 1\n", "")
+    Server(tmp_path / "b", *rows, Answer(end=3))
+    result = toy("--json", "--socket", tmp_path / "b", "trace", "attach")
+    assert (result.code, len(result.out.splitlines())) == (1, 2)
+    assert "3 events were left out" in result.err
+
+
+def test_help_says_what_there_is(toy: Toy) -> None:
+    result = toy("show", "attach", "--help")
+    assert result.code == 0
+    for text in ("toy show attach [OPTIONS] [ACCOUNT-ID]", "Show who is attached.", "Everybody, that is."):
+        assert text in result.out
+    assert re.search(r"ACCOUNT-ID +Only of this account\.", result.out)
+    assert re.search(r"-k, --kind \[full\|short\] +How much\.  \[default: full\]", result.out)
+    assert "Example: toy show attach" in result.out
+    assert re.search(r"attach +Show who is attached\.", toy("show", "--help").out)
+
+
+def test_output_that_nobody_reads_is_no_traceback() -> None:
+    lines = "from rtlib.command.cli import *; from rtlib.command.registry import *\n" + (
+        "class C:\n"
+        "    @command('show much', local=True)\n"
+        "    def much(self) -> str:\n"
+        "        'Show much.\\n\\nExample: x'\n"
+        "        return 'x\\n' * 1_000_000\n"
+        "def local(directory):\n"
+        "    registry = Registry(); registry.add(C()); return registry\n"
+        "main(build('toy', declared(C), Place('toyd'), help='', local=local))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", lines, "show", "much"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"x\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_a_trace_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        words = [sys.executable, __file__, "--socket", str(path), "trace", "attach"]
+        with Daemon(words, lambda: True) as running:
+            with listener.accept()[0] as connection:
+                connection.sendall(encode(Answer(row={"uri": "tel:1", "port": 5})))
+                running.wait_for_text("tel:1, 5")
+                running.process.send_signal(signal.SIGINT)
+                assert running.process.wait(10) == 0
+            assert running.output == "tel:1, 5\n"
+
+
+if __name__ == "__main__":
+    main(program())
