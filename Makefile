@@ -13,7 +13,7 @@ help:
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
-	@echo "make docs    write docs/settings-*.md, docs/commands-*.md and etc/*.sample from the schemas"
+	@echo "make docs    write docs/settings-*.md, docs/commands-*.md and etc/ from the schemas"
 	@echo "make clean   remove the virtual environment and every generated file"
 
 demo: $(VENV)/.base
@@ -35,7 +35,7 @@ bench: $(VENV)/.base
 	$(BIN)/python -m bench $(BENCH)
 
 docs: $(VENV)/.base
-	$(BIN)/python -m docs.generate
+	$(BIN)/python tools/write_docs.py
 
 # Three stamps, so that the demo does not wait for linters.
 $(VENV)/.base: setup.cfg pyproject.toml
