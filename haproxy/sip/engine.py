@@ -1,0 +1,265 @@
+"""What moves transactions along their tables: steps, timers, and the actions of `haproxy.sip.state`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from haproxy.sip import client, state
+from haproxy.sip.client import ClientTransaction
+from haproxy.sip.event import (
+    AckReceived,
+    Counters,
+    Event,
+    ResponseReceived,
+    Terminated,
+    Timeout,
+    TransportError,
+)
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import Request, Response
+from haproxy.sip.server import Key, ServerTransaction
+from haproxy.sip.state import Action, Input, State
+from haproxy.sip.step import Perform, Step, resolve
+from haproxy.sip.timers import TRYING, Timers
+from rtlib.wheel import Wheel
+
+Transaction: TypeAlias = ClientTransaction | ServerTransaction
+
+_GRANULARITY: Final = 0.05
+"""Seconds that a timer may be late."""
+
+_SWEEP_INTERVAL: Final = 0.1
+"""Seconds between two searches for the transactions of failed flows: each looks at all transactions."""
+
+_MAX_FAILED_FLOWS: Final = 4096
+
+
+class Engine:
+    """The tables of transactions, their timers, and what is waiting to be sent and told."""
+
+    def __init__(self, timers: Timers) -> None:
+        self.counters = Counters()
+        self._timers = timers
+        self._servers: dict[Key, ServerTransaction] = {}
+        self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
+        self._wheel: Wheel[tuple[Transaction, Input]] = Wheel(_GRANULARITY)
+        self._outgoing: list[tuple[bytes, Flow]] = []
+        self._events: deque[Event] = deque()
+        self._failed: dict[Flow, None] = {}
+        self._next_sweep = 0.0
+        actions = self._actions()
+        self._invite_client = resolve(state.INVITE_CLIENT_START, state.INVITE_CLIENT, actions)
+        self._non_invite_client = resolve(state.NON_INVITE_CLIENT_START, state.NON_INVITE_CLIENT, actions)
+        self._invite_server = resolve(state.INVITE_SERVER_START, state.INVITE_SERVER, actions)
+        self._non_invite_server = resolve(state.NON_INVITE_SERVER_START, state.NON_INVITE_SERVER, actions)
+
+    def to_send(self, now: float) -> list[tuple[bytes, Flow]]:
+        """Hand out, once, the messages that are due, in order."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` wants to be called; None for never."""
+        due = self._wheel.get_timer()
+        if self._failed and (due is None or self._next_sweep < due):
+            return self._next_sweep
+        return due
+
+    def handle_timer(self, now: float) -> None:
+        """Retransmit, give up, expire."""
+        for transaction, timer in self._wheel.expire(now):
+            self._step(transaction, timer, None, now)
+        if self._failed and now >= self._next_sweep:
+            self._sweep(now)
+
+    def next_event(self) -> Event | None:
+        """The oldest event not handed out yet; None when there are no more."""
+        return self._events.popleft() if self._events else None
+
+    def transport_error(self, flow: Flow, now: float) -> None:
+        """A message to this flow could not be sent, or its connection is lost (§17.1.4, §17.2.4)."""
+        if len(self._failed) < _MAX_FAILED_FLOWS:
+            self._failed[flow] = None
+            self._next_sweep = max(self._next_sweep, now)
+
+    def abandon(self, transaction: Transaction) -> None:
+        """Forget a transaction at once, without any event."""
+        transaction.state, transaction.row = State.terminated, {}
+        self._forget(transaction)
+
+    def _step(
+        self, transaction: Transaction, cause: Input, message: Response | AckReceived | None, now: float
+    ) -> None:
+        step = transaction.row.get(cause)
+        if step is not None:
+            self._enter(transaction, step, message, now)
+
+    def _enter(
+        self, transaction: Transaction, step: Step, message: Response | AckReceived | None, now: float
+    ) -> None:
+        transaction.state, row, actions = step
+        transaction.row = row
+        for perform in actions:
+            perform(transaction, message, now)
+        if not row and self._forget(transaction) and not _is_quiet(transaction):
+            self._events.append(Terminated(transaction))
+
+    def _forget(self, transaction: Transaction) -> bool:
+        self._stop(transaction, None, 0.0)
+        if isinstance(transaction, ServerTransaction):
+            return self._servers.pop(transaction.key, None) is not None
+        return self._clients.pop(transaction.key, None) is not None
+
+    def _sweep(self, now: float) -> None:
+        failed, self._failed = self._failed, {}
+        self._next_sweep = now + _SWEEP_INTERVAL
+        hit = [
+            each for table in (self._clients, self._servers) for each in table.values() if each.flow in failed
+        ]
+        for transaction in hit:
+            self._step(transaction, Input.transport_error, None, now)
+
+    def _actions(self) -> Mapping[Action, Perform]:
+        return {**self._deadlines(), **self._retransmissions(), **self._verbs()}
+
+    def _deadlines(self) -> Mapping[Action, Perform]:
+        """The timers that end something: durations on unreliable and on reliable transports."""
+        limit, t4 = self._timers.limit, self._timers.t4
+        return {
+            Action.start_b: self._deadline(Input.timer_b, limit, limit),
+            Action.start_d: self._deadline(Input.timer_d, self._timers.d, 0.0),
+            Action.start_f: self._deadline(Input.timer_f, limit, limit),
+            Action.start_h: self._deadline(Input.timer_h, limit, limit),
+            Action.start_i: self._deadline(Input.timer_i, t4, 0.0),
+            Action.start_j: self._deadline(Input.timer_j, limit, 0.0),
+            Action.start_k: self._deadline(Input.timer_k, t4, 0.0),
+            Action.start_l: self._deadline(Input.timer_l, limit, limit),
+            Action.start_m: self._deadline(Input.timer_m, limit, limit),
+        }
+
+    def _retransmissions(self) -> Mapping[Action, Perform]:
+        """The timers that send again, each after twice the time before, and their longest interval."""
+        return {
+            Action.start_a: self._retransmission(Input.timer_a, float("inf")),
+            Action.start_e: self._retransmission(Input.timer_e, self._timers.t2),
+            Action.start_g: self._retransmission(Input.timer_g, self._timers.t2),
+            Action.start_e_at_t2: self._start_e_at_t2,
+            Action.start_trying: self._start_trying,
+        }
+
+    def _verbs(self) -> Mapping[Action, Perform]:
+        return {
+            Action.send: self._send,
+            Action.resend: self._resend,
+            Action.deliver: self._deliver,
+            Action.pass_ack: self._pass_ack,
+            Action.acknowledge: self._acknowledge,
+            Action.send_trying: self._send_trying,
+            Action.send_cancel: self._send_cancel,
+            Action.inform_timeout: self._inform_timeout,
+            Action.inform_error: self._inform_error,
+            Action.stop: self._stop,
+            Action.stop_retransmission: self._stop_retransmission,
+        }
+
+    def _deadline(self, timer: Input, unreliable: float, reliable: float) -> Perform:
+        def start(transaction: Transaction, message: object, now: float) -> None:
+            duration = reliable if transaction.reliable else unreliable
+            if duration:
+                transaction.deadline = self._wheel.schedule((transaction, timer), now + duration)
+            else:
+                self._step(transaction, timer, None, now)
+
+        return start
+
+    def _retransmission(self, timer: Input, longest: float) -> Perform:
+        def start(transaction: Transaction, message: object, now: float) -> None:
+            if transaction.reliable:
+                return
+            when = now + transaction.interval
+            transaction.retransmission = self._wheel.schedule((transaction, timer), when)
+            transaction.interval = min(2 * transaction.interval, longest)
+
+        return start
+
+    def _start_e_at_t2(self, transaction: ClientTransaction, message: object, now: float) -> None:
+        if not transaction.reliable:
+            when = now + self._timers.t2
+            transaction.retransmission = self._wheel.schedule((transaction, Input.timer_e), when)
+
+    def _start_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
+        wait = TRYING if transaction.request.method == b"INVITE" else self._timers.non_invite_trying
+        transaction.retransmission = self._wheel.schedule((transaction, Input.timer_trying), now + wait)
+
+    def _stop(self, transaction: Transaction, message: object, now: float) -> None:
+        if transaction.retransmission is not None:
+            transaction.retransmission.cancel()
+            transaction.retransmission = None
+        if transaction.deadline is not None:
+            transaction.deadline.cancel()
+            transaction.deadline = None
+
+    def _stop_retransmission(self, transaction: Transaction, message: object, now: float) -> None:
+        if transaction.retransmission is not None:
+            transaction.retransmission.cancel()
+            transaction.retransmission = None
+
+    def _send(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        transaction.sent = bytes(response)
+        transaction.status, transaction.to_tag = response.status, response.to_tag
+        self._outgoing.append((transaction.sent, transaction.flow))
+
+    def _resend(self, transaction: Transaction, message: object, now: float) -> None:
+        if transaction.sent:
+            self.counters.sent_again += 1
+            self._outgoing.append((transaction.sent, transaction.flow))
+
+    def _deliver(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        if not transaction.quiet:
+            self._events.append(ResponseReceived(transaction, response))
+
+    def _pass_ack(self, transaction: ServerTransaction, event: AckReceived, now: float) -> None:
+        self._events.append(event)
+
+    def _acknowledge(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        ack = client.ack_for(transaction.request, response)
+        self._outgoing.append((bytes(ack), transaction.flow))
+
+    def _send_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
+        self._send(transaction, transaction.request.response(100), now)
+
+    def _send_cancel(self, transaction: ClientTransaction, message: object, now: float) -> None:
+        """Send the CANCEL that waits, if any, and give the INVITE a last deadline (§9.1)."""
+        cancel = transaction.cancelled
+        if cancel is None:
+            return
+        self._begin_client(cancel, transaction.flow, transaction.branch, now, quiet=True)
+        when = now + self._timers.limit
+        transaction.deadline = self._wheel.schedule((transaction, Input.timer_cancel), when)
+
+    def _begin_client(
+        self, request: Request, flow: Flow, branch: bytes, now: float, *, quiet: bool = False
+    ) -> ClientTransaction:
+        method = request.method
+        transaction = ClientTransaction(request, flow, (branch, method), self._timers.t1, quiet=quiet)
+        self._clients[transaction.key] = transaction
+        self._outgoing.append((transaction.sent, flow))
+        start = self._invite_client if method == b"INVITE" else self._non_invite_client
+        self._enter(transaction, start, None, now)
+        return transaction
+
+    def _inform_timeout(self, transaction: Transaction, message: object, now: float) -> None:
+        self.counters.timeouts += 1
+        if not _is_quiet(transaction):
+            self._events.append(Timeout(transaction))
+
+    def _inform_error(self, transaction: Transaction, message: object, now: float) -> None:
+        self.counters.transport_errors += 1
+        if not _is_quiet(transaction):
+            self._events.append(TransportError(transaction))
+
+
+def _is_quiet(transaction: Transaction) -> bool:
+    return isinstance(transaction, ClientTransaction) and transaction.quiet

@@ -1,0 +1,75 @@
+"""Where a message came from or goes to: a socket of ours and a remote address (a flow, RFC 5626 §1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from rtlib.address import Address, pack, unpack
+
+if TYPE_CHECKING:
+    from haproxy.sip.message import Request
+    from haproxy.sip.via import Via
+
+Transport: TypeAlias = Literal["udp", "tcp", "tls"]
+
+DEFAULT_PORT: Final[dict[str, int]] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+"""The port meant where a Via or URI names none (RFC 3261 §18.2.2, §19.1.2)."""
+
+
+class Flow(NamedTuple):
+    """One way to a peer. Equal flows use the same socket, and for streams the same connection.
+
+    `local` is the handle that the service gave its listening or datagram socket; `connection` numbers
+    the service's stream connections from 1, and is 0 for datagrams and for a stream still to be opened.
+    """
+
+    transport: Transport
+    local: int
+    remote: Address
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport retransmits by itself."""
+        return self.transport != "udp"
+
+
+@lru_cache(65536)
+def _source(remote: Address) -> tuple[bytes, int]:
+    host, port = unpack(remote)
+    return host.encode("ascii"), port
+
+
+def arrive(request: Request, flow: Flow) -> Flow:
+    """Note in the top Via where a request came from, and tell where its responses go.
+
+    RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. Raises ParseError where the request has no readable Via.
+    """
+    via = request.top_via
+    host, port = _source(flow.remote)
+    stamped = via.stamped(host, port)
+    if stamped is not None:
+        rport = via.rport is not None
+        request.replace_first(b"Via", stamped)
+        if rport and via.maddr is None:
+            return flow
+    return flow if flow.transport != "udp" else _reply(via, flow, host, port)
+
+
+def _reply(via: Via, flow: Flow, host: bytes, port: int) -> Flow:
+    maddr = via.maddr
+    port_wanted = via.port or DEFAULT_PORT["udp"]
+    if maddr is None and port_wanted == port:
+        return flow
+    try:
+        return flow._replace(remote=pack((maddr or host).decode("ascii"), port_wanted))
+    except ValueError:
+        return flow
+
+
+def reopened(via: Via, flow: Flow) -> Flow:
+    """Where a response goes when the request's connection is gone: to the port of sent-by (§18.2.2)."""
+    host, _ = _source(flow.remote)
+    remote = pack(host.decode("ascii"), via.port or DEFAULT_PORT[flow.transport])
+    return flow._replace(remote=remote, connection=0)

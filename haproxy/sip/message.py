@@ -1,0 +1,218 @@
+"""SIP requests and responses, parsed lazily from bytes and edited by splicing: RFC 3261 §7, §8.1.1, §8.2.6.
+
+A parsed message keeps its header lines as they came. Edits touch only the lines they name, so whatever a
+proxy does not understand leaves as it arrived, bit for bit. `haproxy.sip.lines` has the methods that
+requests and responses share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Self
+
+from haproxy.sip import header, syntax, uri
+from haproxy.sip.lines import Message
+from haproxy.sip.status import reason_of
+from haproxy.sip.syntax import Fault, ParseError
+from haproxy.sip.uri import Uri
+
+__all__ = ["Message", "ParseError", "Request", "Response", "parse"]
+
+_DIALOG_METHODS: Final = (b"INVITE", b"SUBSCRIBE", b"REFER")
+_COPIED: Final = frozenset([b"via", b"from", b"to", b"call-id", b"cseq"])
+_COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
+_COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
+_SINGLE: Final = header.SINGLE
+
+
+class Request(Message):
+    """A request."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(
+        self, method: bytes, uri: bytes, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> None:
+        super().__init__(headers, body)
+        self.method = method
+        """As written; methods are case-sensitive."""
+        self.uri = uri
+        """The Request-URI as written."""
+
+    @classmethod
+    def create(
+        cls, method: bytes, uri: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes = b""
+    ) -> Request:
+        """A new request of our own, with Max-Forwards (70) and Content-Length unless given (§8.1.1).
+
+        The caller gives From, To, Call-ID and CSeq; `TransactionLayer.request` adds the Via.
+        """
+        request = cls(method, uri, headers, body)
+        if b"max-forwards" not in request:
+            request.append(b"Max-Forwards", b"70")
+        request.set(b"Content-Length", b"%d" % len(body))
+        return request
+
+    @property
+    def start_line(self) -> bytes:
+        """`METHOD uri SIP/2.0`."""
+        return b"%b %b SIP/2.0" % (self.method, self.uri)
+
+    @property
+    def target(self) -> Uri:
+        """The Request-URI in parts. Raises `uri.UriError` for a URI that did not come from `parse`."""
+        return uri.parse(self.uri)
+
+    def set_uri(self, uri: bytes) -> None:
+        """Replace the Request-URI."""
+        self.uri = uri
+
+    def response(self, status: int, reason: bytes | None = None, to_tag: bytes | None = None) -> Response:
+        """A response to this request (§8.2.6), with Content-Length 0.
+
+        Copies Via, From, To, Call-ID, CSeq; Timestamp into 100; Record-Route into responses that make a
+        dialog (§12.1.1). `to_tag` is added to a To that has no tag, except in 100.
+        """
+        copied = _COPIED_TO_TRYING if status == 100 else _COPIED
+        if 100 < status < 300 and self.method in _DIALOG_METHODS:
+            copied = _COPIED_TO_DIALOG
+        response = Response.__new__(Response)
+        response.status = status
+        response.reason = reason_of(status) if reason is None else reason
+        names: list[bytes] = []
+        lines: list[bytes] = []
+        for name, line in zip(self._names, self._lines, strict=True):
+            if name in copied:
+                names.append(name)
+                lines.append(line)
+        response._names, response._lines = names, lines
+        first = self._first
+        response._first = {name: first[name] for name in names}
+        response._via, response.body, response.call_id = self._via, b"", self.call_id
+        response.cseq_number, response.cseq_method = self.cseq_number, self.cseq_method
+        response.from_tag, response.to_tag = self.from_tag, self.to_tag
+        if to_tag is not None and self.to_tag is None and status != 100 and b"to" in self._first:
+            response._tag(to_tag)
+        response._names.append(b"content-length")
+        response._lines.append(b"Content-Length: 0")
+        response._first[b"content-length"] = b"0"
+        return response
+
+    def _copy_start(self, twin: Self) -> None:
+        twin.method, twin.uri = self.method, self.uri
+
+
+class Response(Message):
+    """A response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> None:
+        super().__init__(headers, body)
+        self.status = status
+        """100 to 699."""
+        self.reason = reason
+        """The reason phrase as written, possibly empty."""
+
+    @property
+    def start_line(self) -> bytes:
+        """`SIP/2.0 status reason`."""
+        return b"SIP/2.0 %d %b" % (self.status, self.reason)
+
+    def _tag(self, to_tag: bytes) -> None:
+        index = self._names.index(b"to")
+        self._lines[index] = self._lines[index].rstrip() + b";tag=" + to_tag
+        self._first[b"to"] = self._first[b"to"].rstrip() + b";tag=" + to_tag
+        self.to_tag = to_tag
+
+    def _copy_start(self, twin: Self) -> None:
+        twin.status, twin.reason = self.status, self.reason
+
+
+def parse(data: bytes) -> Request | Response:
+    """Parse one datagram, or one message that framing has cut out of a stream.
+
+    What follows the Content-Length is ignored (RFC 4475 §3.1.1.8). A bare CR or LF in the header ends a
+    line, as in RFC 2543, and leaves as CRLF: nobody after us can see other lines than we saw. Raises
+    ParseError, and nothing else.
+    """
+    if data[:1] in _LINE_ENDS:
+        data = data.lstrip(b"\r\n")
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or end > syntax.MAX_HEADER_BYTES:
+        return _refuse_header(data, complete=end >= 0)
+    lines = data[:end].splitlines()
+    start = lines[0]
+    if start[:8] == b"SIP/2.0 " or start[:4].upper() == b"SIP/":
+        return _parse_response(start, lines, data, end)
+    request = _new_request(Request)
+    request.method, request.uri, line_fault = syntax.request_line(start)
+    header_fault = _read_header(request, lines, data, end)
+    fault = line_fault or header_fault or syntax.check_request(request)
+    if fault is not None:
+        request._derive()
+        raise ParseError(*fault, request)
+    return request
+
+
+_LINE_ENDS: Final = (b"\r", b"\n")
+_new_request: Final = Request.__new__
+_new_response: Final = Response.__new__
+
+
+def _parse_response(start: bytes, lines: list[bytes], data: bytes, end: int) -> Response:
+    response = _new_response(Response)
+    response.status, response.reason = syntax.status_line(start)
+    fault = _read_header(response, lines, data, end)
+    if fault is not None:
+        raise ParseError(None, f"response dropped: {fault[1]}")
+    return response
+
+
+def _read_header(message: Message, lines: list[bytes], data: bytes, end: int) -> Fault | None:
+    """Index the header lines and check what every message must have. Long because it is the hot path."""
+    count = len(lines) - 1
+    fault: Fault | None = None
+    names: list[bytes] = []
+    first: dict[bytes, bytes] = {}
+    known = header.KNOWN
+    del lines[0]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        key = known.get(name)
+        if key is None or not colon:
+            key = syntax.unusual_key(name, colon)
+            if key is None:
+                names, lines, first, fault = syntax.index(lines)
+                break
+        names.append(key)
+        if key not in first:
+            first[key] = value
+        elif key in _SINGLE:
+            fault = fault or syntax.repeated(key)
+    message._names, message._lines, message._first, message._via = names, lines, first, None
+    message.body = data[end + 4 :]
+    if count > syntax.MAX_HEADERS:
+        fault = 400, "Too Many Header Lines"
+    return fault or syntax.check_core(message, first) or syntax.check_numbers(message, first)
+
+
+def _refuse_header(data: bytes, *, complete: bool) -> Request | Response:
+    """Read what can be read of an unfinished or oversized header, so that its sender gets an answer."""
+    oversized = complete or len(data) > syntax.MAX_HEADER_BYTES
+    kept = data[: syntax.MAX_HEADER_BYTES]
+    kept = kept[: max(kept.rfind(b"\r\n"), 0)] if oversized else kept.rstrip(b"\r\n")
+    if not kept:
+        raise ParseError(None, "nothing but line ends")
+    fault = (513, "Header Too Large") if oversized else (400, "No Empty Line After The Header")
+    try:
+        message: Message | None = parse(kept + b"\r\n\r\n")
+    except ParseError as error:
+        if error.status is None:
+            raise
+        message = error.message
+    if not isinstance(message, Request):
+        raise ParseError(None, "response without an end of its header")
+    raise ParseError(*fault, message)

@@ -1,0 +1,88 @@
+"""Server transactions and how requests are matched to them (RFC 3261 §17.2, §17.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import Request
+from haproxy.sip.state import State
+from haproxy.sip.via import COOKIE, Via
+
+if TYPE_CHECKING:
+    from haproxy.sip.step import Row, TimerEntry
+
+Key: TypeAlias = tuple[Hashable, ...]
+
+
+class ServerTransaction:
+    """One request from outside and our responses. Only the layer changes it; `context` is the user's."""
+
+    __slots__ = (
+        "context",
+        "deadline",
+        "flow",
+        "interval",
+        "key",
+        "reliable",
+        "request",
+        "retransmission",
+        "row",
+        "sent",
+        "source",
+        "state",
+        "status",
+        "to_tag",
+    )
+
+    def __init__(self, request: Request, source: Flow, flow: Flow, key: Key, interval: float) -> None:
+        self.request = request
+        self.source = source
+        """Where the request came from."""
+        self.flow = flow
+        """Where responses go."""
+        self.key = key
+        self.state = State.terminated
+        self.context: Any = None
+        """For the user's own use; the layer never looks at it."""
+        self.reliable = flow.transport != "udp"
+        self.status = 0
+        """The status of the last response, 0 before the first."""
+        self.to_tag: bytes | None = None
+        """The To tag of the last response, by which an old-style ACK is recognised."""
+        self.sent = b""
+        """The last response."""
+        self.interval = interval
+        self.row: Row = {}
+        self.retransmission: TimerEntry | None = None
+        self.deadline: TimerEntry | None = None
+
+    @property
+    def method(self) -> bytes:
+        """The request's method."""
+        return self.request.method
+
+    def __repr__(self) -> str:
+        return f"<ServerTransaction {self.state} {self.request!r}>"
+
+
+def key_for(request: Request, via: Via, method: bytes) -> Key:
+    """What the retransmissions of a request share; `method` is INVITE to find what an ACK or CANCEL means.
+
+    `via` is the top Via as it came. The spelling of sent-by counts: a sender repeats its own. Requests
+    without a unique branch are matched as in RFC 2543: by Request-URI, tags, Call-ID, CSeq and Via.
+    """
+    branch = via.branch
+    if branch.startswith(COOKIE) and len(branch) > len(COOKIE):
+        return branch, via.host, via.port, method
+    return _old_key(request, via, method, request.to_tag)
+
+
+def _old_key(request: Request, via: Via, method: bytes, to_tag: bytes | None) -> Key:
+    return request.uri, to_tag, request.from_tag, request.call_id, request.cseq_number, via.raw, method
+
+
+def old_invite_key(request: Request, via: Via) -> Key | None:
+    """The INVITE's key for an old-style ACK, whose To tag the INVITE did not have; None for any other."""
+    return None if via.has_cookie else _old_key(request, via, b"INVITE", None)

@@ -1,0 +1,233 @@
+"""What a message must look like to be processed at all: RFC 3261 §7, §8.1.1, §16.3 item 1; RFC 4475 §3.
+
+The checks are for what transactions and proxies stand on: start line, Via, From, To, Call-ID, CSeq,
+Max-Forwards, Content-Length, and the Contact of a REGISTER. Everything else is forwarded unread.
+Start lines are taken strictly (RFC 4475 lwsstart, trws: 400); addresses as `haproxy.sip.address` says.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from haproxy.sip import address, header, uri, via
+from haproxy.sip.via import Via
+
+if TYPE_CHECKING:
+    from haproxy.sip.lines import Message
+    from haproxy.sip.message import Request
+
+MAX_HEADER_BYTES: Final = 32 * 1024
+"""Longest start line and header together."""
+
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+"""Longest message."""
+
+MAX_HEADERS: Final = 512
+"""Most header lines of a message."""
+
+MAX_CSEQ: Final = 2**31 - 1
+
+Fault: TypeAlias = tuple[int, str]
+"""Status code and reason phrase that a malformed request gets."""
+
+_METHODS: Final = frozenset(
+    b"INVITE ACK BYE CANCEL REGISTER OPTIONS INFO PRACK UPDATE SUBSCRIBE NOTIFY REFER MESSAGE PUBLISH".split()
+)
+_TOKEN: Final = re.compile(header.TOKEN)
+_VERSION: Final = re.compile(rb"(?i:SIP)/[0-9]+\.[0-9]+")
+_STATUS_LINE: Final = re.compile(rb"(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: ([^\r\n]*+))?")
+_USUAL_HOPS: Final = frozenset(b" %d" % hops for hops in range(256))
+_TAGGED: Final = re.compile(
+    rb'[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
+    rb"(?:;tag=([\w.!%*+`'~-]++))?+"
+)
+
+
+class ParseError(ValueError):
+    """A message that must not be processed.
+
+    `status` is what a request gets as answer; None means that the message is to be dropped in silence.
+    `reason` names the fault. `message` is the request as far as it could be read, to build the answer from.
+    """
+
+    def __init__(self, status: int | None, reason: str, message: Message | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+def display(key: bytes) -> str:
+    """A header's key as people write the name."""
+    return header.DISPLAY.get(key, key).decode("ascii", "replace")
+
+
+def status_line(line: bytes) -> tuple[int, bytes]:
+    """Status and reason phrase. Raises ParseError(None): a response is never answered."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise ParseError(None, "malformed status line")
+    return int(match[1]), match[2] or b""
+
+
+def request_line(line: bytes) -> tuple[bytes, bytes, Fault | None]:
+    """Method and URI, and what is wrong with the line. Raises ParseError(None) where it is not SIP at all."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        return _odd_request_line(line)
+    method, target, version = parts
+    if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
+        if not _VERSION.fullmatch(version):
+            raise ParseError(None, "not a SIP message")
+        return method, target, (505, "Version Not Supported")
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
+        raise ParseError(None, "malformed method")
+    try:
+        parsed = uri.parse(target)
+    except uri.UriError as error:
+        return method, target, (400, f"Malformed Request-URI: {error}")
+    if parsed.headers:
+        return method, target, (400, "Headers In The Request-URI")
+    return method, target, None
+
+
+def _odd_request_line(line: bytes) -> tuple[bytes, bytes, Fault]:
+    words = line.split()
+    if len(words) < 3 or not _VERSION.fullmatch(words[-1]) or not _TOKEN.fullmatch(words[0]):
+        raise ParseError(None, "not a SIP message")
+    return words[0], b" ".join(words[1:-1]), (400, "Extra White Space In The Request Line")
+
+
+def unusual_key(name: bytes, colon: bytes) -> bytes | None:
+    """The key of a name that is not among the usual spellings; None for a malformed line."""
+    return header.key_of(name) if colon else None
+
+
+def index(lines: list[bytes]) -> tuple[list[bytes], list[bytes], dict[bytes, bytes], Fault | None]:
+    """Sort out header lines of which some are folded or malformed: keys, lines, first values, fault."""
+    joined: list[bytes] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and joined:
+            joined[-1] += b"\r\n" + line
+        else:
+            joined.append(line)
+    keys: list[bytes] = []
+    first: dict[bytes, bytes] = {}
+    fault: Fault | None = None
+    for line in joined:
+        name, colon, value = line.partition(b":")
+        key = header.key_of(name) if colon else None
+        if key is None:
+            fault = fault or (400, "Malformed Header Line")
+        elif key in first and key in header.SINGLE:
+            fault = fault or repeated(key)
+        keys.append(key or b"")
+        first.setdefault(key or b"", value)
+    return keys, joined, first, fault
+
+
+def repeated(key: bytes) -> Fault:
+    """The fault of a header that may stand only once."""
+    return 400, f"More Than One {display(key)} Header"
+
+
+def top_via(raw: bytes) -> Via:
+    """The first value of the first Via line. Raises ParseError with status 400."""
+    try:
+        if b"," in raw:
+            raw = header.cut_first(header.unfold(raw.strip()))[0]
+        return via.parse(raw)
+    except via.ViaError as error:
+        raise ParseError(400, f"{error}") from None
+
+
+def cseq(raw: bytes) -> tuple[int, bytes] | None:
+    """Number and method of a CSeq value; None where it is malformed or out of range."""
+    words = raw.split()
+    if len(words) != 2 or len(words[0]) > 64 or not words[0].isdigit():
+        return None
+    number, method = int(words[0]), words[1]
+    if number > MAX_CSEQ or (method not in _METHODS and not _TOKEN.fullmatch(method)):
+        return None
+    return number, method
+
+
+def tag(raw: bytes) -> bytes | None:
+    """The tag of a From or To value, None where it has none. Raises AddressError where it is malformed."""
+    match = _TAGGED.fullmatch(raw)
+    if match is not None:
+        return match[1]
+    return address.parse(header.unfold(raw.strip())).tag
+
+
+def tag_or_none(raw: bytes) -> bytes | None:
+    """As `tag`, None also for what is malformed."""
+    try:
+        return tag(raw)
+    except address.AddressError:
+        return None
+
+
+def check_core(message: Message, first: dict[bytes, bytes]) -> Fault | None:
+    """Check what every message must have, filling in the message's attributes on the way."""
+    try:
+        via_raw, from_raw, to_raw = first[b"via"], first[b"from"], first[b"to"]
+        call_id, cseq_raw = first[b"call-id"].strip(), first[b"cseq"]
+    except KeyError as missing:
+        return 400, f"Missing {display(missing.args[0])} Header"
+    try:
+        message._via = top_via(via_raw)
+    except ParseError as error:
+        return 400, error.reason
+    try:
+        message.from_tag, message.to_tag = tag(from_raw), tag(to_raw)
+    except address.AddressError:
+        return 400, f"Malformed {'From' if tag_or_none(from_raw) is None else 'To'} Header"
+    numbered = cseq(cseq_raw)
+    if numbered is None:
+        return 400, "Malformed CSeq Header"
+    if not call_id:
+        return 400, "Malformed Call-ID Header"
+    message.call_id = call_id
+    message.cseq_number, message.cseq_method = numbered
+    return None
+
+
+def check_numbers(message: Message, first: dict[bytes, bytes]) -> Fault | None:
+    """Check Max-Forwards and Content-Length, and cut the body to length."""
+    hops = first.get(b"max-forwards")
+    if hops is not None and hops not in _USUAL_HOPS and not _is_count(hops.strip(), 255):
+        return 400, "Malformed Max-Forwards Header"
+    length = first.get(b"content-length")
+    if length is None:
+        return None
+    length = length.strip()
+    if not _is_count(length, sys.maxsize):
+        return 400, "Malformed Content-Length Header"
+    size = int(length)
+    if size < len(message.body):
+        message.body = message.body[:size]
+    elif size > MAX_MESSAGE_BYTES:
+        return 513, "Message Too Large"
+    elif size > len(message.body):
+        return 400, "Body Shorter Than Content-Length"
+    return None
+
+
+def _is_count(text: bytes, largest: int) -> bool:
+    return text.isdigit() and len(text) <= 64 and int(text) <= largest
+
+
+def check_request(request: Request) -> Fault | None:
+    """Check what only requests have."""
+    if request.cseq_method != request.method:
+        return 400, "CSeq Method Differs From Request Method"
+    if request.method != b"REGISTER":
+        return None
+    try:
+        request.addresses(b"contact")
+    except ParseError as error:
+        return 400, f"Malformed {error.reason}"
+    return None

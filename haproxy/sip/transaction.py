@@ -1,0 +1,273 @@
+"""The transaction layer: all transactions of an element as one sans-IO machine (RFC 3261 §17, RFC 6026).
+
+The service hands received bytes and time in, and takes bytes and events out (`rtlib.machine`). The
+transaction user (proxy, registrar, phone) acts through `respond`, `request`, `cancel` and `send`.
+The state machines are tables in `haproxy.sip.state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Final
+
+from haproxy.sip import client, server
+from haproxy.sip.client import ClientTransaction
+from haproxy.sip.engine import Engine
+from haproxy.sip.event import (
+    AckReceived,
+    Counters,
+    Event,
+    Malformed,
+    RequestReceived,
+    ResponseReceived,
+    StrayResponse,
+    Terminated,
+    Timeout,
+    TransportError,
+)
+from haproxy.sip.flow import Flow, arrive
+from haproxy.sip.message import ParseError, Request, Response, parse
+from haproxy.sip.server import ServerTransaction
+from haproxy.sip.state import Input, State
+from haproxy.sip.timers import DEFAULTS, Timers
+from haproxy.sip.via import COOKIE, Via
+
+__all__ = [
+    "AckReceived",
+    "ClientTransaction",
+    "Counters",
+    "Event",
+    "Flow",
+    "LayerFull",
+    "Malformed",
+    "RequestReceived",
+    "ResponseReceived",
+    "ServerTransaction",
+    "State",
+    "StrayResponse",
+    "Terminated",
+    "Timeout",
+    "TransactionLayer",
+    "TransportError",
+]
+
+_ENTROPY_BLOCK: Final = 4096
+_RETRY_AFTER: Final = b"5"
+_CANCELLABLE: Final = (State.calling, State.proceeding)
+_CAUSES: Final = {
+    1: Input.provisional,
+    2: Input.success,
+    3: Input.failure,
+    4: Input.failure,
+    5: Input.failure,
+    6: Input.failure,
+}
+"""Class of a status to what it does to a transaction."""
+
+
+class LayerFull(Exception):
+    """There are as many client transactions as the layer may have; answer the caller with 503."""
+
+
+class TransactionLayer(Engine):
+    """All client and server transactions. Verbs of `rtlib.machine.Machine[Flow, Event]`, and the user's.
+
+    `sent_by` gives what goes into our Via for a flow: `host[:port]`. `entropy` gives that many random
+    bytes. At `limit` server transactions new requests get 503; client transactions may be twice as many.
+    """
+
+    def __init__(
+        self,
+        sent_by: Callable[[Flow], bytes],
+        entropy: Callable[[int], bytes],
+        *,
+        limit: int = 100_000,
+        timers: Timers = DEFAULTS,
+    ) -> None:
+        super().__init__(timers)
+        self._sent_by = sent_by
+        self._via_prefixes: dict[tuple[str, int], bytes] = {}
+        self._entropy = entropy
+        self._words: list[bytes] = []
+        self._secret = entropy(32)
+        self._limit = limit
+
+    def receive(self, data: bytes, source: Flow, now: float) -> None:
+        """Take one datagram, or one message from a stream. Never raises for any input."""
+        try:
+            message = parse(data)
+            if type(message) is Request:
+                self._receive_request(message, source, now)
+            elif type(message) is Response:
+                self._receive_response(message, source, now)
+        except ParseError as error:
+            self._refuse(error, data, source)
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Send a response. What the transaction's state does not allow any more is dropped.
+
+        To other requests than INVITE no 1xx but 100 is sent, 100 over UDP only once the requester's
+        timer E has reached T2 (the layer does that by itself), and 408 never: the transaction ends
+        in silence (RFC 4320 §4).
+        """
+        status = response.status
+        cause = _CAUSES[status // 100]
+        if transaction.request.method != b"INVITE":
+            if cause is Input.provisional and (status != 100 or not transaction.reliable):
+                return
+            if status == 408:
+                cause = Input.silence
+        self._step(transaction, cause, response, now)
+
+    def request(
+        self, request: Request, flow: Flow, now: float, branch: bytes | None = None
+    ) -> ClientTransaction:
+        """Put our Via on top of a request other than ACK, send it and await its responses. Raises LayerFull.
+
+        `branch` is for a proxy that hides a loop check in it (§16.6 step 8); it must be new and start
+        with `new_branch`'s result.
+        """
+        if len(self._clients) >= 2 * self._limit:
+            raise LayerFull
+        branch = branch or self.new_branch()
+        request.prepend(b"Via", self._via_prefix(flow) + branch)
+        return self._begin_client(request, flow, branch, now)
+
+    def cancel(self, transaction: ClientTransaction, now: float, reason: bytes | None = None) -> None:
+        """Cancel an INVITE (§9.1): at once, or when its first provisional response comes.
+
+        Its final response, usually 487, arrives as an event; if none does within 64 T1, a Timeout.
+        Nothing happens if it is already answered. `reason` becomes a Reason header (RFC 3326).
+        """
+        if transaction.cancelled is not None or transaction.state not in _CANCELLABLE:
+            return
+        if transaction.request.method != b"INVITE":
+            return
+        transaction.cancelled = client.cancel_for(transaction.request, reason)
+        if transaction.state is State.proceeding:
+            self._send_cancel(transaction, None, now)
+
+    def send(self, message: Request | Response, flow: Flow, branch: bytes | None = None) -> None:
+        """Send without a transaction: the ACK for a 2xx, with our Via on top, or a stateless response."""
+        if type(message) is Request:
+            message.prepend(b"Via", self._via_prefix(flow) + (branch or self.new_branch()))
+        self._outgoing.append((bytes(message), flow))
+
+    def invite_of(self, cancel: ServerTransaction) -> ServerTransaction | None:
+        """The INVITE that a received CANCEL means (§9.2); None gets 481."""
+        return self._servers.get((*cancel.key[:-1], b"INVITE"))
+
+    def new_branch(self) -> bytes:
+        """A branch for a Via, unique and not to be guessed."""
+        return COOKIE + self.new_tag()
+
+    def new_tag(self) -> bytes:
+        """16 hexadecimal digits, for tags and Call-IDs too: 64 random bits, more than §19.3 asks for."""
+        if not self._words:
+            digits = self._entropy(_ENTROPY_BLOCK).hex().encode("ascii")
+            self._words = [digits[start : start + 16] for start in range(0, len(digits), 16)]
+        return self._words.pop()
+
+    def _via_prefix(self, flow: Flow) -> bytes:
+        """Our Via up to the branch; rport lets the answer come back through NAT (RFC 3581 §3)."""
+        key = flow.transport, flow.local
+        prefix = self._via_prefixes.get(key)
+        if prefix is None:
+            transport = flow.transport.upper().encode("ascii")
+            prefix = b"SIP/2.0/%b %b;rport;branch=" % (transport, self._sent_by(flow))
+            self._via_prefixes[key] = prefix
+        return prefix
+
+    def transactions(self) -> Iterator[ClientTransaction | ServerTransaction]:
+        """All transactions, for the operator's eyes."""
+        yield from self._servers.values()
+        yield from self._clients.values()
+
+    def __len__(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    def _receive_request(self, request: Request, source: Flow, now: float) -> None:
+        via = request.top_via
+        if request.method == b"ACK":
+            self._receive_ack(request, via, source, now)
+            return
+        key = server.key_for(request, via, request.method)
+        transaction = self._servers.get(key)
+        if transaction is not None:
+            self.counters.absorbed += 1
+            self._step(transaction, Input.request, None, now)
+            return
+        flow = arrive(request, source)
+        if len(self._servers) >= self._limit:
+            self._refuse_full(request, flow)
+            return
+        self.counters.requests += 1
+        transaction = ServerTransaction(request, source, flow, key, self._timers.t1)
+        self._servers[key] = transaction
+        first = self._invite_server if request.method == b"INVITE" else self._non_invite_server
+        self._enter(transaction, first, None, now)
+        self._events.append(RequestReceived(transaction, request, source))
+
+    def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
+        transaction = self._servers.get(server.key_for(ack, via, b"INVITE"))
+        if transaction is None:
+            transaction = self._old_style_invite(ack, via)
+        arrive(ack, source)
+        event = AckReceived(ack, source)
+        if transaction is None:
+            self._events.append(event)
+        else:
+            self._step(transaction, Input.ack, event, now)
+
+    def _old_style_invite(self, ack: Request, via: Via) -> ServerTransaction | None:
+        key = server.old_invite_key(ack, via)
+        transaction = self._servers.get(key) if key is not None else None
+        return transaction if transaction is not None and transaction.to_tag == ack.to_tag else None
+
+    def _refuse_full(self, request: Request, flow: Flow) -> None:
+        self.counters.refused += 1
+        response = request.response(503, to_tag=self._stateless_tag(request))
+        response.append(b"Retry-After", _RETRY_AFTER)
+        self._outgoing.append((bytes(response), flow))
+
+    def _refuse(self, error: ParseError, data: bytes, source: Flow) -> None:
+        if not data.strip(b"\r\n\0"):
+            self.counters.keepalives += 1
+            return
+        self.counters.malformed += 1
+        request = error.message
+        if error.status is None or not isinstance(request, Request) or not _is_answerable(request):
+            self._events.append(Malformed(source, error.reason, None))
+            return
+        self._refuse_stateless(request, source, error.status, error.reason.encode("ascii", "replace"))
+        self._events.append(Malformed(source, error.reason, error.status))
+
+    def _refuse_stateless(self, request: Request, source: Flow, status: int, reason: bytes) -> None:
+        try:
+            flow = arrive(request, source)
+        except ParseError:
+            flow = source  # its Via is what is malformed
+        response = request.response(status, reason, self._stateless_tag(request))
+        self._outgoing.append((bytes(response), flow))
+
+    def _stateless_tag(self, request: Request) -> bytes:
+        """The same tag for every retransmission of a request that is not remembered (§8.2.7)."""
+        text = b"\0".join((request.call_id, request.from_tag or b"", b"%d" % request.cseq_number))
+        return blake2b(text, key=self._secret, digest_size=8).hexdigest().encode("ascii")
+
+    def _receive_response(self, response: Response, source: Flow, now: float) -> None:
+        via = response.top_via
+        transaction = self._clients.get((via.branch, response.cseq_method))
+        if transaction is not None:
+            self.counters.responses += 1
+            self._step(transaction, _CAUSES[response.status // 100], response, now)
+        elif via.sent_by == self._sent_by(source).lower():
+            self.counters.stray += 1
+            self._events.append(StrayResponse(response, source))
+        else:
+            self.counters.foreign += 1
+
+
+def _is_answerable(request: Request) -> bool:
+    return request.method != b"ACK" and b"via" in request

@@ -1,0 +1,137 @@
+"""The Via header: RFC 3261 §20.42, rport of RFC 3581, and where responses go (§18.2.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from haproxy.sip import header
+from haproxy.sip.uri import HOST
+
+COOKIE: Final = b"z9hG4bK"
+"""Branches that start with it are unique by themselves (§8.1.1.7)."""
+
+_USUAL: Final = re.compile(
+    rb"\s*SIP/2\.0/([A-Z]+) ([A-Za-z0-9][\w.-]*+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?+"
+    rb"((?:;(?:branch=([\w.!%*+`'~-]+)|[\w.!%*+`'~-]+(?:=(?:[\w.!%*+`'~:-]+|\[[0-9A-Fa-f:.]+\]))?+))*+)\s*"
+)
+_ANY: Final = re.compile(
+    rb"(?i:SIP)\s*/\s*2\.0\s*/\s*([\w.!%*+`'~-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?+\s*(.*)",
+    re.DOTALL,
+)
+
+
+class ViaError(ValueError):
+    """Not a Via value; the text says what is wrong with it."""
+
+
+class Via:
+    """One value of a Via header."""
+
+    __slots__ = ("_params", "branch", "host", "port", "raw", "transport")
+
+    raw: bytes
+    """The value as written, parameters included."""
+    transport: bytes
+    """In upper case: UDP, TCP, TLS ..."""
+    host: bytes
+    """As written; IPv6 in brackets."""
+    port: int | None
+    branch: bytes
+    """b"" where there is none."""
+    _params: bytes
+
+    @property
+    def sent_by(self) -> bytes:
+        """host[:port] in lower case, for comparison."""
+        host = self.host.lower()
+        return host if self.port is None else b"%b:%d" % (host, self.port)
+
+    def param(self, name: bytes) -> bytes | None:
+        """A parameter's value by its lower-case name; b"" for a flag such as `;rport`, None where absent."""
+        if name not in self._params.lower():
+            return None
+        found = header.parameters(self._params) or {}
+        return None if name not in found else found[name] or b""
+
+    @property
+    def rport(self) -> int | None:
+        """The port in `rport=`: 0 where the flag stands alone or is malformed, None where it is absent."""
+        value = self.param(b"rport")
+        return None if value is None else _port(value) or 0
+
+    @property
+    def received(self) -> bytes | None:
+        """The address in `received=`, where the request really came from."""
+        return self.param(b"received")
+
+    @property
+    def has_cookie(self) -> bool:
+        """Whether the branch is a unique one: the cookie and something after it (RFC 4475 §3.2.1)."""
+        return self.branch.startswith(COOKIE) and len(self.branch) > len(COOKIE)
+
+    @property
+    def maddr(self) -> bytes | None:
+        """The address in `maddr=`, without brackets, which responses to datagrams go to."""
+        value = self.param(b"maddr")
+        return value.strip(b"[]") if value else None
+
+    def stamped(self, host: bytes, port: int) -> bytes | None:
+        """This value with what the transport saw filled in; None where it is right as it is.
+
+        RFC 3261 §18.2.1, RFC 3581 §4.
+
+        `host` and `port` are where the request came from, IPv6 without brackets.
+        """
+        if b"rport" not in self._params and b"received" not in self._params and self.host == host:
+            return None
+        rport = self.rport is not None
+        if not rport and self.host.strip(b"[]").lower() == host and self.received is None:
+            return None
+        value = _stamps.sub(b"", self.raw)
+        return value + (b";rport=%d" % port if rport else b"") + b";received=" + host
+
+
+_stamps = re.compile(rb"(?i:(?<!\s)\s*;\s*(?:received\s*=\s*[^;,\s]*|rport(?:\s*=\s*[^;,\s]*)?(?=[\s;,]|$)))")
+
+
+def _port(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= 5 and int(text) <= 65535 else None
+
+
+def parse(value: bytes) -> Via:
+    """Parse one Via value (see `header.cut_first` for lists). Raises ViaError."""
+    match = _USUAL.fullmatch(value)
+    if match is None:
+        return _parse_unusual(header.unfold(value.strip()))
+    via = _new(Via)
+    via.raw = value.strip()
+    via.transport, via.host, port, via._params, branch = match.groups()
+    via.port = None if port is None else _checked(port)
+    via.branch = via.param(b"branch") or b"" if branch is None else branch
+    return via
+
+
+_new: Final = Via.__new__
+
+
+def _parse_unusual(value: bytes) -> Via:
+    match = _ANY.fullmatch(value)
+    if match is None:
+        raise ViaError("malformed Via")
+    via = _new(Via)
+    via.raw = value
+    transport, via.host, port, via._params = match.groups()
+    if header.parameters(via._params) is None:
+        raise ViaError("malformed parameters in Via")
+    via.transport = transport.upper()
+    via.port = None if port is None else _checked(port)
+    via.branch = via.param(b"branch") or b""
+    return via
+
+
+def _checked(port: bytes) -> int:
+    number = int(port)
+    if not 0 < number <= 65535:
+        raise ViaError("port out of range in Via")
+    return number

@@ -1,0 +1,367 @@
+"""Digest access authentication for SIP and HTTP, both sides: RFC 7616, RFC 8760, RFC 3261 §22.
+
+Header values are bytes as on the wire; names, realms and passwords are text. Nothing here keeps
+passwords: the server side needs only HA1, the hash of user name, realm and password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from struct import Struct
+from typing import Final
+
+_HASHES: Final[dict[str, str]] = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+ALGORITHMS: Final = tuple(_HASHES)
+"""The algorithms without `-sess`, weakest first."""
+
+_MAX_HEADER: Final = 8192
+_PARAMETER: Final = re.compile(
+    rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
+)
+
+
+class DigestError(ValueError):
+    """A challenge or credentials that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a server asks for."""
+
+    realm: str
+    nonce: str
+    algorithm: str = "MD5"
+    """As on the wire, possibly with `-sess`."""
+    qop: tuple[str, ...] = ()
+    """Offered qualities of protection; empty for RFC 2069 servers."""
+    opaque: str | None = None
+    stale: bool = False
+    """The credentials were right, only their nonce was too old: try again without asking anybody."""
+
+    def __bytes__(self) -> bytes:
+        parts = [f"realm={_quoted(self.realm)}", f"nonce={_quoted(self.nonce)}"]
+        if self.qop:
+            parts.append(f"qop={_quoted(','.join(self.qop))}")
+        parts.append(f"algorithm={self.algorithm}")
+        if self.opaque is not None:
+            parts.append(f"opaque={_quoted(self.opaque)}")
+        if self.stale:
+            parts.append("stale=true")
+        return _encode("Digest " + ", ".join(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client answers."""
+
+    username: str
+    realm: str
+    nonce: str
+    uri: str
+    response: str
+    algorithm: str = "MD5"
+    qop: str | None = None
+    nc: int = 0
+    """The nonce count; 0 without qop."""
+    cnonce: str = ""
+    opaque: str | None = None
+
+    def __bytes__(self) -> bytes:
+        parts = [
+            f"username={_quoted(self.username)}",
+            f"realm={_quoted(self.realm)}",
+            f"nonce={_quoted(self.nonce)}",
+            f"uri={_quoted(self.uri)}",
+            f"response={_quoted(self.response)}",
+            f"algorithm={self.algorithm}",
+        ]
+        if self.qop is not None:
+            parts.append(f"qop={self.qop}, nc={self.nc:08x}")
+        if self.cnonce:
+            parts.append(f"cnonce={_quoted(self.cnonce)}")
+        if self.opaque is not None:
+            parts.append(f"opaque={_quoted(self.opaque)}")
+        return _encode("Digest " + ", ".join(parts))
+
+
+def parse_challenge(value: bytes) -> Challenge | None:
+    """Read a (Proxy- or WWW-)Authenticate value; None for another scheme. Raises DigestError."""
+    found = _parameters(value)
+    if found is None:
+        return None
+    try:
+        realm, nonce = found["realm"], found["nonce"]
+    except KeyError as missing:
+        raise DigestError(f"challenge without {missing.args[0]}") from None
+    qop = tuple(word.strip().lower() for word in found.get("qop", "").split(",") if word.strip())
+    stale = found.get("stale", "").lower() == "true"
+    return Challenge(realm, nonce, found.get("algorithm", "MD5"), qop, found.get("opaque"), stale)
+
+
+def parse_credentials(value: bytes) -> Credentials | None:
+    """Read a (Proxy-)Authorization value; None for another scheme, as if none had come (RFC 4475 §3.3.7).
+
+    Raises DigestError for malformed credentials.
+    """
+    found = _parameters(value)
+    if found is None:
+        return None
+    missing = [name for name in ("username", "realm", "nonce", "uri", "response") if name not in found]
+    if missing:
+        raise DigestError(f"credentials without {missing[0]}")
+    qop = found.get("qop")
+    count = found.get("nc", "")
+    if qop is not None and not re.fullmatch(r"[0-9A-Fa-f]{8}", count):
+        raise DigestError("malformed nonce count")
+    return Credentials(
+        username=found["username"],
+        realm=found["realm"],
+        nonce=found["nonce"],
+        uri=found["uri"],
+        response=found["response"],
+        algorithm=found.get("algorithm", "MD5"),
+        qop=qop and qop.lower(),
+        nc=int(count, 16) if qop is not None else 0,
+        cnonce=found.get("cnonce", ""),
+        opaque=found.get("opaque"),
+    )
+
+
+def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str:
+    """The hash that stands for a password, in hexadecimal, for an algorithm with or without `-sess`."""
+    return _digest(algorithm, f"{username}:{realm}:{password}")
+
+
+def response(credentials: Credentials, secret: str, method: str, body: bytes = b"") -> str:
+    """The right `response` for these credentials, given HA1 as `ha1` makes it. Raises DigestError."""
+    algorithm = credentials.algorithm
+    if algorithm.upper().endswith("-SESS"):
+        secret = _digest(algorithm, f"{secret}:{credentials.nonce}:{credentials.cnonce}")
+    a2 = f"{method}:{credentials.uri}"
+    if credentials.qop == "auth-int":
+        a2 += ":" + _hash(algorithm)(body).hexdigest()
+    if credentials.qop is None:
+        return _digest(algorithm, f"{secret}:{credentials.nonce}:{_digest(algorithm, a2)}")
+    count = f"{credentials.nc:08x}:{credentials.cnonce}:{credentials.qop}"
+    return _digest(algorithm, f"{secret}:{credentials.nonce}:{count}:{_digest(algorithm, a2)}")
+
+
+def answer(
+    challenge: Challenge,
+    username: str,
+    secret: str,
+    method: str,
+    uri: str,
+    *,
+    cnonce: str,
+    nc: int = 1,
+    body: bytes = b"",
+) -> Credentials:
+    """The credentials for a challenge; `secret` is HA1 for the challenge's realm and algorithm.
+
+    `cnonce` must be random, `nc` counts the uses of the challenge's nonce from 1. Raises DigestError
+    where the challenge offers nothing we know.
+    """
+    qop = next((word for word in ("auth", "auth-int") if word in challenge.qop), None)
+    if challenge.qop and qop is None:
+        raise DigestError("no known quality of protection offered")
+    if qop is None and not challenge.algorithm.upper().endswith("-SESS"):
+        nc, cnonce = 0, ""
+    draft = Credentials(
+        username,
+        challenge.realm,
+        challenge.nonce,
+        uri,
+        "",
+        challenge.algorithm,
+        qop,
+        nc,
+        cnonce,
+        challenge.opaque,
+    )
+    return replace(draft, response=response(draft, secret, method, body))
+
+
+def strongest(challenges: Sequence[Challenge]) -> Challenge | None:
+    """The challenge with the best algorithm that we know; the first of equals (RFC 8760 §2.4)."""
+    known = [each for each in challenges if _base(each.algorithm) in _HASHES]
+    return max(known, key=lambda each: ALGORITHMS.index(_base(each.algorithm)), default=None)
+
+
+class Verdict(Enum):
+    """What credentials are worth."""
+
+    valid = "valid"
+    stale = "stale"
+    """Right secret, but the nonce is too old or its count used before: challenge with stale=true."""
+    invalid = "invalid"
+
+
+class Nonces:
+    """Nonces that are signed and expire, so that nothing is kept for those never used.
+
+    For those used with qop, the highest nonce count is kept until they expire: a count must rise, so a
+    recorded request cannot be replayed. `limit` bounds that table; beyond it the oldest nonce is
+    expired early. `key` is 16 random bytes or more.
+    """
+
+    _TIME: Final = Struct(">Q8s")
+
+    def __init__(
+        self, key: bytes, entropy: Callable[[int], bytes], *, lifetime: float = 300.0, limit: int = 65536
+    ):
+        self._key = key
+        self._entropy = entropy
+        self._lifetime = lifetime
+        self._limit = limit
+        self._used: OrderedDict[str, tuple[int, int]] = OrderedDict()  # nonce: when issued, highest count
+        self._floor = 0
+        self.dropped = 0
+        """Nonces expired early because the table was full."""
+
+    def issue(self, now: float) -> str:
+        """A new nonce; `now` in seconds of any clock that `check` is given too."""
+        head = self._TIME.pack(int(now * 1000), self._entropy(8))
+        return urlsafe_b64encode(head + self._sign(head)).decode("ascii")
+
+    def check(self, nonce: str, nc: int, now: float) -> bool:
+        """Whether a nonce is ours, not too old, and `nc` is above all used with it; without qop `nc` is 0.
+
+        A true answer uses `nc` up: ask only for credentials whose response is right.
+        """
+        issued = self._issued(nonce)
+        if issued is None or issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
+            return False
+        if nonce in self._used and nc <= self._used[nonce][1]:
+            return False
+        self._used[nonce] = issued, nc
+        self._expire(now)
+        return True
+
+    def _issued(self, nonce: str) -> int | None:
+        """When a nonce was issued, in milliseconds; None if not by us."""
+        try:
+            raw = urlsafe_b64decode(nonce.encode("ascii"))
+        except ValueError:
+            return None
+        head = raw[: self._TIME.size]
+        if len(head) < self._TIME.size or not hmac.compare_digest(raw[self._TIME.size :], self._sign(head)):
+            return None
+        milliseconds: int = self._TIME.unpack(head)[0]
+        return milliseconds
+
+    def _expire(self, now: float) -> None:
+        while self._used:
+            oldest, (issued, _) = next(iter(self._used.items()))
+            full = len(self._used) > self._limit
+            if not full and now * 1000 - issued <= self._lifetime * 1000:
+                return
+            del self._used[oldest]
+            if now * 1000 - issued <= self._lifetime * 1000:
+                self._floor = max(self._floor, issued + 1)  # else its count could start again
+                self.dropped += 1
+
+    def _sign(self, head: bytes) -> bytes:
+        return hmac.digest(self._key, head, "sha256")[:16]
+
+
+class Authenticator:
+    """Challenges and verifies for one realm.
+
+    `algorithms` in order of preference; the challenge names each in a header of its own (RFC 8760 §2.3).
+    """
+
+    def __init__(
+        self,
+        realm: str,
+        nonces: Nonces,
+        *,
+        algorithms: Sequence[str] = ("MD5",),
+        qop: Sequence[str] = ("auth",),
+    ) -> None:
+        self.realm = realm
+        self._nonces = nonces
+        self._algorithms = tuple(algorithms)
+        self._qop = tuple(qop)
+
+    def challenges(self, now: float, *, stale: bool = False) -> list[Challenge]:
+        """One challenge for each algorithm, all with one new nonce."""
+        nonce = self._nonces.issue(now)
+        return [
+            Challenge(self.realm, nonce, algorithm, self._qop, stale=stale) for algorithm in self._algorithms
+        ]
+
+    def verify(
+        self, credentials: Credentials, method: str, secret: str | None, now: float, body: bytes = b""
+    ) -> Verdict:
+        """Judge credentials; `secret` is HA1 for their user and algorithm, None for an unknown user.
+
+        The caller checks that `credentials.username` may do what it asks, and that `credentials.uri`
+        means the request's own (RFC 7616 §3.4.6; proxies on the way may have changed it in SIP).
+        An unknown user takes as long as a wrong password.
+        """
+        if credentials.realm != self.realm or credentials.algorithm not in self._algorithms:
+            return Verdict.invalid
+        if self._qop and credentials.qop not in (None, *self._qop):
+            return Verdict.invalid
+        expected = response(credentials, secret or "", method, body)
+        given = credentials.response.lower()
+        right = hmac.compare_digest(expected.encode("ascii"), given.encode("utf-8", "surrogateescape"))
+        if not right or secret is None:
+            return Verdict.invalid
+        fresh = self._nonces.check(credentials.nonce, credentials.nc, now)
+        return Verdict.valid if fresh else Verdict.stale
+
+
+def _base(algorithm: str) -> str:
+    return algorithm.upper().removesuffix("-SESS")
+
+
+def _hash(algorithm: str) -> Callable[[bytes], hashlib._Hash]:
+    name = _HASHES.get(_base(algorithm))
+    if name is None:
+        raise DigestError(f"unknown algorithm {algorithm}")
+    return lambda data: hashlib.new(name, data, usedforsecurity=False)
+
+
+def _digest(algorithm: str, text: str) -> str:
+    return _hash(algorithm)(_encode(text)).hexdigest()
+
+
+def _parameters(value: bytes) -> dict[str, str] | None:
+    scheme, _, rest = value.strip().partition(b" ")
+    if scheme.lower() != b"digest":
+        return None
+    if len(rest) > _MAX_HEADER:
+        raise DigestError("longer than any digest header has to be")
+    found: dict[str, str] = {}
+    position = 0
+    while rest[position:].strip(b" \t\r\n,"):
+        match = _PARAMETER.match(rest, position)
+        if match is None:
+            raise DigestError("malformed digest header")
+        name, quoted, plain = match.groups()
+        text = re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL) if quoted is not None else plain
+        if found.setdefault(_decode(name).lower(), _decode(text)) != _decode(text):
+            raise DigestError("contradicting digest parameters")
+        position = match.end()
+    return found
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
