@@ -108,6 +108,17 @@ def _discard_own(pidfile: Path) -> None:
             pidfile.unlink()
 
 
+@contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """Ignore further signals to stop: Twisted takes a second one for an error and logs a traceback."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class DaemonService(MultiService):
     """The root service: hands twistd the log observer, reloads on SIGHUP, bounds the time to stop.
 
@@ -165,7 +176,9 @@ class DaemonService(MultiService):
                 ended.callback(True)
 
         super().stopService().addCallback(stopped)
-        if await ended:
+        with _deaf_to_signals():
+            clean = await ended
+        if clean:
             init(self.__log, "{name} stopped", name=self.name)
         else:
             self.__log.warn(

@@ -270,6 +270,17 @@ def test_a_service_that_does_not_stop_is_left_behind_in_time(toy: Toy) -> None:
         assert "toy did not stop within 1.5 s and ends now" in daemon.output
 
 
+def test_more_signals_while_it_stops_change_nothing(toy: Toy) -> None:
+    toy.configure("HANG=yes\n")
+    with toy.foreground() as daemon:
+        daemon.process.terminate()
+        daemon.wait_for_text(r"toy stops")
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.stop(within=2.0) < 2.0
+        assert "toy did not stop within 1.5 s and ends now" in daemon.output
+        assert "Traceback" not in daemon.output
+
+
 def test_a_rotated_log_is_followed(toy: Toy) -> None:
     with toy.foreground() as daemon:
         toy.log.rename(toy.home / "toy.log.1")
