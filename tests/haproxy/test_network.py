@@ -1,0 +1,85 @@
+"""From the settings to sides and sockets."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from haproxy.network import bind_all, bind_media, names_of, sides_of
+from haproxy.settings import Settings
+from haproxy.settings.system import System
+from rtlib.listen import ListenError, bind_datagram
+
+
+def system(**keys: Any) -> System:
+    return System.model_validate({"privateIP": "127.0.0.1", "privateSubnet": 24} | keys)
+
+
+def shape(**keys: Any) -> list[tuple[str, str, int, str, int, str]]:
+    sides = sides_of(system(**keys))
+    return [(s.name, s.host, s.port, s.shown_host, s.shown_port, s.media_host) for s in sides]
+
+
+PRIVATE = ("private", "127.0.0.1", 5060, "127.0.0.1", 5060, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("keys", "sides"),
+    [
+        ({}, [PRIVATE]),
+        (
+            {"publicIP": "203.0.113.1"},
+            [PRIVATE, ("public", "203.0.113.1", 5060, "203.0.113.1", 5060, "203.0.113.1")],
+        ),
+        (
+            {"publicIP": "203.0.113.1", "publicPort": 5080, "mappedIP": "10.0.1.1", "mappedPort": 5070},
+            [PRIVATE, ("public", "10.0.1.1", 5070, "203.0.113.1", 5080, "203.0.113.1")],
+        ),
+        (
+            {"publicIP": "sip.example", "mappedIP": "10.0.1.1", "alias": ["x.example", "203.0.113.1:5070"]},
+            [PRIVATE, ("public", "10.0.1.1", 5060, "sip.example", 5060, "203.0.113.1")],
+        ),
+        (
+            {"publicIP": "203.0.113.1", "mappedIP": "127.0.0.1"},
+            [("private", "127.0.0.1", 5060, "203.0.113.1", 5060, "203.0.113.1")],
+        ),
+    ],
+)
+def test_sides(keys: Any, sides: Any) -> None:
+    assert shape(**keys) == sides
+
+
+def test_names() -> None:
+    keys = {"publicIP": "203.0.113.1", "mappedIP": "10.0.1.1", "mappedPort": 5070}
+    names = names_of(system(alias=["a.example", "b.example:5090", "2001:db8::1"], **keys))
+    assert names == [
+        ("127.0.0.1", 5060),
+        ("203.0.113.1", 5060),
+        ("10.0.1.1", 5070),
+        ("a.example", 5060),
+        ("b.example", 5090),
+        ("2001:db8::1", 5060),
+    ]
+
+
+def test_a_port_in_use_names_its_setting() -> None:
+    taken = bind_datagram("127.0.0.1", 0)
+    port = taken.getsockname()[1]
+    settings = Settings.model_validate(
+        {"system": {"privateIP": "127.0.0.1", "privateSubnet": 8, "privatePort": port}}
+    )
+    try:
+        with pytest.raises(ListenError, match=f"privatePort 127.0.0.1:{port}: address already in use"):
+            list(bind_all(settings, sides_of(settings.system)))
+    finally:
+        taken.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_type_of_service(host: str) -> None:
+    sock = bind_media(host, 0, 184)
+    level, option = (
+        (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if ":" in host else (socket.IPPROTO_IP, socket.IP_TOS)
+    )
+    assert sock.getsockopt(level, option) == 184
+    sock.close()

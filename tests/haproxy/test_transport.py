@@ -1,0 +1,124 @@
+"""The proxy's sockets, real ones on loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from haproxy.sip.flow import Flow
+from haproxy.transport import BoundSocket, SipTransport
+from rtlib.address import pack
+from rtlib.listen import bind_datagram, bind_stream
+from rtlib.testing import loop
+
+MESSAGE = b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n"
+HOST = "127.0.0.1"
+
+
+class Element:
+    """One SIP element with a UDP and a TCP socket."""
+
+    def __init__(self) -> None:
+        self.udp, self.tcp = bind_datagram(HOST, 0), bind_stream(HOST, 0)
+        self.udp_address, self.tcp_address = (pack(*sock.getsockname()) for sock in (self.udp, self.tcp))
+        self.received: list[tuple[bytes, Flow]] = []
+        self.failed: list[tuple[Flow, str]] = []
+        self.offences: list[str] = []
+        self._waiting: tuple[Callable[[], bool], Deferred[None]] | None = None
+        sockets = [BoundSocket(0, "udp", self.udp, HOST), BoundSocket(1, "tcp", self.tcp, HOST)]
+        self.transport = SipTransport(reactor, sockets, self._receive, self._fail, self._offend)
+        self.transport.startService()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that this element hears of."""
+        if not condition():
+            self._waiting = condition, Deferred()
+            await self._waiting[1]
+
+    async def stop(self) -> None:
+        await self.transport.stopService()
+        await self.until(lambda: self.transport.connections == 0)
+
+    def _receive(self, batch: list[tuple[bytes, Flow]]) -> None:
+        self.received += batch
+        self._check()
+
+    def _fail(self, flow: Flow, reason: str) -> None:
+        self.failed.append((flow, reason))
+        self._check()
+
+    def _offend(self, kind: str, source: bytes, reason: str) -> None:
+        self.offences.append(kind)
+
+    def _check(self) -> None:
+        if self._waiting is not None and self._waiting[0]():
+            waiting, self._waiting = self._waiting, None
+            waiting[1].callback(None)
+
+
+def run(story: Callable[[Element, Element], Any]) -> None:
+    async def main() -> None:
+        one, two = Element(), Element()
+        await story(one, two)
+        await one.stop()
+        await two.stop()
+
+    loop.run(main)
+
+
+def test_datagrams() -> None:
+    async def story(one: Element, two: Element) -> None:
+        flow = Flow("udp", 0, two.udp_address)
+        one.transport.send([(b"\r\n\r\n", flow), (MESSAGE, flow), (b"\0", flow), (MESSAGE, flow)])
+        await two.until(lambda: len(two.received) == 2)
+        assert two.received == [(MESSAGE, Flow("udp", 0, one.udp_address))] * 2
+
+    run(story)
+
+
+def test_nobody_listens() -> None:
+    async def story(one: Element, two: Element) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((HOST, 0))
+            gone = pack(*sock.getsockname())
+        flows = [Flow("udp", 0, gone), Flow("tcp", 1, gone)]
+        one.transport.send([(MESSAGE, flow) for flow in flows])
+        await one.until(lambda: {flow for flow, _ in one.failed} == set(flows))
+
+    run(story)
+
+
+def test_one_connection_serves_both_ways() -> None:
+    async def story(one: Element, two: Element) -> None:
+        there = Flow("tcp", 1, two.tcp_address)
+        one.transport.send([(MESSAGE, there), (MESSAGE, there)])
+        await two.until(lambda: len(two.received) == 2)
+        one.transport.send([(MESSAGE, there)])
+        await two.until(lambda: len(two.received) == 3)
+        assert two.transport.connections == one.transport.connections == 1
+        two.transport.send([(MESSAGE, two.received[0][1])])
+        await one.until(lambda: len(one.received) == 1)
+        assert one.received[0][1].remote == two.tcp_address
+
+    run(story)
+
+
+def test_a_closed_connection_fails_its_flows() -> None:
+    async def story(one: Element, two: Element) -> None:
+        one.transport.send([(MESSAGE, Flow("tcp", 1, two.tcp_address))])
+        await two.until(lambda: len(two.received) == 1)
+        back = two.received[0][1]
+        two.transport.close(back)
+        await one.until(lambda: len(one.failed) == 2)
+        assert {flow.connection for flow, _ in one.failed} == {0, 1}
+        await two.until(lambda: two.transport.connections == 0)
+        two.failed.clear()
+        two.transport.send([(MESSAGE, back)])
+        await two.until(lambda: bool(two.failed))
+        assert two.failed[0][0] == back
+
+    run(story)
