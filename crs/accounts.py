@@ -1,0 +1,189 @@
+"""Accounts on disk: `accounts/<ID>/account.conf` with the lines `secret <base64>` and `created <time>`.
+
+All are read at start and kept in memory, so that a TLS handshake never waits for the disk. Files
+are written whole, synchronised and renamed into place: after a crash there is the old or the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from twisted.logger import Logger
+
+from crs.identity import client_key, is_account, parse
+
+log = Logger()
+
+FILE: Final = "account.conf"
+MODE: Final = 0o600
+MAX_FILE: Final = 65536
+WEAK: Final = 16
+"""Bytes; a shorter secret is accepted, because others may have agreed on it, but warned about."""
+
+
+class AccountError(Exception):
+    """An account file cannot be used or written; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """One security domain: the shared secret that its clients' keys are derived from."""
+
+    name: str
+    secret: bytes = field(repr=False)
+    created: datetime
+
+
+def decode_secret(text: str) -> bytes:
+    """A shared secret in base64. Raises ValueError, without the secret in its text."""
+    try:
+        secret = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the shared secret is not base64") from None
+    if not secret:
+        raise ValueError("the shared secret is empty")
+    return secret
+
+
+def encode_secret(secret: bytes) -> str:
+    """A shared secret as people hand it over."""
+    return base64.b64encode(secret).decode()
+
+
+class Accounts:
+    """All accounts of this server. `directory` holds a folder for each; other files in it are ignored."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._accounts: dict[str, Account] = {}
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(sorted(self._accounts.values(), key=lambda account: account.name))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._accounts
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def path(self, name: str) -> Path:
+        """The folder of an account's files."""
+        return self._directory / name
+
+    def load(self) -> None:
+        """Read all accounts. Raises AccountError: a server that misses one would turn its clients away."""
+        found = [entry for entry in self._directory.iterdir() if is_account(entry.name) and entry.is_dir()]
+        self._accounts = {
+            entry.name: _read(entry.name, entry / FILE) for entry in found if (entry / FILE).exists()
+        }
+
+    def write(self, account: Account) -> None:
+        """Put an account on disk; blocks, so call it in a thread. Raises AccountError."""
+        folder = self.path(account.name)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _write(folder / FILE, _text(account))
+            _synchronise(self._directory)
+        except OSError as error:
+            raise AccountError(f"{folder}: {error.strerror or error}") from error
+
+    def erase(self, name: str) -> None:
+        """Take an account off the disk; blocks, so call it in a thread. Raises AccountError."""
+        folder = self.path(name)
+        try:
+            (folder / FILE).unlink(missing_ok=True)
+            _synchronise(folder)
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise AccountError(f"{folder}: {error.strerror or error}") from error
+
+    def add(self, account: Account) -> None:
+        """From now on its clients are known."""
+        self._accounts[account.name] = account
+
+    def remove(self, name: str) -> None:
+        """From now on its clients are unknown."""
+        self._accounts.pop(name, None)
+
+    def key(self, psk_identity: bytes) -> bytes | None:
+        """The TLS key of a client, None for who is none of ours; a `rtlib.psk.KeyLookup`."""
+        try:
+            client = parse(psk_identity)
+        except ValueError:
+            return None
+        account = self._accounts.get(client.account)
+        return None if account is None else client_key(account.secret, client.uri)
+
+
+def _read(name: str, path: Path) -> Account:
+    try:
+        _tighten(path)
+        with path.open(encoding="utf-8") as file:
+            lines = file.read(MAX_FILE).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccountError(f"{path}: {error}") from error
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        word, _, rest = line.strip().partition(" ")
+        if word and not word.startswith("#"):
+            if word not in ("secret", "created"):
+                raise AccountError(f"{path}:{number}: {word}: unknown directive (allowed: created, secret)")
+            values[word] = rest.strip()
+    return _account(name, path, values)
+
+
+def _account(name: str, path: Path, values: dict[str, str]) -> Account:
+    try:
+        secret = decode_secret(values["secret"])
+        created = datetime.fromisoformat(values.get("created", "1970-01-01T00:00:00Z"))
+    except KeyError:
+        raise AccountError(f"{path}: secret: is required") from None
+    except ValueError as error:
+        raise AccountError(f"{path}: {error}") from None
+    if len(secret) < WEAK:
+        log.warn("account {name}: the shared secret is shorter than 128 bits", name=name)
+    return Account(name, secret, created.astimezone(UTC))
+
+
+def _tighten(path: Path) -> None:
+    """Accept the looser mode that a restored backup leaves (manual 4.15.2), but not for long."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        path.chmod(MODE)
+        log.warn(
+            "{path} was readable by others (mode {mode}); it is 0600 now", path=str(path), mode=f"{mode:04o}"
+        )
+
+
+def _text(account: Account) -> str:
+    created = account.created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"secret {encode_secret(account.secret)}\ncreated {created}\n"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _synchronise(path.parent)
+
+
+def _synchronise(directory: Path) -> None:
+    """Make renames and removals in this directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,230 @@
+"""`crs-client`: the reference client on the command line."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from crs.client.credentials import Credentials, Server
+    from crs.client.program import Access, Audio
+
+DEFAULT_PORT: Final = 5223
+
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_DIRECTORY: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_SECONDS: Final = click.FloatRange(min=0)
+
+_Command = Callable[..., Any]
+_Value = TypeVar("_Value")
+
+
+def _server(context: click.Context, parameter: click.Parameter, value: str) -> Server:
+    """HOST[:PORT], with an IPv6 address in brackets."""
+    from crs.client.credentials import Server
+
+    host, separator, port = value.rpartition(":")
+    if not separator or value.endswith("]"):
+        host, port = value, str(DEFAULT_PORT)
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", context, parameter)
+    return Server(host.strip("[]"), int(port))
+
+
+def _options(*options: _Command) -> Callable[[_Command], _Command]:
+    """Several click options as one decorator, in the order in which `--help` lists them."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_who = _options(
+    click.option("--uri", required=True, help="The client's URI, usually a mobile number."),
+    click.option("--account", required=True, help="The client's account ID."),
+    click.option("--key-file", type=_FILE, help="File with this client's key in base64."),
+    click.option("--secret-file", type=_FILE, help="File with the account's shared secret in base64."),
+)
+_where = _options(
+    click.option(
+        "--server",
+        callback=_server,
+        default=f"127.0.0.1:{DEFAULT_PORT}",
+        show_default=True,
+        metavar="HOST[:PORT]",
+        help="The server.",
+    ),
+    click.option("--e2e-secret-file", type=_FILE, help="File with the end-to-end secret, in base64."),
+)
+_audio = _options(
+    click.option("--tone", type=click.FloatRange(20, 4000), default=440, show_default=True, help="Play: Hz."),
+    click.option("--wav", type=_FILE, help="Play this file instead: 16 bits, mono, 8000 Hz."),
+)
+
+
+def _connecting(command: _Command) -> _Command:
+    """Add the options of every command that connects; the command gets them as its first argument."""
+
+    @_who
+    @_where
+    @wraps(command)
+    def packed(
+        *,
+        server: Server,
+        uri: str,
+        account: str,
+        key_file: Path | None,
+        secret_file: Path | None,
+        e2e_secret_file: Path | None,
+        **options: Any,
+    ) -> None:
+        from crs.client.credentials import read_base64
+        from crs.client.program import Access
+
+        credentials = _credentials(uri, account, key_file, secret_file)
+        secret = _checked(lambda: read_base64(e2e_secret_file)) if e2e_secret_file is not None else None
+        command(Access(server, credentials, secret), **options)
+
+    return packed
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Reference client of a crs server.
+
+    Example: crs-client call +4670111 --uri +4670222 --account demo --key-file key --tone 440
+    """
+
+
+@main.command()
+@_connecting
+@click.option("--seconds", type=_SECONDS, default=0, help="Stay attached this long.")
+def attach(access: Access, seconds: float) -> None:
+    """Attach, to see whether server, identity and key fit.
+
+    Example: crs-client attach --server 192.0.2.1 --uri +4670111 --account demo --key-file key
+    """
+    from crs.client import program
+
+    program.run(lambda reactor: program.attach(reactor, access, seconds))
+
+
+@main.command()
+@click.argument("to")
+@click.argument("text")
+@_connecting
+@click.option("--to-account", help="The recipient's account; default: the client's own.")
+@click.option("--ttl", type=click.IntRange(1, 31 * 86400), help="Seconds to keep it for the recipient.")
+def send(access: Access, to: str, text: str, to_account: str | None, ttl: int | None) -> None:
+    """Send the message TEXT to the URI TO, who gets it now or when it attaches.
+
+    Example: crs-client send +4670111 "good morning" --uri +4670222 --account demo --key-file key
+    """
+    from crs.client import program
+    from crs.identity import Identity
+
+    account = to_account or access.credentials.account
+    program.run(lambda reactor: program.send(reactor, access, Identity(to, account), text, ttl))
+
+
+@main.command()
+@click.argument("to")
+@_connecting
+@_audio
+@click.option("--to-account", help="The callee's account; default: the client's own.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="WAV file for what arrives.")
+@click.option("--seconds", type=_SECONDS, default=5, show_default=True, help="Hang up after this long.")
+def call(
+    access: Access,
+    *,
+    to: str,
+    tone: float,
+    wav: Path | None,
+    to_account: str | None,
+    record: Path | None,
+    seconds: float,
+) -> None:
+    """Call the URI TO, play a tone or a WAV file, and count or record what arrives.
+
+    Example: crs-client call +4670111 --uri +4670222 --account demo --key-file key --record heard.wav
+    """
+    from crs.client import program
+    from crs.identity import Identity
+
+    account = to_account or access.credentials.account
+    audio = _playable(tone, wav, seconds)
+    program.run(lambda reactor: program.call(reactor, access, Identity(to, account), audio, record))
+
+
+@main.command()
+@_connecting
+@_audio
+@click.option("--answer", is_flag=True, help="Answer calls; without it they are refused as busy.")
+@click.option("--record-dir", type=_DIRECTORY, help="Directory for a WAV file of each call.")
+@click.option("--seconds", type=_SECONDS, help="Listen this long; default: until interrupted.")
+def listen(
+    access: Access,
+    *,
+    tone: float,
+    wav: Path | None,
+    answer: bool,
+    record_dir: Path | None,
+    seconds: float | None,
+) -> None:
+    """Attach and print messages and calls as they arrive; stop with ctrl-c.
+
+    Example: crs-client listen --answer --uri +4670111 --account demo --key-file key
+    """
+    from crs.client import program
+
+    audio = _playable(tone, wav, None) if answer else None
+    program.run(lambda reactor: program.listen(reactor, access, audio, record_dir, seconds))
+
+
+@main.command()
+@_who
+def key(uri: str, account: str, key_file: Path | None, secret_file: Path | None) -> None:
+    """Print a client's key in base64, derived from the account's shared secret.
+
+    A client needs its key only: the secret opens every client of the account.
+
+    Example: crs-client key --uri +4670111 --account demo --secret-file secret > key
+    """
+    click.echo(b64encode(_credentials(uri, account, key_file, secret_file).key).decode())
+
+
+def _credentials(uri: str, account: str, key_file: Path | None, secret_file: Path | None) -> Credentials:
+    from crs.client.credentials import Credentials, read_base64
+
+    if (key_file is None) == (secret_file is None):
+        raise click.UsageError("give either --key-file or --secret-file")
+    if key_file is not None:
+        return _checked(lambda: Credentials(uri, account, read_base64(key_file)))
+    assert secret_file is not None
+    return _checked(lambda: Credentials.derived(uri, account, read_base64(secret_file)))
+
+
+def _playable(tone: float, wav: Path | None, seconds: float | None) -> Audio:
+    from crs.client.program import Audio
+
+    audio = Audio(tone, wav, seconds)
+    _checked(audio.frames)
+    return audio
+
+
+def _checked(read: Callable[[], _Value]) -> _Value:
+    """What `read` gives; what is wrong with the user's files or names is an error of usage."""
+    from crs.client.error import ClientError
+
+    try:
+        return read()
+    except ClientError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,249 @@
+"""The client: one connection to a server, its identity's calls and messages."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+
+from crs.client import websocket
+from crs.client.call import Call, IncomingCall, OutgoingCall
+from crs.client.credentials import Credentials, Server
+from crs.client.error import UNDECODABLE, ClientError
+from crs.client.exchange import Exchange
+from crs.client.keying import Parties
+from crs.client.listener import Listener
+from rtlib.outcome import Outcome
+from crs.signaling import message
+from crs.signaling.message import EndReason, Who
+
+VERSION: Final = "crs-client/0.1.0"
+"""What `attach` tells the server."""
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that the server may take to close the connection before it is cut off."""
+
+log = Logger()
+
+
+def new_label() -> str:
+    """An id for a session or a message that nobody has used before."""
+    return secrets.token_urlsafe(12)
+
+
+class Client:
+    """Connects, attaches, calls, posts; what comes in goes to its Listener."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: Server,
+        credentials: Credentials,
+        listener: Listener | None = None,
+        *,
+        secret: bytes | None = None,
+        version: str = VERSION,
+    ) -> None:
+        """`secret` is the end-to-end secret shared with whom this client calls; the server never has it."""
+        self._reactor = reactor
+        self._server = server
+        self._listener = listener or Listener()
+        self._secret = secret
+        self._version = version
+        self._link: websocket.Link | None = None
+        self._exchange = Exchange(reactor, self._send)
+        self._calls: dict[tuple[str, str], Call] = {}
+        self.credentials = credentials
+        self.closing = False
+        """Whether the connection ends because `close` was called."""
+        self.lost: Outcome[ClientError] = Outcome()
+        """Why the connection ended, once it has; it never fails."""
+
+    async def connect(self) -> None:
+        """Open the connection. Raises Unreachable or Denied."""
+        self._link = await websocket.connect(self._reactor, self._server, self.credentials, _Inbox(self))
+        self._exchange.open()
+
+    async def attach(self) -> message.Attached:
+        """Register for this identity's calls and messages. Raises Refused."""
+        version = self._version
+        return await self._exchange.ask(
+            lambda number: message.Attach(id=number, version=version), message.Attached
+        )
+
+    async def detach(self) -> None:
+        """Unregister and stay connected."""
+        await self._exchange.ask(lambda number: message.Detach(id=number), message.Ok)
+
+    async def close(self) -> None:
+        """End all calls and the connection, and wait until it is closed."""
+        self.closing = True
+        for call in list(self._calls.values()):
+            await _ignoring_errors(call.hangup())
+        if self._link is None:
+            return
+        self._link.close()
+        try:
+            await self.lost.wait().addTimeout(CLOSE_TIMEOUT, self._reactor)
+        except TimeoutError:
+            self._link.abort()
+            await self.lost.wait()
+
+    def abort(self) -> None:
+        """Cut the connection off, as a lost network does; the server keeps the calls for a while."""
+        if self._link is not None:
+            self._link.abort()
+
+    async def call(self, to: str, account: str | None = None, streams: int = 1) -> OutgoingCall:
+        """Invite somebody and bind the legs; the callee has been told then. Raises ClientError."""
+        own = self.credentials
+        parties = Parties(new_label(), own.uri, own.account, to, account or own.account)
+        call = OutgoingCall(self._reactor, self._exchange, parties, self._secret, streams)
+        self._add(call)
+        try:
+            await call.invite(self._host)
+        except ClientError:
+            call.finish(EndReason.cancel, Who.caller)
+            raise
+        return call
+
+    async def post(
+        self,
+        to: str,
+        payload: bytes,
+        *,
+        account: str | None = None,
+        label: str | None = None,
+        ttl: int | None = None,
+    ) -> str:
+        """Leave a message; returns its id once it is on the server's disk. Raises Refused or Closed.
+
+        Who repeats a post gives the same `label` again: the message is delivered once.
+        """
+        label = label or new_label()
+        await self._exchange.ask(
+            lambda number: message.Post(
+                id=number, message=label, to=to, account=account, payload=payload, ttl=ttl
+            ),
+            message.Posted,
+        )
+        return label
+
+    @property
+    def _host(self) -> str:
+        """The server's address, where the relay is if a leg names no other."""
+        return self._link.host if self._link is not None else ""
+
+    def _send(self, data: bytes) -> None:
+        if self._link is not None:
+            self._link.send(data)
+
+    def _add(self, call: Call) -> None:
+        """Keep the call until it has ended."""
+        key = (call.parties.caller, call.parties.session)
+        self._calls[key] = call
+        call.ended.wait().addCallback(lambda _: self._calls.pop(key, None))
+
+    def _own_call(self, session: str) -> OutgoingCall | None:
+        call = self._calls.get((self.credentials.uri, session))
+        return call if isinstance(call, OutgoingCall) else None
+
+    def _invited(self, event: message.Invited) -> None:
+        if (event.caller, event.session) in self._calls:
+            return  # the server repeats what it is not sure that a client knows
+        own = self.credentials
+        parties = Parties(event.session, event.caller, event.account, own.uri, own.account)
+        call = IncomingCall(self._reactor, self._exchange, parties, self._secret, event)
+        call.host = self._host
+        self._add(call)
+        self._listener.incoming(call)
+
+    def _rang(self, event: message.Rang) -> None:
+        call = self._own_call(event.session)
+        if call is not None:
+            call.was_ringing()
+
+    def _answered(self, event: message.Answered) -> None:
+        call = self._own_call(event.session)
+        if call is not None:
+            call.was_answered(event.payload)
+
+    def _ended(self, event: message.Ended) -> None:
+        call = self._calls.get((event.caller, event.session))
+        if call is not None:
+            call.finish(event.reason, event.who)
+
+    def _deliver(self, event: message.Deliver) -> None:
+        """Hand an item up; only what was taken is confirmed, the rest comes again at the next attach."""
+        handler = self._listener.message if event.kind is message.Kind.content else self._listener.receipt
+        if handler(event):
+            Deferred.fromCoroutine(_ignoring_errors(self._ack(event)))
+
+    async def _ack(self, event: message.Deliver) -> None:
+        await self._exchange.ask(
+            lambda number: message.Ack(
+                id=number, kind=event.kind, message=event.message, sender=event.sender, account=event.account
+            ),
+            message.Ok,
+        )
+
+    def _detached(self, event: message.Detached) -> None:
+        self._listener.detached(event.reason)
+
+    _EVENTS: Final[dict[type[message.Event], Callable[[Client, Any], None]]] = {
+        message.Invited: _invited,
+        message.Rang: _rang,
+        message.Answered: _answered,
+        message.Ended: _ended,
+        message.Deliver: _deliver,
+        message.Detached: _detached,
+    }
+
+    def _received(self, data: bytes) -> None:
+        try:
+            received = message.decode_server_message(data)
+        except UNDECODABLE as error:
+            log.warn("ignored a message of the server: {error}", error=error)
+            return
+        if isinstance(received, message.Reply | message.Error):
+            self._exchange.answered(received)
+            return
+        try:
+            self._EVENTS[type(received)](self, received)
+        except Exception:  # noqa: BLE001  whatever a listener raises must not close the connection
+            log.failure("handling {event}", event=type(received).__name__)
+
+    def _gone(self, reason: ClientError) -> None:
+        """The connection is closed: so is everything that needs it."""
+        self._link = None
+        self._exchange.close(reason)
+        for call in list(self._calls.values()):
+            call.finish(EndReason.lost, Who.server)
+        self.lost.set(reason)
+        self._listener.lost(reason)
+
+
+class _Inbox:
+    """The Receiver of a Client's link: keeps its two methods off the client's public face."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def message(self, data: bytes) -> None:
+        """One message from the server."""
+        self._client._received(data)
+
+    def lost(self, reason: ClientError) -> None:
+        """The connection is gone."""
+        self._client._gone(reason)
+
+
+async def _ignoring_errors(work: Any) -> None:
+    """For requests whose failure changes nothing: what is not confirmed is repeated or times out."""
+    try:
+        await work
+    except ClientError as error:
+        log.info("{error}", error=error)

@@ -1,0 +1,234 @@
+"""What the commands of `crs-client` do once they are connected; they print a line for whatever happens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.task import react
+
+from crs.client.call import Call, IncomingCall
+from crs.client.client import Client, new_label
+from crs.client.credentials import Credentials, Server
+from crs.client.error import CallEnded, ClientError
+from crs.client.listener import Listener
+from rtlib.outcome import Outcome
+from crs.client.sealing import Route, SealError, seal, unseal
+from crs.identity import Identity
+from crs.signaling.message import Deliver
+from rtlib.audio import wav
+from rtlib.audio.playback import frames
+from rtlib.audio.tone import sine
+
+RING_SECONDS: Final = 60.0
+"""How long `call` waits for an answer."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where to connect to, as whom, and the end-to-end secret if there is one."""
+
+    server: Server
+    credentials: Credentials
+    secret: bytes | None = field(repr=False)
+
+    def client(self, reactor: Any, listener: Listener | None = None) -> Client:
+        """A client that is not connected yet."""
+        return Client(reactor, self.server, self.credentials, listener, secret=self.secret)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """What to play in a call, and how long it lasts at most; None for as long as the other party likes."""
+
+    tone: float
+    wav: Path | None
+    seconds: float | None
+
+    def frames(self) -> Iterator[bytes]:
+        """The audio as frames of 20 ms. Raises ClientError for a file that cannot be played."""
+        with _user_files():
+            return frames(wav.read(self.wav) if self.wav is not None else sine(self.tone))
+
+
+def run(work: Callable[[Any], Coroutine[Deferred[Any], Any, None]]) -> NoReturn:
+    """Run a command on the reactor and exit: 0, or 1 with the error on standard error."""
+
+    async def guarded(reactor: Any) -> None:
+        try:
+            await work(reactor)
+        except ClientError as error:
+            sys.stderr.write(f"crs-client: {error}\n")
+            raise SystemExit(1) from error
+
+    react(lambda reactor: Deferred.fromCoroutine(guarded(reactor)))
+
+
+async def attach(reactor: Any, access: Access, seconds: float) -> None:
+    """Attach, and stay for a while."""
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    await _stay(reactor, client, seconds)
+    await client.close()
+
+
+async def send(reactor: Any, access: Access, to: Identity, text: str, ttl: int | None) -> None:
+    """Post one message, sealed if there is an end-to-end secret."""
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    own = access.credentials
+    label = new_label()
+    payload = seal(text, Route(label, own.uri, own.account, to.uri, to.account), access.secret)
+    await client.post(to.uri, payload, account=to.account, label=label, ttl=ttl)
+    sealed = "encrypted end to end" if access.secret else "not encrypted end to end: no --e2e-secret-file"
+    _say(f"posted {label} to {to}, {sealed}")
+    await client.close()
+
+
+async def call(reactor: Any, access: Access, to: Identity, audio: Audio, record: Path | None) -> None:
+    """Call somebody, play, and record what arrives."""
+    played = audio.frames()
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    try:
+        outgoing = await client.call(to.uri, to.account)
+        _say(f"calling {to}")
+        rang = outgoing.rang.wait()
+        rang.addCallbacks(lambda _: _say(f"{to} rings"), lambda failure: failure.trap(ClientError))
+        try:
+            await outgoing.answered.wait().addTimeout(RING_SECONDS, reactor)
+        except TimeoutError:
+            raise ClientError(f"{to} has not answered within {RING_SECONDS:.0f} s") from None
+        _say(f"{to} has answered")
+        await _talk(reactor, outgoing, played, audio.seconds)
+        await outgoing.hangup()
+        _report(outgoing, await outgoing.ended.wait(), record)
+    finally:
+        await client.close()
+
+
+async def listen(
+    reactor: Any, access: Access, audio: Audio | None, directory: Path | None, seconds: float | None
+) -> None:
+    """Print what arrives, until interrupted or until the time is over; answer calls where there is audio."""
+    listener = Doorman(reactor, access, audio, directory)
+    client = access.client(reactor, listener)
+    await _attach(reactor, access, client)
+    await _stay(reactor, client, seconds)
+    await client.close()
+
+
+class Doorman(Listener):
+    """Prints messages and calls, and answers calls where there is audio to answer with."""
+
+    def __init__(self, reactor: Any, access: Access, audio: Audio | None, directory: Path | None) -> None:
+        """`directory` is where recordings go, one WAV file for each call."""
+        self._reactor = reactor
+        self._access = access
+        self._audio = audio
+        self._directory = directory
+
+    def incoming(self, call: IncomingCall) -> None:
+        """Answer, or refuse as busy."""
+        _say(f"call from {call.parties.caller}@{call.parties.caller_account}")
+        if self._audio is None:
+            super().incoming(call)
+            return
+        answering = Deferred.fromCoroutine(self._answer(call, self._audio))
+        answering.addErrback(lambda failure: _say(f"call failed: {failure.getErrorMessage()}"))
+
+    def message(self, item: Deliver) -> bool:
+        """Print a message; printed is kept, so confirm it."""
+        own = self._access.credentials
+        route = Route(item.message, item.sender, item.account, own.uri, own.account)
+        try:
+            text = unseal(item.payload, route, self._access.secret)
+        except SealError as error:
+            _say(f"message {item.message} from {item.sender}@{item.account} left in the mailbox: {error}")
+            return False
+        _say(f"message {item.message} from {item.sender}@{item.account}: {text}")
+        return True
+
+    def receipt(self, item: Deliver) -> bool:
+        """Print that a message was read."""
+        _say(f"message {item.message} was confirmed by {item.sender}@{item.account}")
+        return True
+
+    def detached(self, reason: str) -> None:
+        """Say that nothing more will come."""
+        _say(f"detached: {reason}")
+
+    async def _answer(self, call: IncomingCall, audio: Audio) -> None:
+        played = audio.frames()
+        await call.ring()
+        await call.answer()
+        _say("answered")
+        await _talk(self._reactor, call, played, audio.seconds)
+        await call.hangup()
+        file = self._directory / f"{call.parties.session}.wav" if self._directory is not None else None
+        _report(call, await call.ended.wait(), file)
+
+
+async def _attach(reactor: Any, access: Access, client: Client) -> None:
+    """Connect and attach; ctrl-c hangs up and closes from now on."""
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(client.close()))
+    await client.connect()
+    attached = await client.attach()
+    _say(f"attached as {attached.uri}@{attached.account} at {access.server} ({attached.server})")
+
+
+async def _stay(reactor: Any, client: Client, seconds: float | None) -> None:
+    """Wait until the time is over; None for ever. Raises Closed when the connection is lost."""
+    lost = client.lost.wait()
+    if seconds is not None:
+        lost.addTimeout(seconds, reactor)
+    with suppress(TimeoutError):
+        reason = await lost
+        if not client.closing:
+            raise reason
+
+
+async def _talk(reactor: Any, call: Call, played: Iterator[bytes], seconds: float | None) -> None:
+    """Play until the audio or the time is over, or somebody hangs up."""
+    over: Outcome[object] = Outcome()
+    call.ended.wait().addCallback(over.set)
+    call.streams[0].play(played).addCallbacks(over.set, lambda failure: over.fail(failure.value))
+    waiting = over.wait()
+    if seconds is not None:
+        waiting.addTimeout(seconds, reactor)
+    with suppress(TimeoutError):
+        await waiting
+
+
+def _report(call: Call, end: CallEnded, record: Path | None) -> None:
+    """Say how the call ended and what went through it; keep the recording. Raises ClientError."""
+    _say(str(end))
+    for stream in call.streams:
+        counters, reception = stream.counters, stream.reception
+        _say(
+            f"packets: {counters.sent} sent, {reception.received} received, {reception.lost} lost,"
+            f" {counters.refused} refused"
+        )
+    if record is not None:
+        with _user_files():
+            wav.write(record, call.streams[0].recording.samples)
+        _say(f"recorded {record}")
+
+
+@contextmanager
+def _user_files() -> Iterator[None]:
+    """What is wrong with the user's files is told like everything else that goes wrong."""
+    try:
+        yield
+    except wav.WavError as error:
+        raise ClientError(str(error)) from error
+
+
+def _say(line: str) -> None:
+    """Print one line at once, also into a pipe."""
+    print(line, flush=True)  # noqa: T201  the program's output

@@ -1,0 +1,143 @@
+"""For tests and the demo: a real `twistd crs` in its own directory, and clients that keep what they hear."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+import sys
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+from urllib.request import urlopen
+
+from twisted.internet.defer import DeferredQueue
+
+from crs.client.call import IncomingCall
+from crs.client.client import Client
+from crs.client.credentials import Credentials, Server
+from crs.client.error import ClientError
+from crs.client.listener import Listener
+from crs.signaling.message import Deliver
+from rtlib.testing.daemon import ROOT, Daemon, free_port, twistd
+
+ACCOUNT: Final = "demo"
+READY: Final = r"accepting clients on "
+PROGRAM_TIMEOUT: Final = 60.0
+"""Seconds that a program may take to run, or a server to start, on a machine that others use too."""
+
+
+class CrsServer:
+    """A home with one account, whose server runs while the context is open."""
+
+    def __init__(self, home: Path, settings: Sequence[str] = ()) -> None:
+        """`settings` are further lines of crs.conf. Ports are free ones of 127.0.0.1."""
+        self.home = home
+        self.secret = secrets.token_bytes(16)
+        self.address = Server("127.0.0.1", free_port("tcp"))
+        self.relay_port = free_port("udp")
+        self.metrics_port = free_port("tcp")
+        lines = (
+            "listen-ip 127.0.0.1",
+            f"client-listen-port {self.address.port}",
+            f"relay-listen-port {self.relay_port}",
+            f"metrics-listen 127.0.0.1:{self.metrics_port}",
+        )
+        home.mkdir(exist_ok=True)
+        (home / "crs.conf").write_text("\n".join((*lines, *settings)) + "\n")
+        self._write_account()
+        self.daemon = Daemon(
+            twistd("-n", "crs", "--home", home), READY, directory=home, timeout=PROGRAM_TIMEOUT
+        )
+
+    def __enter__(self) -> CrsServer:
+        self.daemon.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.daemon.__exit__(kind, error, trace)
+
+    def credentials(self, uri: str) -> Credentials:
+        """A client's name in the account, and its key."""
+        return Credentials.derived(uri, ACCOUNT, self.secret)
+
+    def client(self, reactor: Any, uri: str, secret: bytes | None = None) -> tuple[Client, Memory]:
+        """A client that is not connected yet, and what it will be told."""
+        memory = Memory()
+        return Client(reactor, self.address, self.credentials(uri), memory, secret=secret), memory
+
+    async def attached(self, reactor: Any, uri: str, secret: bytes | None = None) -> tuple[Client, Memory]:
+        """A client that is attached."""
+        client, memory = self.client(reactor, uri, secret)
+        await client.connect()
+        await client.attach()
+        return client, memory
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `crs-cli ARGUMENTS` for this server."""
+        return run("crs.cli", "--home", str(self.home), *arguments)
+
+    def offences(self) -> Counter[str]:
+        """What clients and strangers did wrong so far, by kind, as the metrics have it."""
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as page:
+            text = page.read().decode()
+        found = re.findall(r'^crs_offences_total\{kind="(.+)"\} (\S+)', text, re.MULTILINE)
+        return Counter({kind: int(float(count)) for kind, count in found})
+
+    def _write_account(self) -> None:
+        folder = self.home / "accounts" / ACCOUNT
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "account.conf"
+        file.write_text(f"secret {b64encode(self.secret).decode()}\ncreated 2026-01-01T00:00:00Z\n")
+        file.chmod(0o600)
+
+
+def program(module: str, *arguments: str) -> list[str]:
+    """The argument vector of a command line program, installed as a script or not."""
+    return [sys.executable, "-c", f"from {module} import main; main()", *arguments]
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line program to its end."""
+    command = program(module, *arguments)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT, check=False
+    )
+
+
+class Memory(Listener):
+    """Keeps what a client is told, for whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.keep_messages = True
+        """Whether messages are confirmed."""
+        self.calls: DeferredQueue[IncomingCall] = DeferredQueue()
+        self.messages: DeferredQueue[Deliver] = DeferredQueue()
+        self.receipts: DeferredQueue[Deliver] = DeferredQueue()
+        self.detachments: DeferredQueue[str] = DeferredQueue()
+
+    def incoming(self, call: IncomingCall) -> None:
+        """Keep the call; whoever takes it answers or declines it."""
+        self.calls.put(call)
+
+    def message(self, item: Deliver) -> bool:
+        """Keep the message."""
+        self.messages.put(item)
+        return self.keep_messages
+
+    def receipt(self, item: Deliver) -> bool:
+        """Keep the receipt."""
+        self.receipts.put(item)
+        return True
+
+    def detached(self, reason: str) -> None:
+        """Keep the reason."""
+        self.detachments.put(reason)
+
+    def lost(self, reason: ClientError) -> None:
+        """The client knows it: `Client.lost`."""

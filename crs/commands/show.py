@@ -1,0 +1,194 @@
+"""`show attach`, `session`, `message`, `relay` and `relays`: what is going on now (manual 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from rtlib.command.registry import Role, command
+from rtlib.command.render import Column
+
+if TYPE_CHECKING:
+    from crs.relay.service import RelayService
+    from crs.signaling.rendezvous import Rendezvous
+
+
+class AttachRow(msgspec.Struct, frozen=True):
+    """An attached client."""
+
+    uri: Annotated[str, Column("URI", "the mobile number of the client")]
+    account: Annotated[str, Column("ACCOUNT", "the account the client belongs to")]
+    time: Annotated[int, Column("TIME", "time attached, in seconds")]
+    version: Annotated[str, Column("VERSION", "the software version of the client")]
+    address: Annotated[str, Column("IP:PORT", "the address and port of the client")]
+    crs: Annotated[str, Column("CRS", "the server that handles the client")]
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A call."""
+
+    caller: Annotated[str, Column("CALLER", "the URI of the party that called")]
+    callee: Annotated[str, Column("CALLEE", "the URI of the called party")]
+    time: Annotated[int, Column("TIME", "total time of the session, in seconds")]
+    state: Annotated[str, Column("STATE", "invite, ringing, talk, hangup(reason; who), or why there is none")]
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A client's messages."""
+
+    uri: Annotated[str, Column("URI", "the mobile number of the client")]
+    post: Annotated[int, Column("POST", "messages posted by the client")]
+    deliv: Annotated[int, Column("DELIV", "messages of the client that were delivered")]
+    read: Annotated[datetime | None, Column("READ", "when the client last looked for messages, UTC")]
+    account: Annotated[str, Column("ACCOUNT", "the account the client belongs to")]
+
+
+class RelayRow(msgspec.Struct, frozen=True):
+    """A relay resource."""
+
+    type: Annotated[str, Column("TYPE", "the type of the relay resource")]
+    nodes: Annotated[int, Column("NODES", "nodes that are active in it")]
+    last_active: Annotated[datetime, Column("LAST ACTIVE", "when it was last active, UTC")]
+    identifiers: Annotated[list[int], Column("IDENTIFIERS", "the identifiers that refer to it")]
+
+
+class KindRow(msgspec.Struct, frozen=True):
+    """The media packets of one type of relay."""
+
+    type: Annotated[str, Column("TYPE", "the type of the relay resource")]
+    rx: Annotated[int, Column("rx", "received media packets")]
+    rx_bytes: Annotated[int, Column("rxBytes", "received bytes")]
+    tx: Annotated[int, Column("tx", "transmitted media packets")]
+    tx_bytes: Annotated[int, Column("txBytes", "transmitted bytes")]
+
+
+class SentRow(msgspec.Struct, frozen=True):
+    """What all types together have sent."""
+
+    packets: Annotated[int, Column("packets", "transmitted packets")]
+    bytes: Annotated[int, Column("bytes", "transmitted bytes")]
+    error_no_dest: Annotated[int, Column("errorNoDest", "failed transmissions due to invalid address")]
+    error: Annotated[int, Column("error", "failed transmissions")]
+
+
+class ReceivedRow(msgspec.Struct, frozen=True):
+    """What all types together have received."""
+
+    packets: Annotated[int, Column("packets", "received packets")]
+    bytes: Annotated[int, Column("bytes", "received bytes")]
+    error_too_short: Annotated[int, Column("errorTooShort", "received packets that were too short")]
+    error_too_long: Annotated[int, Column("errorTooLong", "received packets that were too long")]
+
+
+class RelayStatistics(msgspec.Struct, frozen=True):
+    """The relay since it was started."""
+
+    kinds: Annotated[list[KindRow], Column("Relay types:")]
+    sent: Annotated[list[SentRow], Column("Sent:")]
+    received: Annotated[list[ReceivedRow], Column("Received:")]
+
+
+class ShowCommands:
+    """Looks into the machine and the relay; `now` is their clock, `wall` UTC."""
+
+    def __init__(
+        self,
+        machine: Rendezvous,
+        relay: RelayService,
+        server: str,
+        *,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._machine = machine
+        self._relay = relay
+        self._server = server
+        self._now = now
+        self._wall = wall
+
+    @command("show attach", role=Role.viewer)
+    def attach(self) -> list[AttachRow]:
+        """List the attached clients.
+
+        Example: crs-cli show attach
+        """
+        from rtlib.address import join
+
+        now = self._now()
+        return [
+            AttachRow(
+                connection.client.uri,
+                connection.client.account,
+                int(now - (connection.attached_at or now)),
+                connection.version,
+                join(connection.host, connection.port),
+                self._server,
+            )
+            for connection in self._machine.attachments.attached
+        ]
+
+    @command("show session", role=Role.viewer)
+    def session(self) -> list[SessionRow]:
+        """List the calls; those that ended, or never began, for another 60 seconds.
+
+        Example: crs-cli show session
+        """
+        now = self._now()
+        exchange = self._machine.exchange
+        rows = [
+            SessionRow(attempt.caller.uri, attempt.callee.uri, 0, attempt.state)
+            for attempt in exchange.history.recent(now)
+        ]
+        for session in (*exchange.table.ended, *exchange.table.live):
+            if session.relays is not None:
+                end = now if session.reason is None else session.stopped
+                time = int(end - session.started)
+                rows.append(SessionRow(session.caller.uri, session.callee.uri, time, session.state_text))
+        return rows
+
+    @command("show message", role=Role.viewer)
+    def message(self) -> list[MessageRow]:
+        """List for each client how many messages it has posted, and how many of them were delivered.
+
+        Example: crs-cli show message
+        """
+        return [
+            MessageRow(client.uri, record.posted, record.delivered, _moment(record.read), client.account)
+            for client, record in sorted(self._machine.directory)
+        ]
+
+    @command("show relays", role=Role.viewer)
+    def relays(self) -> list[RelayRow]:
+        """List the active relay resources.
+
+        Example: crs-cli show relays
+        """
+        offset = self._wall() - self._now()
+        return [
+            RelayRow(
+                allocation.kind,
+                allocation.bound,
+                datetime.fromtimestamp(self._relay.last_active(allocation) + offset, UTC),
+                [leg.identifier for leg in allocation.legs],
+            )
+            for allocation in self._relay.table
+        ]
+
+    @command("show relay", role=Role.viewer)
+    def relay(self) -> RelayStatistics:
+        """Show relay statistics.
+
+        Example: crs-cli show relay
+        """
+        port = self._relay.port_counters()
+        kinds = [KindRow(kind, *counters) for kind, counters in self._relay.counters().items()]
+        sent = SentRow(port.sent, port.sent_bytes, port.no_destination, port.send_errors)
+        received = ReceivedRow(port.received, port.received_bytes, port.too_short, port.too_long)
+        return RelayStatistics(kinds, [sent], [received])
+
+
+def _moment(wall: float) -> datetime | None:
+    return datetime.fromtimestamp(wall, UTC) if wall else None

@@ -1,0 +1,137 @@
+"""What the server consists of while it runs, started and stopped in the one order that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from crs.accounts import Accounts
+from crs.relay.service import RelayService
+from crs.storage import Storage
+from crs.switchboard import Switchboard
+from rtlib.address import join
+from rtlib.listen import StreamPort
+from rtlib.log import init
+from rtlib.notify import Notifier
+from rtlib.store import Store, StoreError
+
+log = Logger()
+
+EXPIRE: Final = 60.0
+"""Seconds between two removals of what has expired in the store."""
+
+UNIT: Final = "crs"
+"""Our name in notifications."""
+
+
+class Core(Service):
+    """Store, relay, switchboard and the port for clients.
+
+    Clients are accepted once the store has told who is known. `fatal()` is called when it cannot.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        store: Store,
+        storage: Storage,
+        *,
+        relay: RelayService,
+        switchboard: Switchboard,
+        clients: StreamPort,
+        notifier: Notifier,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        fatal: Callable[[], None],
+    ) -> None:
+        self._accounts = accounts
+        self._store = store
+        self._storage = storage
+        self._relay = relay
+        self._switchboard = switchboard
+        self._clients = clients
+        self._notifier = notifier
+        self._wall = wall
+        self._store_open = False
+        self._fatal = fatal
+        self._expire = LoopingCall(lambda: Deferred.fromCoroutine(self._expired()))
+        self._expire.clock = clock
+
+    def startService(self) -> None:
+        """Open the store; everything else follows."""
+        super().startService()
+        Deferred.fromCoroutine(self._open()).addErrback(self._failed)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, end calls and connections, then the relay, and last the store."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._close())
+
+    async def _open(self) -> None:
+        self._store.start()
+        self._store_open = True
+        self._relay.startService()
+        self._switchboard.startService()
+        await self._load()
+        if not self.running:
+            return
+        self._expire.start(EXPIRE)
+        self._clients.startService()
+        init(log, "accepting clients on {address}", address=_text(self._clients.address))
+        self._notifier.notify(UNIT, "started")
+
+    async def _load(self) -> None:
+        """Tell the machine who is known. Clients of accounts that are gone are left out."""
+        directory = self._switchboard.machine.directory
+        unreadable = 0
+        async for client, record in self._storage.clients():
+            if client.account in self._accounts:
+                try:
+                    directory.load(client, record)
+                except ValueError:
+                    unreadable += 1
+        init(
+            log,
+            "{clients} clients of {accounts} accounts",
+            clients=len(directory),
+            accounts=len(self._accounts),
+        )
+        if unreadable:
+            log.warn("{count} records of clients could not be read and were left out", count=unreadable)
+
+    async def _close(self) -> None:
+        self._notifier.notify(UNIT, "stopping")
+        if self._expire.running:
+            self._expire.stop()
+        await self._clients.stopService()
+        await self._switchboard.stopService()
+        await maybeDeferred(self._relay.stopService)
+        if self._store_open:
+            await self._store.stop()
+
+    async def _expired(self) -> None:
+        try:
+            while await self._store.expire(self._wall()):
+                """Each call frees some of it, so that others are served in between."""
+        except StoreError as error:
+            log.warn("removing what has expired: {error}", error=error)
+
+    def _failed(self, failure: Failure) -> None:
+        """Without its store or its port the server is of no use."""
+        if failure.check(StoreError, OSError):
+            log.warn("the server cannot run: {error}", error=failure.value)
+        else:
+            log.failure("the server cannot run", failure)
+        self._notifier.notify(UNIT, f"failed: {failure.getErrorMessage()}")
+        self._fatal()
+
+
+def _text(place: tuple[str, int] | str) -> str:
+    return place if isinstance(place, str) else join(*place)

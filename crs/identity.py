@@ -1,0 +1,70 @@
+"""Who a client is, and the key that proves it.
+
+A client's PSK identity is `URI@account`, split at the last `@`. Its key is derived from
+the account's shared secret by HKDF-SHA256 (RFC 5869), so that nothing is looked up during
+a TLS handshake and one leaked client key opens no other client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Final, NamedTuple
+
+KEY_SIZE: Final = 32
+"""Bytes of a client's key."""
+
+KEY_SALT: Final = b"crs client key v1"
+MAX_URI: Final = 255
+
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,20}")
+
+
+class Identity(NamedTuple):
+    """One client: its URI, usually a mobile number, within its account."""
+
+    uri: str
+    account: str
+
+    def __str__(self) -> str:
+        return f"{self.uri}@{self.account}"
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` may be an account ID: a-z, A-Z, 0-9, - and _, at most 20 of them (manual 5.4)."""
+    return _ACCOUNT.fullmatch(text) is not None
+
+
+def is_uri(text: str) -> bool:
+    """Whether `text` may be a client's URI: 1 to 255 printable characters without spaces."""
+    return 0 < len(text) <= MAX_URI and text.isprintable() and " " not in text
+
+
+def parse(psk_identity: bytes) -> Identity:
+    """`URI@account` as a client's TLS handshake carries it. Raises ValueError, saying what is wrong."""
+    try:
+        uri, separator, account = psk_identity.decode().rpartition("@")
+    except UnicodeDecodeError as error:
+        raise ValueError("the identity is not UTF-8") from error
+    if not separator:
+        raise ValueError("the identity has no @")
+    if not is_account(account):
+        raise ValueError("the identity has no valid account after its last @")
+    if not is_uri(uri):
+        raise ValueError("the identity has no valid URI before its last @")
+    return Identity(uri, account)
+
+
+def build(uri: str, account: str) -> bytes:
+    """The PSK identity of a client. Raises ValueError where `parse` would."""
+    identity = f"{uri}@{account}".encode()
+    parse(identity)
+    return identity
+
+
+def client_key(secret: bytes, uri: str) -> bytes:
+    """The 32-byte TLS key of the client `uri` in the account whose shared secret this is."""
+    extracted = hmac.digest(KEY_SALT, secret, hashlib.sha256)
+    # One block of HKDF-Expand is exactly the 32 bytes needed (RFC 5869 section 2.3).
+    return hmac.digest(extracted, uri.encode() + b"\x01", hashlib.sha256)

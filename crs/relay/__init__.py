@@ -1,0 +1,1 @@
+"""The UDP media relay: allocations, bind packets, and their use of rtlib's forwarder."""

@@ -1,0 +1,180 @@
+"""The table of relay allocations: legs with their identifiers, bind keys and bound addresses.
+
+An allocation is one media stream of one session, with a leg for each party. A leg is bound
+by an authentic bind packet; a newer one moves it (Wi-Fi to LTE, NAT rebinding). Sans-IO.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from crs.relay import packet
+from rtlib.address import Address
+
+IDLE: Final = 120.0
+"""Seconds without a packet or bind after which an allocation is given up."""
+
+LEGS: Final = 2
+"""The parties of an rtp or opaque allocation."""
+
+
+class RelayFull(Exception):
+    """A limit of crs-relay.conf is reached; the text names it."""
+
+
+class Bind(Enum):
+    """What became of a bind packet."""
+
+    bound = "bound"
+    moved = "moved"
+    repeated = "repeated"
+    """The newest bind again, from the same address: its acknowledgement was lost."""
+    replayed = "replayed"
+    forged = "forged"
+    unknown = "unknown"
+
+
+ACCEPTED: Final = frozenset({Bind.bound, Bind.moved, Bind.repeated})
+
+
+@dataclass(slots=True, eq=False)
+class Leg:
+    """One party's end of an allocation."""
+
+    identifier: int
+    key: bytes = field(repr=False)
+    address: Address | None = None
+    counter: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class Allocation:
+    """One media stream of the group (session) that owns it."""
+
+    group: int
+    kind: str
+    legs: tuple[Leg, Leg]
+    last_active: float
+
+    def peer(self, leg: Leg) -> Leg:
+        """The other party's leg."""
+        first, second = self.legs
+        return second if leg is first else first
+
+    @property
+    def bound(self) -> int:
+        """How many legs have an address."""
+        return sum(leg.address is not None for leg in self.legs)
+
+
+class AllocationTable:
+    """All allocations of this relay.
+
+    `limits` gives the most allocations of each kind, None for no limit; a kind that it lacks
+    does not exist here. `entropy(n)` returns n unpredictable bytes.
+    """
+
+    def __init__(self, entropy: Callable[[int], bytes], limits: Mapping[str, int | None]) -> None:
+        self._entropy = entropy
+        self._limits = limits
+        self._groups: dict[int, list[Allocation]] = {}
+        self._legs: dict[int, tuple[Allocation, Leg]] = {}
+        self.counts: Counter[str] = Counter()
+        self.binds: Counter[Bind] = Counter()
+
+    def __iter__(self) -> Iterator[Allocation]:
+        for group in self._groups.values():
+            yield from group
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def allocate(self, group: int, kinds: Sequence[str], now: float) -> list[Allocation]:
+        """One allocation for each kind, in order, owned by `group`; all of them or RelayFull."""
+        if group in self._groups:
+            raise ValueError(f"group {group} has its allocations already")
+        self._check_limits(Counter(kinds))
+        made = [self._allocate(group, kind, now) for kind in kinds]
+        self._groups[group] = made
+        self.counts.update(kinds)
+        return made
+
+    def release(self, group: int) -> list[Allocation]:
+        """Forget the group's allocations and return them; empty when it has none."""
+        released = self._groups.pop(group, [])
+        for allocation in released:
+            self.counts[allocation.kind] -= 1
+            for leg in allocation.legs:
+                del self._legs[leg.identifier]
+        return released
+
+    def find(self, identifier: int) -> tuple[Allocation, Leg] | None:
+        """The leg with this identifier and its allocation."""
+        return self._legs.get(identifier)
+
+    def bind(self, control: packet.Control, source: Address, now: float) -> Bind:
+        """Judge a bind packet and, if it is good, bind or move its leg to `source`."""
+        outcome = self._judge(control, source)
+        self.binds[outcome] += 1
+        if outcome in ACCEPTED:
+            allocation, leg = self._legs[control.identifier]
+            leg.address, leg.counter = source, control.counter
+            allocation.last_active = now
+        return outcome
+
+    def touch(self, identifier: int, when: float) -> None:
+        """A leg was active at `when`, as the forwarder's counters tell."""
+        found = self._legs.get(identifier)
+        if found is not None:
+            found[0].last_active = max(found[0].last_active, when)
+
+    def idle(self, now: float) -> list[int]:
+        """The groups none of whose allocations was active for 120 seconds."""
+        limit = now - IDLE
+        return [
+            group
+            for group, allocations in self._groups.items()
+            if all(allocation.last_active <= limit for allocation in allocations)
+        ]
+
+    def _check_limits(self, wanted: Counter[str]) -> None:
+        for kind, count in wanted.items():
+            if kind not in self._limits:
+                raise RelayFull(f"this server has no relays of type {kind}")
+            limit = self._limits[kind]
+            if limit is not None and self.counts[kind] + count > limit:
+                raise RelayFull(f"all {limit} relays of type {kind} are in use")
+
+    def _allocate(self, group: int, kind: str, now: float) -> Allocation:
+        first = self._identifier()
+        second = self._identifier(first)
+        legs = (Leg(first, self._entropy(packet.KEY_SIZE)), Leg(second, self._entropy(packet.KEY_SIZE)))
+        allocation = Allocation(group, kind, legs, now)
+        for leg in legs:
+            self._legs[leg.identifier] = (allocation, leg)
+        return allocation
+
+    def _identifier(self, taken: int = 0) -> int:
+        while True:
+            identifier = int.from_bytes(self._entropy(4))
+            if identifier not in (0, taken) and identifier not in self._legs:
+                return identifier
+
+    def _judge(self, control: packet.Control, source: Address) -> Bind:
+        found = self._legs.get(control.identifier)
+        if found is None or control.type is not packet.Type.bind:
+            return Bind.unknown
+        leg = found[1]
+        if not control.is_authentic(leg.key):
+            return Bind.forged
+        if control.counter < leg.counter:
+            return Bind.replayed
+        if control.counter == leg.counter:
+            return Bind.repeated if source == leg.address else Bind.replayed
+        if leg.address is None:
+            return Bind.bound
+        return Bind.moved if source != leg.address else Bind.bound

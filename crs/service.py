@@ -1,0 +1,222 @@
+"""The composition root: builds all parts of the server from settings and bound sockets, and wires them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from crs.accounts import Accounts
+from crs.commands.account import AccountCommands
+from crs.commands.secret import SecretCommands
+from crs.commands.show import ShowCommands
+from crs.commands.trace import TraceCommands
+from crs.commands.version import VersionCommands
+from crs.core import Core
+from crs.relay.service import RelayService
+from crs.settings import Settings, load
+from crs.signaling.rendezvous import Rendezvous
+from crs.storage import Storage
+from crs.switchboard import Switchboard
+from crs.version import VERSION
+from crs.websocket import ClientFactory, ClientGate
+from rtlib.command.registry import Registry
+from rtlib.command.server import CommandFactory
+from rtlib.daemon import DaemonService
+from rtlib.listen import StreamPort
+from rtlib.log import LogObserver
+from rtlib.media.reactor_forwarder import ReactorForwarder
+from rtlib.metrics import Metrics
+from rtlib.notify import ScriptNotifier
+from rtlib.offence import OffenceLog
+from rtlib.settings.change import changes
+from rtlib.store.sqlite import SqliteStore
+
+log = Logger()
+
+NAME: Final = "crs"
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """What was bound before the start; None for what is switched off."""
+
+    clients: socket
+    relay: socket
+    commands: socket
+    metrics: socket | None = None
+    manhole: socket | None = None
+
+
+class Server(DaemonService):
+    """Everything in one process. `reactor` is the asyncio reactor."""
+
+    def __init__(
+        self,
+        home: Path,
+        settings: Settings,
+        sockets: Sockets,
+        accounts: Accounts,
+        *,
+        reactor: Any,
+        observer: LogObserver | None,
+    ) -> None:
+        super().__init__(NAME, reactor, observer, self._reread)
+        self._home = home
+        self._settings = settings
+        self._accounts = accounts
+        self._reactor = reactor
+        self._log_observer = observer
+        self._offences = OffenceLog()
+        self._store = SqliteStore(home / "data" / "crs.db", reactor)
+        self._storage = Storage(self._store)
+        self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
+        self._trace = TraceCommands(time.time)
+        self._relay = RelayService(
+            sockets.relay,
+            ReactorForwarder(reactor),
+            reactor,
+            limits=settings.relay_limits,
+            offences=self._offences,
+        )
+        self._machine = Rendezvous(f"{NAME}/{VERSION}", time.time)
+        self._switchboard = Switchboard(
+            self._machine,
+            self._storage,
+            self._relay,
+            reactor,
+            offences=self._offences,
+            is_account=accounts.__contains__,
+            on_trace=self._trace.publish,
+        )
+        self._registry = self._commands()
+        self._wire(sockets)
+
+    def startService(self) -> None:
+        """Start, and say which settings wait for a later version."""
+        for name in self._settings.without_effect():
+            log.warn("{name} has no effect in this version", name=name)
+        super().startService()
+
+    def _wire(self, sockets: Sockets) -> None:
+        """Add the services, in the order in which they start."""
+        self._notifier.setServiceParent(self)
+        self._core(sockets.clients).setServiceParent(self)
+        factory = CommandFactory(self._registry, self._reactor, self._offences)
+        StreamPort(sockets.commands, factory, self._reactor).setServiceParent(self)
+        _Closing(factory.close).setServiceParent(self)
+        _Closing(self._trace.close).setServiceParent(self)
+        if sockets.metrics is not None:
+            StreamPort(sockets.metrics, self._metrics().site(), self._reactor).setServiceParent(self)
+        if sockets.manhole is not None:
+            self._manhole(sockets.manhole).setServiceParent(self)
+
+    def _core(self, clients: socket) -> Core:
+        factory = ClientFactory(self._reactor, self._switchboard, self._settings.main.handshakes_per_address)
+        gate = ClientGate(self._accounts.key, factory, self._reactor)
+        return Core(
+            self._accounts,
+            self._store,
+            self._storage,
+            relay=self._relay,
+            switchboard=self._switchboard,
+            clients=StreamPort(clients, gate, self._reactor),
+            notifier=self._notifier,
+            clock=self._reactor,
+            wall=time.time,
+            fatal=self._reactor.stop,
+        )
+
+    def _commands(self) -> Registry:
+        registry = Registry()
+        show = ShowCommands(
+            self._machine, self._relay, self._settings.name, now=time.monotonic, wall=time.time
+        )
+        accounts = AccountCommands(self._accounts, self._in_thread, self._switchboard.remove_account)
+        for owner in (accounts, show, self._trace, SecretCommands(), VersionCommands()):
+            registry.add(owner)
+        return registry
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+
+    def _metrics(self) -> Metrics:
+        metrics = Metrics(NAME, VERSION)
+        machine, relay = self._machine, self._relay
+        metrics.gauge("connections", "Clients that are connected.", lambda: self._switchboard.connections)
+        metrics.gauge("attached", "Clients that are attached.", lambda: machine.attachments.attached_count)
+        metrics.gauge("clients_known", "Clients that have ever attached.", lambda: len(machine.directory))
+        metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.exchange.table.live_count)
+        metrics.gauge(
+            "asks_pending", "Work that the storage or the relay has not done yet.", lambda: machine.pending
+        )
+        metrics.gauge("store_waiting", "Operations that wait for the disk.", lambda: self._store.waiting)
+        metrics.gauge("relays", "Relay resources in use.", lambda: dict(relay.table.counts), "type")
+        metrics.counter(
+            "events",
+            "Events of clients, calls and messages.",
+            self._events,
+            "kind",
+            "state",
+        )
+        metrics.counter("relay_packets", "Packets of the relay's port.", self._relay_packets, "kind")
+        metrics.counter("relay_binds", "Bind packets by outcome.", self._binds, "outcome")
+        metrics.counter(
+            "offences", "What clients and strangers did wrong.", lambda: dict(self._offences.totals), "kind"
+        )
+        metrics.counter(
+            "receipts_dropped", "Receipts for overfull mailboxes.", lambda: self._storage.dropped_receipts
+        )
+        metrics.counter("notifications_dropped", "Events not notified.", lambda: self._notifier.dropped)
+        return metrics
+
+    def _relay_packets(self) -> dict[str, float]:
+        return dict(self._relay.port_counters()._asdict())
+
+    def _events(self) -> dict[tuple[str, ...], float]:
+        return dict(self._trace.totals.items())
+
+    def _binds(self) -> dict[str, float]:
+        return {outcome.value: count for outcome, count in self._relay.table.binds.items()}
+
+    def _manhole(self, sock: socket) -> StreamPort:
+        from rtlib.manhole import manhole_factory
+
+        keys = self._settings.main.manhole_keys
+        assert keys is not None
+        namespace = {"server": self, "registry": self._registry}
+        factory = manhole_factory(namespace, self._home / keys, self._home / "run" / "manhole_key")
+        return StreamPort(sock, factory, self._reactor)
+
+    def _reread(self) -> None:
+        """Apply what can be applied while we run, and say what cannot. Raises SettingsError."""
+        new = load(self._home)
+        for old_file, new_file in zip(self._settings.files, new.files, strict=True):
+            live, restart = changes(old_file, new_file)
+            for key in live:
+                log.info("{key} is changed", key=key)
+            for key in restart:
+                log.warn("{key} is changed in its file, which needs a restart", key=key)
+        if self._log_observer is not None:
+            self._log_observer.level = new.main.log_level
+        self._accounts.load()
+        self._settings = new
+
+
+class _Closing(Service):
+    """Calls a function when the daemon stops."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._close = close
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._close()

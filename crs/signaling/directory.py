@@ -1,0 +1,138 @@
+"""The clients that have ever attached ("observed"), and the message counters of each (`show message`).
+
+That a client is observed is durable before its first attach succeeds. Counters are written
+behind, at most SAVE_DELAY seconds late, several clients in one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from crs.identity import Identity
+from crs.signaling.event import Done, Failed, Full, Result, SaveClients
+from crs.signaling.outlet import Alarm, Outlet
+
+SAVE_DELAY: Final = 5.0
+SAVE_BATCH: Final = 500
+MAX_CLIENTS: Final = 1_000_000
+"""Clients that may be known; each costs about 0.5 KiB of memory."""
+
+
+class Record(msgspec.Struct):
+    """What is kept of a client."""
+
+    posted: int = 0
+    delivered: int = 0
+    """How many of the messages that it posted were confirmed by their receivers."""
+    read: float = 0.0
+    """When it last looked for messages: UTC, seconds since 1970; 0 for never."""
+
+
+_decode: Final = msgspec.msgpack.Decoder(Record).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Directory:
+    """Knows every observed client; loaded at start, before the first connection."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._records: dict[Identity, Record] = {}
+        self._dirty: dict[Identity, None] = {}
+        self._timer: Alarm | None = None
+
+    def __contains__(self, client: Identity) -> bool:
+        return client in self._records
+
+    def __iter__(self) -> Iterator[tuple[Identity, Record]]:
+        return iter(list(self._records.items()))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def load(self, client: Identity, value: bytes) -> None:
+        """Take a record that was saved by an earlier run. Raises ValueError if it is none."""
+        try:
+            self._records[client] = _decode(value)
+        except msgspec.MsgspecError as error:
+            raise ValueError(str(error)) from error
+
+    def observe(self, client: Identity, then: Callable[[str | None, float], None], now: float) -> None:
+        """Have a client known, durably; then `then(why it failed or None, now)`."""
+        if client in self._records:
+            then(None, now)
+            return
+        if len(self._records) >= MAX_CLIENTS:
+            then(f"this server knows {MAX_CLIENTS} clients, its limit", now)
+            return
+
+        def observed(result: Result, now: float) -> None:
+            if isinstance(result, Done):
+                self._records.setdefault(client, Record())
+            then(_reason(result), now)
+
+        self._outlet.ask(lambda token: SaveClients(token, ((client, _encode(Record())),)), observed)
+
+    def posted(self, client: Identity, now: float) -> None:
+        """A message of this client is on disk."""
+        record = self._changed(client, now)
+        if record is not None:
+            record.posted += 1
+
+    def delivered(self, client: Identity, now: float) -> None:
+        """A message of this client was confirmed by its receiver."""
+        record = self._changed(client, now)
+        if record is not None:
+            record.delivered += 1
+
+    def read(self, client: Identity, wall: float, now: float) -> None:
+        """This client looks for messages, at the UTC time `wall`."""
+        record = self._changed(client, now)
+        if record is not None:
+            record.read = wall
+
+    def forget(self, account: str) -> list[Identity]:
+        """Forget the clients of an account and return them; the caller deletes what is stored of them."""
+        forgotten = [client for client in self._records if client.account == account]
+        for client in forgotten:
+            del self._records[client]
+            self._dirty.pop(client, None)
+        return forgotten
+
+    def save(self, now: float) -> None:
+        """Ask to write every changed record now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        dirty, self._dirty = list(self._dirty), {}
+        for start in range(0, len(dirty), SAVE_BATCH):
+            self._save(dirty[start : start + SAVE_BATCH])
+
+    def _save(self, clients: list[Identity]) -> None:
+        records = tuple((client, _encode(self._records[client])) for client in clients)
+
+        def saved(result: Result, now: float) -> None:
+            if not isinstance(result, Done):
+                for client in clients:
+                    self._changed(client, now)
+
+        self._outlet.ask(lambda token: SaveClients(token, records), saved)
+
+    def _changed(self, client: Identity, now: float) -> Record | None:
+        """The record to change, which will be saved soon; None for a client whose account was deleted."""
+        record = self._records.get(client)
+        if record is None:
+            return None
+        self._dirty[client] = None
+        if self._timer is None:
+            self._timer = self._outlet.at(now + SAVE_DELAY, self.save)
+        return record
+
+
+def _reason(result: Result) -> str | None:
+    if isinstance(result, Done):
+        return None
+    return result.reason if isinstance(result, Failed | Full) else "the store gave no answer"

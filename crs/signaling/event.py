@@ -1,0 +1,187 @@
+"""What the Rendezvous machine tells the service around it, and what it asks of it.
+
+Notices need no answer. An ask carries a token: the service does the work, then calls
+`Rendezvous.completed(token, result, now)` exactly once, with `Failed` if it could not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crs.identity import Identity
+from crs.signaling.message import Relay, RelayKind
+
+
+@dataclass(frozen=True, slots=True)
+class AttachEvent:
+    """A client's registration changed; the row of `trace attach` (manual 5.4)."""
+
+    connection: int
+    client: Identity
+    host: str
+    port: int
+    state: str
+    """registered, unregistered or denied."""
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """A call reached a state; the row of `trace session`."""
+
+    caller: Identity
+    callee: Identity
+    state: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent:
+    """Something happened to a message; the row of `trace message`."""
+
+    sender: Identity
+    recipient: Identity
+    state: str
+    """not-found, posted content, posted ack or delivered."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offence:
+    """A client sent what a correct one does not; to be counted and logged once in a while."""
+
+    kind: str
+    host: str
+    client: Identity
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnection:
+    """Close a connection, after what was sent to it before, with a WebSocket close code."""
+
+    connection: int
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRelay:
+    """The session of this AllocateRelay is over: its relays are to be released. Needs no answer."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllocateRelay:
+    """Ask for a leg for both parties of each stream. Result: Relays.
+
+    The token also names them to ReleaseRelay, which follows exactly once if they were given.
+    """
+
+    token: int
+    streams: tuple[RelayKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveClients:
+    """Ask to keep these records of clients. Result: Done, once they are durable."""
+
+    token: int
+    records: tuple[tuple[Identity, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item for a mailbox. `id` is unique in it for as long as an item of that id could come again."""
+
+    mailbox: Identity
+    id: str
+    value: bytes
+    expires: float
+    """UTC seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendItem:
+    """Ask to put an item into a mailbox. Result: Done with new=False for a repeated id; Full."""
+
+    token: int
+    item: NewItem
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmItem:
+    """Ask to put `receipt` into its mailbox, if there is one, and then to remove an item.
+
+    Result: Done with new=False if the item was not there any more. A receipt whose mailbox
+    is over twice its quota is dropped, for a full mailbox must not keep others from emptying theirs.
+    """
+
+    token: int
+    mailbox: Identity
+    id: str
+    receipt: NewItem | None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchItems:
+    """Ask for the oldest items of a mailbox behind a sequence number. Result: Items."""
+
+    token: int
+    mailbox: Identity
+    limit: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is durable. `new` is False where there was nothing to do."""
+
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A limit forbids it; the reason says which."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It could not be done; the reason is for the client."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relays:
+    """The legs of a session, in the order of its streams."""
+
+    caller: tuple[Relay, ...]
+    callee: tuple[Relay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptItem:
+    """An item of a mailbox as the store keeps it."""
+
+    sequence: int
+    id: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Items in the order they were appended; fewer than asked for means that there are no more."""
+
+    items: tuple[KeptItem, ...]
+
+
+Trace: TypeAlias = AttachEvent | SessionEvent | MessageEvent
+Ask: TypeAlias = AllocateRelay | SaveClients | AppendItem | ConfirmItem | FetchItems
+Notice: TypeAlias = Trace | Offence | CloseConnection | ReleaseRelay
+Event: TypeAlias = Notice | Ask
+Result: TypeAlias = Done | Full | Failed | Relays | Items

@@ -1,0 +1,327 @@
+"""The telephone exchange: sets up, answers and ends the calls between attached clients.
+
+Both parties of a call that its callee was told of learn its end: at once if they are attached,
+else when they attach again within a minute. A party whose connection is lost keeps its calls for a
+grace period; when it attaches anew it is told where each of its calls is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Final
+
+from crs.identity import Identity
+from crs.signaling import message
+from crs.signaling.attachment import AttachmentTable, Connection
+from crs.signaling.directory import Directory
+from crs.signaling.event import AllocateRelay, Failed, Full, Relays, ReleaseRelay, Result, SessionEvent
+from crs.signaling.history import Attempt, History
+from crs.signaling.message import EndReason, ErrorCode, Who
+from crs.signaling.outlet import Outlet
+from crs.signaling.session import END_REASONS, Input, Key, Origin, Session, SessionTable, State
+
+ANSWER_TIME: Final = 60.0
+GRACE: Final = 30.0
+LISTED: Final = 60.0
+"""Seconds for which an ended call stays in `show session` and is told to a party that attaches again."""
+ALLOCATE_TIME: Final = 10.0
+MAX_CALLS: Final = 8
+"""Calls of one client at a time."""
+MAX_SESSIONS: Final = 50_000
+MAX_ENDED: Final = 10_000
+MAX_RETOLD: Final = 16
+"""Ended calls that a client is told of when it attaches again."""
+
+_NOT_FOUND: Final = "responder not found"
+_NOT_CONNECTED: Final = "responder not connected"
+
+
+class Exchange:
+    """Serves invite, ringing, answer and hangup."""
+
+    def __init__(self, outlet: Outlet, attachments: AttachmentTable, directory: Directory) -> None:
+        self._outlet = outlet
+        self._attachments = attachments
+        self._directory = directory
+        self.history = History()
+        self.table = SessionTable()
+
+    def invite(self, connection: Connection, request: message.Invite, now: float) -> None:
+        """Begin a call, or answer again an invite whose reply was lost."""
+        caller = connection.client
+        callee = Identity(request.to, request.account or caller.account)
+        existing = self.table.find(caller, Key(caller.uri, request.session))
+        if existing is not None:
+            self._repeat(existing, connection, request, callee)
+            return
+        objection = self._objection(connection, callee, request, now)
+        if objection is not None:
+            self._outlet.refuse(connection.number, request.id, *objection)
+            return
+        self._begin(connection, callee, request, now)
+
+    def ringing(self, connection: Connection, request: message.Ringing, now: float) -> None:
+        """The callee's phone rings."""
+        self._progress(connection, request, Input.ringing, now)
+
+    def answer(self, connection: Connection, request: message.Answer, now: float) -> None:
+        """The callee accepts."""
+        self._progress(connection, request, Input.answer, now)
+
+    def hangup(self, connection: Connection, request: message.Hangup, now: float) -> None:
+        """A party ends the call. Ending it twice is no error: both parties may do so at the same time."""
+        session = self._find(connection, request)
+        if session is None:
+            return
+        if session.state is State.allocating:
+            self._abandon(session, ErrorCode.wrong_state, "the call was cancelled before the callee was told")
+        elif session.state is not State.ended:
+            who = session.role(connection.client)
+            allowed = END_REASONS[who, session.state is State.talk]
+            reason = request.reason if request.reason in allowed else allowed[0]
+            self.end(session, reason, who, now)
+        self._outlet.send(connection.number, message.Ok(id=request.id))
+
+    def attached(self, connection: Connection, now: float) -> None:
+        """A client is back, or new: its calls go on, and it is told where they are."""
+        ended: deque[Session] = deque(maxlen=MAX_RETOLD)
+        for session in self.table.of(connection.client):
+            who = session.role(connection.client)
+            grace = session.away.pop(who, None)
+            if grace is not None:
+                grace.cancel()
+            if session.state is not State.ended:
+                self._tell_state(session, who, connection.number)
+            elif session.who is not who:
+                ended.append(session)
+        for session in ended:
+            self._tell_end(session, connection.number)
+
+    def detached(self, connection: Connection, now: float) -> None:
+        """A client's connection is lost or unregistered: it has a grace period to come back."""
+        for session in self.table.of(connection.client):
+            who = session.role(connection.client)
+            if session.state is State.ended or (session.state is State.allocating and who is Who.callee):
+                continue
+            if session.state is State.allocating:
+                self._abandon(session, ErrorCode.not_attached, "the caller is no longer attached")
+                continue
+            session.away[who] = self._outlet.at(now + GRACE, partial(self._lost, session))
+
+    def relay_idle(self, group: int, now: float) -> None:
+        """The relays of this call have seen no packet for too long."""
+        session = self.table.of_group(group)
+        if session is not None and session.relays is not None:
+            self.end(session, EndReason.timeout, Who.server, now)
+
+    def end_all(self, reason: EndReason, now: float, account: str | None = None) -> None:
+        """The server ends every call, or every call of an account's clients."""
+        for session in self.table.live:
+            if account not in (None, session.caller.account, session.callee.account):
+                continue
+            if session.state is State.allocating:
+                self._abandon(session, ErrorCode.unavailable, "the server ended the call")
+            else:
+                self.end(session, reason, Who.server, now)
+
+    def end(self, session: Session, reason: EndReason, who: Who, now: float) -> None:
+        """End a call that its callee was told of: tell who did not end it, and release the relays."""
+        session.cancel_timers()
+        session.move(Input.end)
+        session.reason, session.who, session.stopped = reason, who, now
+        session.payload = session.answer = b""
+        self.table.end(session)
+        self._outlet.tell(ReleaseRelay(session.group))
+        for role, client in session.parties:
+            if role is not who:
+                self._tell_end(session, self._attachments.number(client))
+        self._tell_operator(session)
+        session.timer = self._outlet.at(now + LISTED, partial(self._forget, session))
+        self._bound_ended()
+
+    def _objection(
+        self, connection: Connection, callee: Identity, request: message.Invite, now: float
+    ) -> tuple[ErrorCode, str] | None:
+        """Why this call cannot be; in the order that tells the caller most."""
+        caller = connection.client
+        if callee == caller:
+            return ErrorCode.bad_message, "to: a client cannot call itself"
+        if callee not in self._directory:
+            self._attempt(caller, callee, _NOT_FOUND, request.session, now)
+            return ErrorCode.not_found, f"no client {callee} is known"
+        if self._attachments.find(callee) is None:
+            self._attempt(caller, callee, _NOT_CONNECTED, request.session, now)
+            return ErrorCode.not_connected, f"{callee} is not attached"
+        if self.table.find(callee, Key(caller.uri, request.session)) is not None:
+            return ErrorCode.conflict, f"the callee has another call {request.session} from {caller.uri}"
+        reason = self._limit(connection, callee, now)
+        return None if reason is None else (ErrorCode.limit, reason)
+
+    def _limit(self, connection: Connection, callee: Identity, now: float) -> str | None:
+        """The limit that this call would exceed."""
+        if not connection.invites.take(now):
+            return "too many calls in a short time; wait a little"
+        if max(self.table.calls(connection.client), self.table.calls(callee)) >= MAX_CALLS:
+            return f"a client may have {MAX_CALLS} calls at a time"
+        if self.table.live_count >= MAX_SESSIONS:
+            return "the server has too many calls"
+        return None
+
+    def _attempt(self, caller: Identity, callee: Identity, state: str, label: str, now: float) -> None:
+        self.history.add(Attempt(caller, callee, state, now), now)
+        self._outlet.tell(SessionEvent(caller, callee, state, label))
+
+    def _begin(self, connection: Connection, callee: Identity, request: message.Invite, now: float) -> None:
+        origin = Origin(connection.number, request.id)
+        streams = tuple(request.streams)
+        session = Session(connection.client, callee, request.session, streams, request.payload, origin, now)
+        session.group = self._outlet.ask(
+            lambda token: AllocateRelay(token, streams), partial(self._allocated, session)
+        )
+        session.timer = self._outlet.at(now + ALLOCATE_TIME, partial(self._late, session))
+        self.table.add(session)
+
+    def _allocated(self, session: Session, result: Result, now: float) -> None:
+        if not isinstance(result, Relays):
+            self._refused(session, result)
+        elif session.state is not State.allocating:
+            self._outlet.tell(ReleaseRelay(session.group))
+        elif self._attachments.find(session.callee) is None:
+            self._outlet.tell(ReleaseRelay(session.group))
+            self._attempt(session.caller, session.callee, _NOT_CONNECTED, session.label, now)
+            self._abandon(session, ErrorCode.not_connected, f"{session.callee} is not attached")
+        else:
+            self._present(session, result, now)
+
+    def _refused(self, session: Session, result: Result) -> None:
+        if session.state is not State.allocating:
+            return
+        if isinstance(result, Full):
+            self._abandon(session, ErrorCode.limit, result.reason)
+        else:
+            reason = result.reason if isinstance(result, Failed) else "the relay gave no answer"
+            self._abandon(session, ErrorCode.unavailable, reason)
+
+    def _present(self, session: Session, relays: Relays, now: float) -> None:
+        """The call exists: the callee is told, and the caller that it was."""
+        session.cancel_timers()
+        session.relays = relays
+        session.move(Input.allocated)
+        session.timer = self._outlet.at(now + ANSWER_TIME, partial(self._unanswered, session))
+        self._tell_callee(session, self._attachments.number(session.callee))
+        self._tell_inviting(session, session.origin)
+        self._tell_operator(session)
+
+    def _repeat(
+        self, session: Session, connection: Connection, request: message.Invite, callee: Identity
+    ) -> None:
+        """The id is taken: by this very call, whose reply may have been lost, or by another."""
+        same = (session.caller, session.callee, session.streams)
+        if same != (connection.client, callee, tuple(request.streams)) or session.relays is None:
+            reason = f"session {request.session} exists already"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
+        elif session.state is State.ended:
+            reason = f"session {request.session} has ended"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
+        else:
+            self._tell_inviting(session, Origin(connection.number, request.id))
+            self._tell_state(session, Who.caller, connection.number)
+
+    def _progress(
+        self, connection: Connection, request: message.Ringing | message.Answer, what: Input, now: float
+    ) -> None:
+        session = self._find(connection, request)
+        if session is None:
+            return
+        before = session.move(what) if session.callee == connection.client else None
+        if before is None:
+            reason = f"the call is in state {session.state_text}, which does not allow this from you"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.wrong_state, reason)
+            return
+        self._outlet.send(connection.number, message.Ok(id=request.id))
+        if before is not session.state:
+            session.answer = request.payload
+            self._advanced(session)
+
+    def _advanced(self, session: Session) -> None:
+        if session.state is State.talk and session.timer is not None:
+            session.timer.cancel()
+        self._tell_state(session, Who.caller, self._attachments.number(session.caller))
+        self._tell_operator(session)
+
+    def _find(
+        self, connection: Connection, request: message.Ringing | message.Answer | message.Hangup
+    ) -> Session | None:
+        """The call that the request names; refuses the request if there is none that its sender knows of."""
+        client = connection.client
+        session = self.table.find(client, Key(request.caller, request.session))
+        if session is None or (session.state is State.allocating and session.callee == client):
+            reason = f"there is no call {request.session} of {request.caller}"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.unknown_session, reason)
+            return None
+        return session
+
+    def _abandon(self, session: Session, code: ErrorCode, reason: str) -> None:
+        """Drop a call that nobody was told of: its invite fails, and nothing has changed."""
+        session.cancel_timers()
+        session.move(Input.end)
+        self.table.forget(session)
+        self._outlet.refuse(session.origin.connection, session.origin.request, code, reason)
+
+    def _late(self, session: Session, now: float) -> None:
+        self._abandon(session, ErrorCode.unavailable, "the relay does not answer")
+
+    def _unanswered(self, session: Session, now: float) -> None:
+        self.end(session, EndReason.timeout, Who.server, now)
+
+    def _lost(self, session: Session, now: float) -> None:
+        self.end(session, EndReason.lost, Who.server, now)
+
+    def _forget(self, session: Session, now: float) -> None:
+        self.table.forget(session)
+
+    def _bound_ended(self) -> None:
+        oldest = self.table.oldest_ended
+        if self.table.ended_count > MAX_ENDED and oldest is not None:
+            oldest.cancel_timers()
+            self.table.forget(oldest)
+
+    def _tell_state(self, session: Session, who: Who, connection: int | None) -> None:
+        """Tell a party what it must know of a live call; telling it twice does no harm."""
+        if who is Who.callee:
+            if session.state in (State.invite, State.ringing):
+                self._tell_callee(session, connection)
+        elif session.state is State.ringing:
+            self._outlet.send(connection, message.Rang(session=session.label, payload=session.answer))
+        elif session.state is State.talk:
+            self._outlet.send(connection, message.Answered(session=session.label, payload=session.answer))
+
+    def _tell_callee(self, session: Session, connection: int | None) -> None:
+        assert session.relays is not None
+        invited = message.Invited(
+            session=session.label,
+            caller=session.caller.uri,
+            account=session.caller.account,
+            relays=list(session.relays.callee),
+            payload=session.payload,
+        )
+        self._outlet.send(connection, invited)
+
+    def _tell_inviting(self, session: Session, origin: Origin) -> None:
+        assert session.relays is not None
+        relays = list(session.relays.caller)
+        self._outlet.send(
+            origin.connection, message.Inviting(id=origin.request, session=session.label, relays=relays)
+        )
+
+    def _tell_end(self, session: Session, connection: int | None) -> None:
+        assert session.reason is not None
+        assert session.who is not None
+        ended = message.Ended(
+            session=session.label, caller=session.caller.uri, reason=session.reason, who=session.who
+        )
+        self._outlet.send(connection, ended)
+
+    def _tell_operator(self, session: Session) -> None:
+        self._outlet.tell(SessionEvent(session.caller, session.callee, session.state_text, session.label))

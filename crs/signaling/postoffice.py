@@ -1,0 +1,225 @@
+"""The post office: takes messages for clients, delivers them, and takes their confirmation.
+
+A post is answered when it is on disk. An item stays in its mailbox until the client confirms
+it, so it is delivered at every attach until then; confirming it twice counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+
+from crs.identity import Identity
+from crs.signaling import message
+from crs.signaling.attachment import MAX_PENDING, AttachmentTable, Connection
+from crs.signaling.directory import Directory
+from crs.signaling.event import (
+    AppendItem,
+    ConfirmItem,
+    Done,
+    Failed,
+    FetchItems,
+    Full,
+    Items,
+    KeptItem,
+    MessageEvent,
+    NewItem,
+    Result,
+)
+from crs.signaling.mailbox import LIFETIME, StoredItem, Window, decode_item, encode_item, item_id
+from crs.signaling.message import ErrorCode, Kind
+from crs.signaling.outlet import Outlet
+
+RETRY: Final = 5.0
+"""Seconds after which a mailbox that could not be read is read again."""
+
+
+class _Confirmation(NamedTuple):
+    """An ack that waits for the store."""
+
+    connection: Connection
+    window: Window
+    request: message.Ack
+    item: str
+
+
+class PostOffice:
+    """Serves post and ack, and delivers to whoever is attached. `wall()` gives UTC seconds."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        attachments: AttachmentTable,
+        directory: Directory,
+        wall: Callable[[], float],
+    ) -> None:
+        self._outlet = outlet
+        self._attachments = attachments
+        self._directory = directory
+        self._wall = wall
+        self._windows: dict[int, Window] = {}
+        self.unreadable = 0
+        """Stored items that could not be decoded and were left out."""
+
+    def post(self, connection: Connection, request: message.Post, now: float) -> None:
+        """Put a message into somebody's mailbox."""
+        recipient = Identity(request.to, request.account or connection.client.account)
+        if recipient not in self._directory:
+            self._outlet.tell(MessageEvent(connection.client, recipient, "not-found", request.message))
+            reason = f"no client {recipient} is known"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.not_found, reason)
+        elif self._may_wait(connection, request.id):
+            item = self._item(recipient, Kind.content, connection.client, request, request.ttl or LIFETIME)
+            self._outlet.ask(
+                lambda token: AppendItem(token, item), partial(self._posted, connection, request, recipient)
+            )
+
+    def ack(self, connection: Connection, request: message.Ack, now: float) -> None:
+        """Take an item off the mailbox, and tell the sender of a message that it arrived."""
+        sender = Identity(request.sender, request.account)
+        item = item_id(request.kind, sender, request.message)
+        window = self._windows[connection.number]
+        delivered = window.items.get(item)
+        if delivered is None or delivered.confirming:
+            reason = (
+                f"no {request.kind} {request.message} of {sender} was delivered here and not yet confirmed"
+            )
+            self._outlet.refuse(connection.number, request.id, ErrorCode.not_found, reason)
+        elif self._may_wait(connection, request.id):
+            delivered.confirming = True
+            receipt = None
+            if request.kind is Kind.content and sender in self._directory:
+                receipt = self._item(sender, Kind.ack, connection.client, request, LIFETIME)
+            mailbox = connection.client
+            confirmation = _Confirmation(connection, window, request, item)
+            self._outlet.ask(
+                lambda token: ConfirmItem(token, mailbox, item, receipt),
+                partial(self._confirmed, confirmation),
+            )
+
+    def attached(self, connection: Connection, now: float) -> None:
+        """A client looks for messages."""
+        self._directory.read(connection.client, self._wall(), now)
+        window = self._windows[connection.number] = Window()
+        self._fetch(connection, window)
+
+    def detached(self, connection: Connection) -> None:
+        """Stop delivering to a connection; what it has not confirmed is delivered at the next attach."""
+        self._windows.pop(connection.number, None)
+
+    def _item(
+        self,
+        mailbox: Identity,
+        kind: Kind,
+        sender: Identity,
+        request: message.Post | message.Ack,
+        lifetime: float,
+    ) -> NewItem:
+        wall = self._wall()
+        stored = StoredItem(kind, request.message, sender.uri, sender.account, wall, request.payload)
+        return NewItem(mailbox, item_id(kind, sender, request.message), encode_item(stored), wall + lifetime)
+
+    def _may_wait(self, connection: Connection, request: int) -> bool:
+        """Count one more request of this connection that waits for the store, or refuse it."""
+        if connection.pending >= MAX_PENDING:
+            reason = "too many of your requests are waiting; wait for replies"
+            self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
+            return False
+        connection.pending += 1
+        return True
+
+    def _posted(
+        self, connection: Connection, request: message.Post, recipient: Identity, result: Result, now: float
+    ) -> None:
+        connection.pending -= 1
+        if not isinstance(result, Done):
+            self._failed(connection, request.id, result)
+            return
+        self._outlet.send(connection.number, message.Posted(id=request.id, message=request.message))
+        if result.new:
+            self._directory.posted(connection.client, now)
+            event = MessageEvent(connection.client, recipient, "posted content", request.message)
+            self._outlet.tell(event)
+            self._look(recipient)
+
+    def _confirmed(self, confirmation: _Confirmation, result: Result, now: float) -> None:
+        connection, window, request, item = confirmation
+        connection.pending -= 1
+        if not isinstance(result, Done):
+            window.items[item].confirming = False
+            self._failed(connection, request.id, result)
+            return
+        window.remove(item)
+        self._outlet.send(connection.number, message.Ok(id=request.id))
+        if result.new and request.kind is Kind.content:
+            self._arrived(Identity(request.sender, request.account), connection.client, request.message, now)
+        if self._windows.get(connection.number) is window:
+            self._fetch(connection, window)
+
+    def _arrived(self, sender: Identity, recipient: Identity, label: str, now: float) -> None:
+        self._directory.delivered(sender, now)
+        self._outlet.tell(MessageEvent(sender, recipient, "delivered", label))
+        self._outlet.tell(MessageEvent(recipient, sender, "posted ack", label))
+        self._look(sender)
+
+    def _failed(self, connection: Connection, request: int, result: Result) -> None:
+        if isinstance(result, Full):
+            self._outlet.refuse(connection.number, request, ErrorCode.quota, result.reason)
+        else:
+            reason = result.reason if isinstance(result, Failed) else "the store gave no answer"
+            self._outlet.refuse(connection.number, request, ErrorCode.unavailable, reason)
+
+    def _look(self, client: Identity) -> None:
+        """There is something new in a mailbox: deliver it if its client is attached."""
+        connection = self._attachments.find(client)
+        if connection is not None:
+            window = self._windows[connection.number]
+            window.more = True
+            self._fetch(connection, window)
+
+    def _fetch(self, connection: Connection, window: Window) -> None:
+        room = window.room
+        if window.fetching or not window.more or room <= 0:
+            return
+        window.fetching, window.more = True, False
+        mailbox, after = connection.client, window.after
+        self._outlet.ask(
+            lambda token: FetchItems(token, mailbox, room, after),
+            partial(self._fetched, connection, window, room),
+        )
+
+    def _fetched(
+        self, connection: Connection, window: Window, asked: int, result: Result, now: float
+    ) -> None:
+        window.fetching = False
+        if self._windows.get(connection.number) is not window:
+            return
+        if not isinstance(result, Items):
+            window.more = True
+            self._outlet.at(now + RETRY, partial(self._retry, connection, window))
+            return
+        if not self._deliver(connection, window, result.items) or len(result.items) >= asked:
+            window.more = True
+        self._fetch(connection, window)
+
+    def _retry(self, connection: Connection, window: Window, now: float) -> None:
+        if self._windows.get(connection.number) is window:
+            self._fetch(connection, window)
+
+    def _deliver(self, connection: Connection, window: Window, items: tuple[KeptItem, ...]) -> bool:
+        """Deliver what fits into the window; False if something was left."""
+        for kept in items:
+            if not window.fits(len(kept.value)):
+                return False
+            try:
+                item = decode_item(kept.value)
+            except msgspec.MsgspecError:
+                self.unreadable += 1
+            else:
+                window.add(kept, item.kind)
+                self._outlet.send(connection.number, item.deliver)
+            window.after = kept.sequence
+        return True

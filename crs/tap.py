@@ -1,0 +1,99 @@
+"""`twistd crs`: options, settings, and every socket bound before the daemon starts."""
+
+from __future__ import annotations
+
+import sys
+
+if "twisted.internet.reactor" not in sys.modules:
+    from twisted.internet import asyncioreactor
+
+    asyncioreactor.install()
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed_reactor
+from twisted.logger import Logger
+
+from crs.accounts import AccountError, Accounts
+from crs.service import NAME, Server, Sockets
+from crs.settings import Settings, load
+from rtlib import psk
+from rtlib.daemon import DaemonOptions, fail, refusing
+from rtlib.listen import ListenError, bind_datagram, bind_stream, bind_unix, listening
+from rtlib.notify import DEFAULT_SCRIPT
+
+log = Logger()
+
+DEFAULT_HOME = "/opt/crs"
+DEFAULT_LOG = Path("/var/log/crs")
+FOLDERS = {"accounts": 0o700, "data": 0o700, "backup": 0o700, "run": 0o700, "scripts": 0o755}
+
+
+class Options(DaemonOptions):
+    """Options of `twistd crs`."""
+
+    name = NAME
+    optParameters = [["home", None, DEFAULT_HOME, "Directory of configuration, accounts and data."]]
+
+    @property
+    def home(self) -> Path:
+        """The home directory."""
+        return Path(self["home"]).absolute()
+
+    @property
+    def log(self) -> Path:
+        """The log file: where the manual says, or in another home."""
+        folder = DEFAULT_LOG if self.home == Path(DEFAULT_HOME) else self.home / "log"
+        return folder / "crs.log"
+
+    def pidfile(self) -> Path:
+        """Where the pid file goes unless twistd's --pidfile says otherwise."""
+        return self.home / "run" / "crs.pid"
+
+
+def makeService(options: Options, reactor: Any = installed_reactor) -> Server:
+    """Read, check and bind everything, or end the process with the reason on stderr and exit code 1."""
+    with refusing(NAME, AccountError, ListenError, psk.PskUnavailable):
+        home = options.home
+        _prepare(home, options.log.parent)
+        settings = load(home)
+        accounts = Accounts(home / "accounts")
+        accounts.load()
+        psk.self_test()
+        sockets = _bind(home, settings)
+        observer = options.observer(options.log, settings.main.log_level, settings.main.log_format)
+        return Server(home, settings, sockets, accounts, reactor=reactor, observer=observer)
+
+
+def _prepare(home: Path, log_folder: Path) -> None:
+    """Make what an empty home lacks. The home itself is made by who decides where it is."""
+    if not home.is_dir():
+        fail(NAME, f"--home {home}: there is no such directory; make it first, empty if you like")
+    for name, mode in FOLDERS.items():
+        (home / name).mkdir(mode=mode, exist_ok=True)
+    log_folder.mkdir(mode=0o750, exist_ok=True)
+    script = home / "scripts" / "notify.sh"
+    if not script.exists():
+        script.write_text(DEFAULT_SCRIPT)
+        script.chmod(0o755)
+
+
+def _bind(home: Path, settings: Settings) -> Sockets:
+    main, ip = settings.main, settings.listen_ip
+    clients = listening("client-listen-port", bind_stream, ip, main.client_listen_port)
+    relay = listening("relay-listen-port", bind_datagram, ip, main.relay_listen_port)
+    metrics = manhole = None
+    if main.metrics_listen is not None:
+        page = main.metrics_listen
+        metrics = listening("metrics-listen", bind_stream, page.host, page.port)
+    if main.manhole_keys is not None:
+        manhole = listening("manhole-keys", bind_unix, home / "run" / "manhole.sock")
+    return Sockets(
+        clients=clients,
+        relay=relay,
+        metrics=metrics,
+        manhole=manhole,
+        # The last one: who waits for its file may connect to all the others as well.
+        commands=listening("command socket", bind_unix, home / "run" / "crs.sock"),
+    )

@@ -1,0 +1,287 @@
+"""Whatever clients, time, store and relay do, in any order, the machine keeps its promises.
+
+A story is a few hundred steps chosen by a seeded dice: a failing seed is its own reproduction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from crs.identity import Identity
+from crs.signaling import message
+from crs.signaling.event import SessionEvent
+from crs.signaling.exchange import ANSWER_TIME, GRACE
+from crs.signaling.message import Kind, RelayKind
+from crs.signaling.session import Session, State
+from crs.signaling.testing import Phone, World
+
+CLIENTS = [Identity("+1", "a"), Identity("+2", "a"), Identity("+3", "a"), Identity("+1", "b")]
+LABELS = ["s1", "s2", "s3", "s4"]
+STEPS = 250
+STEPS_OF_A_CALL: list[type[message.Request]] = [message.Ringing, message.Answer, message.Hangup]
+
+
+class Belief:
+    """What one client believes, from what it was told: the rules of docs/crs-protocol.md."""
+
+    def __init__(self) -> None:
+        self.calls: set[tuple[str, str]] = set()
+        self.away_since: float | None = None
+        self.delivered: Counter[tuple[Kind, str, str, str]] = Counter()
+
+
+class Story:
+    """Random clients and a random world around them."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.world = World(relays=5)
+        self.beliefs = {client: Belief() for client in CLIENTS}
+        self.requests: dict[tuple[int, int], tuple[str, dict[str, Any]]] = {}
+        self.replies: Counter[tuple[int, int]] = Counter()
+        self.reached: Counter[str] = Counter()
+        for client in CLIENTS[:3]:
+            self._ask(self.world.connect(*client), message.Attach, version="first")
+
+    def run(self) -> None:
+        """All steps, what must hold after each, and what must hold in the end."""
+        steps = {
+            self.connect: 4,
+            self.disconnect: 3,
+            self.attach: 8,
+            self.detach: 1,
+            self.invite: 14,
+            self.progress: 3,
+            self.step: 14,
+            self.post: 10,
+            self.ack: 10,
+            self.garbage: 1,
+            self.wait: 6,
+            self.be_slow: 2,
+            self.complete: 12,
+            self.relay_idle: 1,
+        }
+        for step in self.dice.choices(list(steps), list(steps.values()), k=STEPS):
+            step()
+            self._read()
+            self.check()
+        self.finish()
+
+    # Clients
+
+    def connect(self) -> None:
+        if len(self.world.phones) < 8:
+            self.world.connect(*self.dice.choice(CLIENTS))
+
+    def disconnect(self) -> None:
+        phone = self._phone()
+        if phone is not None:
+            attached = self._attached(phone.client) is phone
+            self.world.disconnect(phone)
+            if attached:
+                self.beliefs[phone.client].away_since = self.world.now
+
+    def attach(self) -> None:
+        self._ask(self._phone(), message.Attach, version="v")
+
+    def detach(self) -> None:
+        self._ask(self._phone(), message.Detach)
+
+    def invite(self) -> None:
+        to, label = self.dice.choice(CLIENTS), self.dice.choice(LABELS)
+        kinds = [RelayKind.rtp] * self.dice.randint(1, 2)
+        self._ask(self._phone(), message.Invite, session=label, to=to.uri, account=to.account, streams=kinds)
+
+    def progress(self) -> None:
+        """About a call that there may be or not."""
+        kind = self.dice.choice(STEPS_OF_A_CALL)
+        caller, label = self.dice.choice(["+1", "+2", "+3", "+4"]), self.dice.choice(LABELS)
+        self._ask(self._phone(), kind, session=label, caller=caller)
+
+    def step(self) -> None:
+        """A party of a real call does something about it."""
+        live = self.world.machine.exchange.table.live
+        if live:
+            session = self.dice.choice(live)
+            client = self.dice.choice([session.callee, session.callee, session.caller])
+            kind = self.dice.choice(STEPS_OF_A_CALL)
+            phone = self._attached(client)
+            self._ask(phone, kind, session=session.label, caller=session.caller.uri)
+
+    def post(self) -> None:
+        to, label = self.dice.choice(CLIENTS), self.dice.choice(LABELS)
+        self._ask(self._phone(), message.Post, message=label, to=to.uri, account=to.account, payload=b"x")
+
+    def ack(self) -> None:
+        phone = self._phone()
+        delivered = sorted(self.beliefs[phone.client].delivered) if phone is not None else []
+        if delivered:
+            kind, sender, account, label = self.dice.choice(delivered)
+            self._ask(phone, message.Ack, kind=kind, message=label, sender=sender, account=account)
+
+    def garbage(self) -> None:
+        phone = self._phone()
+        if phone is not None:
+            phone.send(self.dice.randbytes(self.dice.randint(0, 64)))
+
+    # The world around
+
+    def wait(self) -> None:
+        self.world.advance(self.dice.choice([0.0, 1.0, 1.0, 1.0, 5.0, GRACE / 2, GRACE, ANSWER_TIME]))
+
+    def be_slow(self) -> None:
+        """From now on the store and the relay take their time, or not."""
+        self.world.manual = self.dice.random() < 0.5
+
+    def complete(self) -> None:
+        if self.world.waiting:
+            index = self.dice.randrange(len(self.world.waiting))
+            self.world.complete(index, fail=self.dice.random() < 0.2)
+
+    def relay_idle(self) -> None:
+        groups = sorted(self.world.relay.groups) or [-1]
+        self.world.machine.relay_idle(self.dice.choice(groups), self.world.now)
+        self.world.flush()
+
+    # What must hold
+
+    def check(self) -> None:
+        table = self.world.machine.exchange.table
+        for client, belief in self.beliefs.items():
+            calls = table.of(client)
+            if self._attached(client) is not None:
+                assert belief.calls == {tuple(session.key) for session in calls if _told(session)}
+            assert table.calls(client) == sum(session.state is not State.ended for session in calls)
+        assert self.world.relay.groups == {session.group for session in table.live if session.relays}
+        assert all(count == 1 for count in self.replies.values())
+        timer = self.world.machine.get_timer()
+        assert timer is None or timer > self.world.now - 0.2
+
+    def finish(self) -> None:
+        """Once all that was asked is done, every request has its reply and every message arrived once."""
+        self.world.manual = False
+        self._settle()
+        for number, request in self.requests:
+            if number in self.world.phones and self.world.phones[number].closed is None:
+                assert self.replies[number, request] == 1
+        self._empty_mailboxes()
+        self._check_messages()
+        self.world.machine.shutdown(self.world.now)
+        self.world.flush()
+        assert not self.world.relay.groups
+        assert all(count == 1 for count in self.world.relay.released.values())
+        assert not self.world.machine.exchange.table.live
+        assert not self.world.machine.pending
+        self.reached.update(event.state for event in self.world.told(SessionEvent))
+
+    def _check_messages(self) -> None:
+        for client, record in self.world.machine.directory:
+            own = f"content/{client.account}/{client.uri}/"
+            stored = {item for item in self.world.storage.seen if item[1].startswith(own)}
+            assert record.posted == record.delivered == len(stored)
+            for recipient, item in stored:
+                label = item.removeprefix(own)
+                assert (client, f"ack/{recipient.account}/{recipient.uri}/{label}") in self.world.storage.seen
+        assert not any(self.world.storage.mailboxes.values())
+
+    # How
+
+    def _phone(self) -> Phone | None:
+        phones = [phone for phone in self.world.phones.values() if phone.closed is None]
+        return self.dice.choice(phones) if phones else None
+
+    def _ask(self, phone: Phone | None, kind: type[message.Request], /, **fields: Any) -> None:
+        if phone is not None and phone.closed is None:
+            self.requests[phone.number, len(phone.asked) + 1] = (kind.__name__, fields)
+            phone.ask(kind, **fields)
+            self._read()
+
+    def _attached(self, client: Identity) -> Phone | None:
+        connection = self.world.machine.attachments.find(client)
+        return None if connection is None else self.world.phones[connection.number]
+
+    def _settle(self) -> None:
+        self.world.complete_all()
+        self._read()
+
+    def _read(self) -> None:
+        """Every client takes in what it was told."""
+        for phone in list(self.world.phones.values()):
+            inbox, phone.inbox = phone.inbox, []
+            for received in inbox:
+                self._take(phone, self.beliefs[phone.client], received)
+
+    def _take(self, phone: Phone, belief: Belief, received: Any) -> None:
+        request: dict[str, Any] = {}
+        kind = ""
+        if isinstance(received, message.Reply | message.Error):
+            if received.id is None:
+                return
+            self.replies[phone.number, received.id] += 1
+            kind, request = self.requests[phone.number, received.id]
+        match received:
+            case message.Attached():
+                if belief.away_since is not None and self.world.now - belief.away_since >= GRACE:
+                    belief.calls.clear()
+                belief.away_since = None
+            case message.Ok() if kind == "Detach":
+                if self._attached(phone.client) is None and belief.away_since is None:
+                    belief.away_since = self.world.now
+            case message.Ok() if kind == "Hangup":
+                belief.calls.discard((request["caller"], request["session"]))
+            case message.Ok() if kind == "Ack":
+                self._confirm(phone.client, request)
+            case message.Inviting():
+                belief.calls.add((phone.client.uri, received.session))
+            case message.Invited():
+                belief.calls.add((received.caller, received.session))
+            case message.Ended():
+                belief.calls.discard((received.caller, received.session))
+            case message.Deliver():
+                belief.delivered[received.kind, received.sender, received.account, received.message] += 1
+
+    def _confirm(self, client: Identity, request: dict[str, Any]) -> None:
+        sender = Identity(request["sender"], request["account"])
+        key = (request["kind"], sender.uri, sender.account, request["message"])
+        self.beliefs[client].delivered.pop(key, None)
+
+    def _empty_mailboxes(self) -> None:
+        """Attach everybody, on new connections, and confirm until nothing is left."""
+        self.world.advance(60)
+        for belief in self.beliefs.values():
+            belief.delivered.clear()
+        phones = [self.world.connect(*client) for client in CLIENTS]
+        for phone in phones:
+            self._ask(phone, message.Attach, version="last")
+        while any(self.beliefs[phone.client].delivered for phone in phones):
+            for phone in phones:
+                self._confirm_one(phone)
+
+    def _confirm_one(self, phone: Phone) -> None:
+        for kind, sender, account, label in sorted(self.beliefs[phone.client].delivered)[:1]:
+            self.world.advance(1)
+            before = self.replies.total()
+            self._ask(phone, message.Ack, kind=kind, message=label, sender=sender, account=account)
+            assert self.replies.total() == before + 1
+            assert (kind, sender, account, label) not in self.beliefs[phone.client].delivered
+
+
+def _told(session: Session) -> bool:
+    return session.state not in (State.ended, State.allocating)
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_promises_hold(chunk: int) -> None:
+    """And the stories were not boring: every state that a call can reach was reached."""
+    reached: Counter[str] = Counter()
+    for seed in range(chunk * 40, chunk * 40 + 40):
+        story = Story(seed)
+        story.run()
+        reached.update(story.reached)
+    ends = ("hangup; caller", "hangup; callee", "cancel; caller", "decline; callee")
+    expected = {"invite", "ringing", "talk", "responder not connected", "hangup(lost; server)"}
+    assert expected | {f"hangup({end})" for end in ends} <= set(reached)

@@ -1,0 +1,169 @@
+"""Messages from post to receipt."""
+
+from __future__ import annotations
+
+from crs.identity import Identity
+from crs.signaling import message
+from crs.signaling.event import MessageEvent
+from crs.signaling.mailbox import MAX_ITEMS, WINDOW, WINDOW_BYTES, item_id
+from crs.signaling.message import MAX_PAYLOAD, ErrorCode, Kind
+from crs.signaling.testing import Phone, World
+
+
+def post(phone: Phone, label: str, to: str = "+2", payload: bytes = b"text") -> None:
+    phone.ask(message.Post, message=label, to=to, payload=payload)
+
+
+def ack(phone: Phone, item: message.Deliver) -> None:
+    phone.ask(message.Ack, kind=item.kind, message=item.message, sender=item.sender, account=item.account)
+
+
+def test_to_somebody_offline_and_back() -> None:
+    world = World()
+    world.connect("+2").attach().hang_up_line()
+    one = world.connect("+1").attach()
+    post(one, "m")
+    assert one.take(message.Posted).message == "m"
+    two = world.connect("+2").attach()
+    item = two.take(message.Deliver)
+    assert (item.kind, item.sender, item.account, item.payload) == (Kind.content, "+1", "a", b"text")
+    ack(two, item)
+    two.take(message.Ok)
+    receipt = one.take(message.Deliver)
+    assert (receipt.kind, receipt.sender, receipt.message) == (Kind.ack, "+2", "m")
+    ack(one, receipt)
+    one.take(message.Ok)
+    states = [event.state for event in world.told(MessageEvent)]
+    assert states == ["posted content", "delivered", "posted ack"]
+    counters = {client.uri: (record.posted, record.delivered) for client, record in world.machine.directory}
+    assert counters == {"+1": (1, 1), "+2": (0, 0)}
+
+
+def test_a_repeated_post_arrives_once() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    for _ in range(2):
+        post(one, "m")
+        one.take(message.Posted)
+    ack(two, two.take(message.Deliver))
+    two.take(message.Ok)
+    post(one, "m")
+    assert two.silent()
+
+
+def test_what_is_not_confirmed_comes_again() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    post(one, "m")
+    first = two.take(message.Deliver)
+    two.hang_up_line()
+    assert world.connect("+2").attach().take(message.Deliver) == first
+
+
+def test_an_ack_that_the_store_refused_can_be_repeated() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    post(one, "m")
+    item = two.take(message.Deliver)
+    world.manual = True
+    ack(two, item)
+    world.complete(fail=True)
+    assert two.take(message.Error).code is ErrorCode.unavailable
+    world.manual = False
+    ack(two, item)
+    two.take(message.Ok)
+
+
+def test_an_ack_of_what_was_not_delivered_is_refused() -> None:
+    """Or clients could fill the mailboxes of others with receipts."""
+    world = World()
+    world.connect("+1").attach()
+    two = world.connect("+2").attach()
+    two.ask(message.Ack, kind=Kind.content, message="m", sender="+1", account="a", payload=b"spam")
+    assert two.take(message.Error).code is ErrorCode.not_found
+    assert not any(world.storage.mailboxes.values())
+
+
+def test_the_window_of_unconfirmed_items() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    for number in range(WINDOW + 3):
+        post(one, f"m{number}")
+    assert [item.message for item in two.inbox] == [f"m{number}" for number in range(WINDOW)]
+    while two.inbox:
+        received = two.inbox.pop(0)
+        if isinstance(received, message.Deliver):
+            ack(two, received)
+    assert not world.storage.mailboxes[two.client]
+
+
+def test_large_items_wait_for_room() -> None:
+    """The window is bounded in bytes as well, and a full one does not spin."""
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    for number in range(8):
+        post(one, f"m{number}", payload=bytes(MAX_PAYLOAD))
+    assert len(two.inbox) == WINDOW_BYTES // (MAX_PAYLOAD + 1)
+    order = []
+    while two.inbox:
+        received = two.inbox.pop(0)
+        if isinstance(received, message.Deliver):
+            order.append(received.message)
+            ack(two, received)
+    assert order == [f"m{number}" for number in range(8)]
+
+
+def test_a_mailbox_that_cannot_be_read_is_tried_again() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    world.manual = True
+    post(one, "m")
+    world.complete()
+    world.complete(fail=True)
+    assert two.silent()
+    world.manual = False
+    world.advance(6)
+    assert two.take(message.Deliver).message == "m"
+
+
+def test_a_full_mailbox() -> None:
+    world = World()
+    world.connect("+2").attach().hang_up_line()
+    one = world.connect("+1").attach()
+    for number in range(MAX_ITEMS):
+        post(one, f"m{number}")
+        world.advance(0.05)
+    one.inbox.clear()
+    post(one, "more")
+    assert one.take(message.Error).code is ErrorCode.quota
+
+
+def test_unknown_recipient_and_too_large() -> None:
+    world = World()
+    one = world.connect("+1").attach()
+    post(one, "m", to="+9")
+    assert one.take(message.Error).code is ErrorCode.not_found
+    assert [event.state for event in world.told(MessageEvent)] == ["not-found"]
+    post(one, "m", payload=bytes(MAX_PAYLOAD + 1))
+    refused = one.take(message.Error)
+    assert (refused.code, refused.id) == (ErrorCode.too_large, 2 + 1)
+
+
+def test_ids_of_different_senders_differ() -> None:
+    """A slash in a URI and one in a label must not meet."""
+    assert item_id(Kind.content, Identity("x/y", "a"), "z") != item_id(
+        Kind.content, Identity("x", "a"), "y/z"
+    )
+
+
+def test_counters_are_saved_and_loaded() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    post(one, "m")
+    world.advance(10)
+    again = World()
+    for client, value in world.storage.saved.items():
+        again.machine.directory.load(client, value)
+    records = dict(again.machine.directory)
+    assert records[one.client].posted == 1
+    assert records[two.client].read > 0

@@ -1,0 +1,126 @@
+"""Attachments, bad input and limits."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crs.signaling import message
+from crs.signaling.event import AttachEvent, Offence
+from crs.signaling.message import ErrorCode, RelayKind
+from crs.signaling.testing import World
+
+
+def test_attach_and_detach() -> None:
+    world = World()
+    phone = world.connect("+1")
+    phone.ask(message.Attach, version="v1")
+    attached = phone.take(message.Attached)
+    assert (attached.uri, attached.account, attached.server) == ("+1", "a", "crs/test")
+    phone.ask(message.Detach)
+    phone.take(message.Ok)
+    assert phone.closed is None
+    assert [event.state for event in world.told(AttachEvent)] == ["registered", "unregistered"]
+
+
+def test_the_newer_connection_wins() -> None:
+    world = World()
+    older = world.connect("+1").attach()
+    newer = world.connect("+1").attach()
+    assert older.take(message.Detached).reason == "superseded"
+    assert older.closed == (4000, "superseded")
+    world.disconnect(older)
+    connection = world.machine.attachments.find(newer.client)
+    assert connection is not None and connection.number == newer.number
+
+
+def test_attached_only_once_it_is_durable() -> None:
+    world = World(manual=True)
+    phone = world.connect("+1")
+    phone.ask(message.Attach, version="v")
+    assert phone.silent()
+    phone.ask(message.Post, message="m", to="+1", payload=b"")
+    assert phone.take(message.Error).code is ErrorCode.not_attached
+    world.complete(fail=True)
+    assert phone.take(message.Error).code is ErrorCode.unavailable
+    phone.ask(message.Attach, version="v")
+    world.complete()
+    phone.take(message.Attached)
+
+
+def test_a_detach_overtakes_an_attach() -> None:
+    world = World(manual=True)
+    phone = world.connect("+1")
+    phone.ask(message.Attach, version="v")
+    phone.ask(message.Detach)
+    assert phone.take(message.Error).id == 1
+    phone.take(message.Ok)
+    world.complete_all()
+    assert phone.silent()
+    assert world.machine.attachments.attached_count == 0
+
+
+def test_an_error_names_the_field_and_the_request() -> None:
+    world = World()
+    phone = world.connect("+1").attach()
+    phone.send(msgspec.msgpack.encode({"type": "invite", "id": 7, "session": "s", "to": 5}))
+    refused = phone.take(message.Error)
+    assert (refused.id, refused.code) == (7, ErrorCode.bad_message)
+    assert "$.to" in refused.reason
+    phone.send(msgspec.msgpack.encode({"type": "dance", "id": 8}))
+    assert phone.take(message.Error).id == 8
+    phone.send(b"\xc1")
+    assert phone.take(message.Error).id is None
+    assert len(world.told(Offence)) == 3
+
+
+def test_unknown_fields_are_ignored() -> None:
+    world = World()
+    phone = world.connect("+1")
+    phone.send(msgspec.msgpack.encode({"type": "attach", "id": 1, "version": "v", "colour": [1, {}]}))
+    phone.take(message.Attached)
+
+
+def test_too_many_requests() -> None:
+    world = World()
+    phone = world.connect("+1").attach()
+    for _ in range(250):
+        phone.ask(message.Hangup, session="s", caller="+1")
+    codes = [received.code for received in phone.inbox]
+    assert codes.count(ErrorCode.limit) == 51
+    for _ in range(440):
+        phone.ask(message.Hangup, session="s", caller="+1")
+    world.advance(1)
+    assert phone.closed is None
+    for _ in range(50 + 9 + 6):
+        phone.ask(message.Hangup, session="s", caller="+1")
+    assert phone.closed == (1008, "too many requests")
+    assert world.machine.attachments.find(phone.client) is None
+
+
+def test_invites_have_a_limit_of_their_own() -> None:
+    world = World()
+    world.connect("+2").attach()
+    one = world.connect("+1").attach()
+    for number in range(21):
+        one.ask(message.Invite, session=f"s{number}", to="+2", streams=[RelayKind.rtp])
+        one.ask(message.Hangup, session=f"s{number}", caller="+1")
+    errors = [received.code for received in one.inbox if isinstance(received, message.Error)]
+    assert errors == [ErrorCode.limit, ErrorCode.unknown_session]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_get_one_error_or_one_reply(data: bytes) -> None:
+    world = World()
+    phone = world.connect("+1").attach()
+    phone.send(data)
+    assert len(phone.inbox) == 1
+
+
+@given(st.lists(st.binary(max_size=8), max_size=6), st.integers(1, 39_000))
+def test_deep_nesting_is_no_way_in(parts: list[bytes], depth: int) -> None:
+    world = World()
+    phone = world.connect("+1").attach()
+    phone.send(b"\x82\xa4type\xa6attach\xa1x" + b"\x91" * depth + b"".join(parts))
+    assert len(phone.inbox) == 1

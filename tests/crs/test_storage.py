@@ -1,0 +1,85 @@
+"""The machine's asks on the real store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from crs.identity import Identity
+from crs.signaling.event import Done, Full, Items, NewItem
+from crs.signaling.mailbox import MAX_ITEMS
+from crs.storage import Storage
+from rtlib.store.sqlite import SqliteStore
+from rtlib.testing.loop import installed_reactor, run
+
+ME, YOU = Identity("+1", "a"), Identity("+2/x", "a")
+LATER = 4e9
+
+
+def item(mailbox: Identity, name: str, value: bytes = b"v") -> NewItem:
+    return NewItem(mailbox, name, value, LATER)
+
+
+def with_storage(path: Path, story: Callable[[Storage], Coroutine[Deferred[Any], Any, None]]) -> None:
+    async def main() -> None:
+        store = SqliteStore(path / "crs.db", installed_reactor())
+        store.start()
+        try:
+            await story(Storage(store))
+        finally:
+            await store.stop()
+
+    run(main, timeout=60)
+
+
+def test_clients_are_kept(tmp_path: Path) -> None:
+    async def save(storage: Storage) -> None:
+        assert await storage.save([(ME, b"1"), (YOU, b"2")]) == Done()
+
+    async def load(storage: Storage) -> None:
+        assert sorted([row async for row in storage.clients()]) == [(ME, b"1"), (YOU, b"2")]
+        await storage.forget([ME])
+        assert [row async for row in storage.clients()] == [(YOU, b"2")]
+
+    with_storage(tmp_path, save)
+    with_storage(tmp_path, load)
+
+
+def test_items_from_post_to_receipt(tmp_path: Path) -> None:
+    async def story(storage: Storage) -> None:
+        assert await storage.append(item(YOU, "m")) == Done(True)
+        assert await storage.append(item(YOU, "m")) == Done(False)
+        [kept] = await _items(storage.fetch(YOU, 16, 0))
+        assert (kept.id, kept.value) == ("m", b"v")
+        assert await storage.confirm(YOU, "m", item(ME, "receipt")) == Done(True)
+        assert await storage.confirm(YOU, "m", item(ME, "receipt")) == Done(False)
+        assert await _items(storage.fetch(YOU, 16, 0)) == ()
+        assert await storage.append(item(YOU, "m")) == Done(False)
+        assert len(await _items(storage.fetch(ME, 16, 0))) == 1
+        await storage.forget([ME])
+        assert await _items(storage.fetch(ME, 16, 0)) == ()
+
+    with_storage(tmp_path, story)
+
+
+def test_a_mailbox_has_a_quota_also_for_many_at_once(tmp_path: Path) -> None:
+    async def story(storage: Storage) -> None:
+        writes = [Deferred.fromCoroutine(storage.append(item(ME, f"m{n}"))) for n in range(MAX_ITEMS + 20)]
+        results = await gatherResults(writes)
+        assert sum(isinstance(result, Full) for result in results) == 20
+        assert isinstance(await storage.append(item(ME, "more")), Full)
+        # A full mailbox stops nobody from emptying his own: receipts have room up to twice the quota.
+        await storage.append(item(YOU, "m"))
+        assert await storage.confirm(YOU, "m", item(ME, "receipt")) == Done(True)
+        assert storage.dropped_receipts == 0
+
+    with_storage(tmp_path, story)
+
+
+async def _items(work: Awaitable[Any]) -> tuple[Any, ...]:
+    result = await work
+    assert isinstance(result, Items)
+    return result.items
