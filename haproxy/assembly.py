@@ -1,0 +1,170 @@
+"""Builds the sans-IO core from the settings: everything between the sockets and the database."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from haproxy.dispatcher.probe import Prober
+from haproxy.dispatcher.set import HOLD_DOWN, Dispatcher
+from haproxy.network import names_of
+from haproxy.proxy.admission import Admission, Checks
+from haproxy.proxy.alarm import Alarm
+from haproxy.proxy.conversation import Conversation
+from haproxy.proxy.core import ProxyCore
+from haproxy.proxy.domain import Domains
+from haproxy.proxy.event import Event, Resolve
+from haproxy.proxy.forward import Forwarding
+from haproxy.proxy.hop import Resolver
+from haproxy.proxy.liveness import Liveness
+from haproxy.proxy.reply import Reply
+from haproxy.proxy.route import Router
+from haproxy.proxy.side import Sides
+from haproxy.proxy.source import AccessList, Sources
+from haproxy.proxy.target import Targets
+from haproxy.registrar.authentication import Authentication
+from haproxy.registrar.location import LocationService
+from haproxy.registrar.registrar import Lifetimes, Registrar
+from haproxy.registrar.subscriber import Subscriber, Subscribers
+from haproxy.rtpproxy.relay import MediaProxy
+from haproxy.settings import Settings
+from haproxy.settings.registration import Subscriber as SubscriberSettings
+from haproxy.sip.transaction import TransactionLayer
+from haproxy.version import identification
+from rtlib.digest import Nonces
+from rtlib.wheel import Wheel
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts that the service talks to."""
+
+    core: ProxyCore
+    sides: Sides
+    location: LocationService
+    dispatcher: Dispatcher
+    subscribers: Subscribers
+    sources: Sources
+    domains: Domains
+    registrar: Registrar
+    admission: Admission
+    authentication: Authentication
+
+    def apply(self, settings: Settings) -> None:
+        """Take the settings that may change while running."""
+        system, proxy = settings.system, settings.proxy
+        self.subscribers.replace(map(subscriber_of, settings.subscribers))
+        self.domains.replace(names_of(system))
+        self.sources.deny.replace(proxy.denyList)
+        self.sources.allow.replace(proxy.allowList)
+        self.sources.proxy.replace(proxy.proxyList)
+        self.registrar.lifetimes = _lifetimes(settings)
+        self.admission.checks = _checks(settings)
+
+
+def assemble(
+    settings: Settings,
+    sides: Sides,
+    *,
+    key: bytes,
+    entropy: Callable[[int], bytes],
+    media: MediaProxy | None,
+    preferred: int,
+) -> Assembly:
+    """Build the core. `key` is secret and lasts; `preferred` is the dispatch set that was primary before."""
+    proxy = settings.proxy
+    location = LocationService()
+    subscribers = Subscribers(map(subscriber_of, settings.subscribers))
+    domains = Domains(names_of(settings.system))
+    dispatcher = _dispatcher(settings, preferred)
+    deny, allow, users = AccessList(proxy.denyList), AccessList(proxy.allowList), AccessList(proxy.proxyList)
+    sources = Sources(deny, allow, users, dispatcher)
+    layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by, entropy)
+    wheel: Wheel[Alarm] = Wheel()
+    events: deque[Event] = deque()
+    resolver = Resolver(sides, lambda token, host: events.append(Resolve(token, host)))
+    router = Router(sides, domains, key)
+    conversation = Conversation(sides, media)
+    registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
+    authentication = Authentication(subscribers, Nonces(key, entropy))
+    admission = Admission(
+        checks=_checks(settings),
+        sides=sides,
+        sources=sources,
+        subscribers=subscribers,
+        location=location,
+        dispatcher=dispatcher,
+        authentication=authentication,
+    )
+    liveness = Liveness(
+        layer=layer,
+        sides=sides,
+        resolver=resolver,
+        prober=Prober(dispatcher, proxy.astPingInterval),
+        schedule=wheel.schedule,
+        method=proxy.astPingMethod.encode(),
+        user_agent=identification(proxy.userAgent),
+    )
+    core = ProxyCore(
+        layer=layer,
+        sides=sides,
+        sources=sources,
+        router=router,
+        targets=Targets(domains, sources, location, subscribers, dispatcher),
+        resolver=resolver,
+        forwarding=Forwarding(layer, sides, router, resolver, conversation),
+        conversation=conversation,
+        reply=Reply(layer, identification(proxy.serverHeader)),
+        admission=admission,
+        registrar=registrar,
+        location=location,
+        dispatcher=dispatcher,
+        liveness=liveness if proxy.enableAstFailover else None,
+        wheel=wheel,
+        events=events,
+    )
+    return Assembly(
+        core,
+        sides,
+        location,
+        dispatcher,
+        subscribers,
+        sources,
+        domains,
+        registrar,
+        admission,
+        authentication,
+    )
+
+
+def subscriber_of(settings: SubscriberSettings) -> Subscriber:
+    """A subscriber with the hashes that the settings give, or that their password makes."""
+    user, domain = settings.username.encode(), settings.domain.encode()
+    if settings.password:
+        return Subscriber.with_password(user, domain, settings.password.encode())
+    return Subscriber(user, domain, settings.ha1.lower().encode(), settings.ha1b.lower().encode())
+
+
+def _dispatcher(settings: Settings, preferred: int) -> Dispatcher:
+    proxy = settings.proxy
+    return Dispatcher(
+        primary_user=proxy.dispatchPriUser.encode(),
+        secondary_user=proxy.dispatchSecUser.encode(),
+        limit=proxy.dispatchLimit,
+        size=proxy.dispatchSize,
+        persistent=proxy.astPersistentFailover,
+        # Where nothing probes, an inactive system is tried again after a while.
+        hold_down=None if proxy.enableAstFailover else HOLD_DOWN,
+        preferred=preferred,
+    )
+
+
+def _lifetimes(settings: Settings) -> Lifetimes:
+    proxy = settings.proxy
+    return Lifetimes(proxy.registerDefaultExpires, proxy.registerMinExpires, proxy.registerMaxExpires)
+
+
+def _checks(settings: Settings) -> Checks:
+    proxy = settings.proxy
+    return Checks(proxy.enableRegAuth, proxy.enableInviteAuth, proxy.enableContactCheck, proxy.enableRegCheck)

@@ -1,0 +1,48 @@
+"""The program `genproxy-cli`: the commands of a running `twistd genproxy`, and those that need none.
+
+It starts within 0.25 s: only what describes the commands is imported, never the proxy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from haproxy.commands.show import ShowCommands
+from haproxy.commands.system import SystemCommands
+from haproxy.commands.version import VersionCommands
+from rtlib.command import cli
+from rtlib.command.registry import Registry, declared
+
+DEFAULT_STATE = "/var/lib/genproxy"
+SOCKET = "run/genproxy.sock"
+COMMANDS = (ShowCommands, SystemCommands, VersionCommands)
+
+
+def main() -> None:
+    """Run genproxy-cli on this process's arguments."""
+    place = cli.Place(
+        "genproxy",
+        option="--state-dir",
+        variable="GENPROXY_STATE",
+        default=DEFAULT_STATE,
+        socket=SOCKET,
+        help="The proxy's state directory.",
+    )
+    group = cli.build(
+        "genproxy-cli",
+        declared(*COMMANDS),
+        place,
+        help="Manages the SIP high-availability proxy genproxy.",
+        local=_local_registry,
+    )
+    cli.main(group)
+
+
+def _local_registry(state: Path) -> Registry:
+    registry = Registry()
+    registry.add(VersionCommands())
+    return registry
+
+
+if __name__ == "__main__":
+    main()

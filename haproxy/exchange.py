@@ -1,0 +1,239 @@
+"""The proxy at work: joins the sans-IO core to sockets, database, resolver, notifier and log."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from haproxy.assembly import Assembly, assemble
+from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, PrimaryChanged
+from haproxy.names import look_up
+from haproxy.network import bind_media
+from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
+from haproxy.proxy.side import Sides
+from haproxy.registrar.database import Database
+from haproxy.registrar.location import Removed, Saved
+from haproxy.registrar.writer import BindingWriter, binding_of
+from haproxy.rtpproxy.port import PortPool
+from haproxy.rtpproxy.relay import SWEEP, MediaProxy, Timeouts
+from haproxy.settings import Settings
+from haproxy.sip.flow import Flow
+from haproxy.sip.uri import parse as parse_uri
+from haproxy.transport import SipTransport
+from rtlib.address import Address, pack, unpack
+from rtlib.driver import Driver
+from rtlib.media.forwarder import Forwarder
+from rtlib.media.reactor_forwarder import ReactorForwarder
+from rtlib.notify import Notifier
+from rtlib.offence import OffenceLog
+
+PREFERRED = "preferred dispatch set"
+"""Under this name the database keeps which set was primary."""
+
+log = Logger()
+
+
+class Exchange(Service):
+    """The core, its driver, and what they have to do with the world."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        sides: Sides,
+        *,
+        database: Database,
+        key: bytes,
+        notifier: Notifier,
+    ) -> None:
+        self.settings = settings
+        self.offences = OffenceLog()
+        self.forwarder: Forwarder = ReactorForwarder(reactor)
+        self.media = self._make_media(settings, sides) if settings.proxy.enableNAT else None
+        self._reactor = reactor
+        self._notifier = notifier
+        preferred = int(database.value(PREFERRED) or PRIMARY_SET)
+        self.assembly: Assembly = assemble(
+            settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
+        )
+        self._kept = preferred
+        self._locals = {f"{side.host}:{side.port}": side for side in sides}
+        self.writer = BindingWriter(reactor, database, self._describe)
+        self.transport: SipTransport | None = None
+        self.driver: Driver[Flow, Event] = Driver(self.assembly.core, reactor, self._send, self._happened)
+        self._sweep = LoopingCall(self._sweep_media)
+        self._sweep.clock = IReactorTime(reactor)
+        self._load(database)
+
+    def use(self, transport: SipTransport) -> None:
+        """Take the sockets, which need `receive` and `failed` of this object to be made."""
+        self.transport = transport
+
+    def startService(self) -> None:
+        """Look after silent calls from now on."""
+        super().startService()
+        self.driver.flush()
+        if self.media is not None:
+            self._sweep.start(SWEEP, now=False)
+
+    def stopService(self) -> None:
+        """Stop all timers and give all media ports back."""
+        super().stopService()
+        if self._sweep.running:
+            self._sweep.stop()
+        self.driver.stop()
+        self.forwarder.stop()
+
+    def receive(self, batch: list[tuple[bytes, Flow]]) -> None:
+        """Messages from the sockets."""
+        self.driver.receive(batch)
+
+    def failed(self, flow: Flow, reason: str) -> None:
+        """A flow does not work."""
+        self.assembly.core.flow_failed(flow, time.monotonic())
+        self.driver.flush()
+
+    def offence(self, kind: str, source: Address, reason: str) -> None:
+        """Count bad behaviour; log it unless this source was logged a moment ago."""
+        host, port = unpack(source)
+        if self.offences.count(kind, host, time.monotonic()):
+            log.warn(
+                "{kind} from {host} port {port}: {reason}", kind=kind, host=host, port=port, reason=reason
+            )
+
+    def set_primary(self, number: int) -> None:
+        """Make a dispatch set the primary one. Raises ValueError."""
+        self.assembly.dispatcher.set_primary(number)
+        self.assembly.core.settle(time.monotonic())
+        self._keep_preferred()
+        self.driver.flush()
+
+    def apply(self, settings: Settings) -> None:
+        """Take the settings that may change while running. Who is no subscriber any more is unregistered."""
+        assembly = self.assembly
+        assembly.apply(settings)
+        for binding in list(assembly.location):
+            if assembly.subscribers.find(binding.aor) is None:
+                assembly.location.remove(binding, "not a subscriber any more")
+        assembly.core.settle(time.monotonic())
+        self.writer.mirror(assembly.subscribers)
+        self.driver.flush()
+
+    def _send(self, batch: list[tuple[bytes, Flow]]) -> None:
+        assert self.transport is not None
+        self.transport.send(batch)
+
+    def _happened(self, event: Event) -> None:
+        handler = self._HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _binding_changed(self, change: Saved | Removed) -> None:
+        self.writer.add(change)
+
+    def _resolve(self, asked: Resolve) -> None:
+        def done(hosts: list[str]) -> None:
+            self.assembly.core.resolved(asked.token, hosts, time.monotonic())
+            self.driver.flush()
+
+        look_up(self._reactor, asked.host, done)
+
+    def _offended(self, offence: Offence) -> None:
+        self.offence(offence.kind, offence.flow.remote, offence.reason)
+        if offence.kind == MALFORMED and self.transport is not None:
+            # What follows nonsense in a stream cannot be trusted to be a message.
+            self.transport.close(offence.flow)
+
+    def _primary_changed(self, moved: PrimaryChanged) -> None:
+        text = f"set {moved.current} is primary instead of set {moved.previous}: {moved.reason}"
+        log.warn("{text}", text=text)
+        self._notifier.notify("genproxy/dispatcher", text)
+        self._keep_preferred()
+
+    def _destination_changed(self, change: DestinationChanged) -> None:
+        uri = change.uri.decode("utf-8", "replace")
+        text = f"{uri} of set {change.number} is {change.current}, was {change.previous}: {change.reason}"
+        log.info("{text}", text=text)
+        self._notifier.notify("genproxy/dispatcher", text)
+
+    _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
+        Saved: _binding_changed,
+        Removed: _binding_changed,
+        Resolve: _resolve,
+        Offence: _offended,
+        PrimaryChanged: _primary_changed,
+        DestinationChanged: _destination_changed,
+    }
+
+    def _keep_preferred(self) -> None:
+        preferred = self.assembly.dispatcher.preferred
+        if preferred != self._kept:
+            self._kept = preferred
+            self.writer.keep(PREFERRED, str(preferred))
+
+    def _sweep_media(self) -> None:
+        assert self.media is not None
+        for call_id, reason in self.media.sweep(time.monotonic()):
+            log.info(
+                "media of call {call} ended: {reason}", call=call_id.decode(errors="replace"), reason=reason
+            )
+
+    def _make_media(self, settings: Settings, sides: Sides) -> MediaProxy:
+        media = settings.media
+        pool = PortPool(
+            self.forwarder,
+            bind=lambda host, port: bind_media(host, port, media.tos),
+            low=media.rtpPortMin,
+            high=media.rtpPortMax,
+            start=secrets.randbelow(65536),
+            hosts={side.media_host: side.host for side in sides},
+        )
+        return MediaProxy(
+            self.forwarder, pool, Timeouts(media.timeout, media.silent_timeout, media.final_timeout)
+        )
+
+    def _load(self, database: Database) -> None:
+        """Take the bindings that the database kept, and the Genesis systems among them."""
+        database.mirror(self.assembly.subscribers)
+        offset = time.time() - time.monotonic()
+        rows = database.bindings(time.time())
+        bindings = [binding_of(row, self._restore, offset) for row in rows]
+        self.assembly.location.load(b for b in bindings if self.assembly.subscribers.find(b.aor) is not None)
+        now = time.monotonic()
+        dispatcher = self.assembly.dispatcher
+        # The preferred set first, so that primary does not move to and fro while they are counted in.
+        ranked = sorted(
+            self.assembly.location, key=lambda b: dispatcher.set_of(b.user) != dispatcher.preferred
+        )
+        for binding in ranked:
+            dispatcher.registered(binding.user, binding.contact, binding.flow, now)
+        self.assembly.core.settle(now)
+
+    def _describe(self, flow: object) -> tuple[str, str]:
+        """The columns `socket` and `received` for a flow, as Kamailio writes them."""
+        if not isinstance(flow, Flow):
+            return "", ""
+        side = self.assembly.sides.of(flow.local)
+        host, port = unpack(flow.remote)
+        shown = f"[{host}]" if ":" in host else host
+        parameter = "" if flow.transport == "udp" else f";transport={flow.transport}"
+        return f"{flow.transport}:{side.host}:{side.port}", f"sip:{shown}:{port}{parameter}"
+
+    def _restore(self, socket: str, received: str) -> Flow | None:
+        """The flow of these columns; a stream's connection is gone, so that only datagrams have one."""
+        transport, _, place = socket.partition(":")
+        side = self._locals.get(place)
+        if transport != "udp" or side is None:
+            return None
+        try:
+            uri = parse_uri(received.encode())
+            return Flow("udp", side.local("udp"), pack(uri.host.strip(b"[]").decode(), uri.port or 5060))
+        except ValueError:
+            return None

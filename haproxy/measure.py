@@ -1,0 +1,71 @@
+"""What Prometheus can read of a running proxy. Names are without the prefix `genproxy_`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rtlib.metrics import Metrics
+
+if TYPE_CHECKING:
+    from haproxy.exchange import Exchange
+    from haproxy.transport import SipTransport
+
+
+def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> None:
+    """Declare all metrics; they are read when somebody asks."""
+    assembly, layer = exchange.assembly, exchange.assembly.core.layer
+    counters = layer.counters
+    metrics.gauge("bindings", "Contacts registered now.", lambda: len(assembly.location))
+    metrics.gauge("transactions", "SIP transactions now.", lambda: len(layer))
+    metrics.gauge("tcp_connections", "Open TCP connections.", lambda: transport.connections)
+    metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: assembly.dispatcher.primary)
+    metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(exchange), "state")
+    metrics.counter("requests", "New SIP requests.", lambda: counters.requests)
+    metrics.counter("responses", "SIP responses to requests of ours.", lambda: counters.responses)
+    metrics.counter("retransmissions", "Messages sent again.", lambda: counters.sent_again)
+    metrics.counter("malformed", "Messages that could not be parsed.", lambda: counters.malformed)
+    metrics.counter("timeouts", "Transactions that nobody answered.", lambda: counters.timeouts)
+    metrics.counter(
+        "overload", "Requests refused because of too many transactions.", lambda: counters.refused
+    )
+    metrics.counter(
+        "decisions", "Requests not proxied, and failovers.", lambda: assembly.core.counters, "kind"
+    )
+    metrics.counter("offences", "Bad input, by kind.", lambda: exchange.offences.totals, "kind")
+    metrics.counter(
+        "registrations", "REGISTER requests, by outcome.", lambda: _registrations(exchange), "outcome"
+    )
+    metrics.counter(
+        "udp_received", "Datagrams received, by socket.", lambda: _udp(transport, "received"), "socket"
+    )
+    metrics.counter("udp_sent", "Datagrams sent, by socket.", lambda: _udp(transport, "sent"), "socket")
+    metrics.counter(
+        "udp_dropped", "Datagrams dropped, by socket.", lambda: _udp(transport, "dropped"), "socket"
+    )
+    metrics.gauge("database_pending", "Bindings not written yet.", lambda: exchange.writer.pending)
+    metrics.counter("database_dropped", "Changes given up.", lambda: exchange.writer.dropped)
+    media = exchange.media
+    if media is not None:
+        metrics.gauge("calls", "Calls whose media is relayed.", lambda: len(media))
+        metrics.counter("calls_started", "Calls whose media was relayed.", lambda: media.started)
+        metrics.gauge("media_ports", "Port pairs in use.", lambda: media.ports_in_use)
+        metrics.counter("media_wrong_source", "Media packets from elsewhere.", lambda: media.wrong_source)
+
+
+def _by_state(exchange: Exchange) -> dict[str, float]:
+    states = Counter(destination.state.value for destination in exchange.assembly.dispatcher.members())
+    return {state: float(number) for state, number in states.items()}
+
+
+def _registrations(exchange: Exchange) -> dict[str, float]:
+    registrar, authentication = exchange.assembly.registrar, exchange.assembly.authentication
+    return {
+        "accepted": registrar.accepted,
+        "refused": registrar.refused,
+        "wrong credentials": authentication.rejected,
+    }
+
+
+def _udp(transport: SipTransport, name: str) -> dict[str, float]:
+    return {socket: float(getattr(counters, name)) for socket, counters in transport.counters().items()}

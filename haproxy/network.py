@@ -1,0 +1,87 @@
+"""From the settings to the proxy's sides and bound sockets (guide 3.2-3.14)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+
+from haproxy.proxy.side import TRANSPORTS, Side, Sides
+from haproxy.settings import Settings
+from haproxy.settings.system import System
+from haproxy.transport import BoundSocket
+from rtlib.listen import bind_datagram, bind_stream, listening
+
+DEFAULT_PORT = 5060
+
+
+def sides_of(system: System) -> Sides:
+    """The private side, and the public one where `publicIP` is set and is not the same socket."""
+    network = ip_network(f"{system.privateIP}/{system.privateSubnet}", strict=False)
+    private, port = system.privateIP, system.privatePort
+    if system.publicIP is None:
+        return Sides([Side("private", 0, private, port, private, port, private, network)])
+    public, public_port, media = system.publicIP, system.publicPort, _media_address(system)
+    bound = (public, public_port)
+    if system.mappedIP is not None:
+        bound = (system.mappedIP, system.mappedPort)
+    if bound == (private, port):
+        # One socket for both networks: everybody is told the public address (guide 3.12).
+        return Sides([Side("private", 0, private, port, public, public_port, media, network)])
+    inside = Side("private", 0, private, port, private, port, private, network)
+    return Sides([inside, Side("public", 1, *bound, public, public_port, media)])
+
+
+def names_of(system: System) -> list[tuple[str, int]]:
+    """Every host and port by which the system is known (guide 1.2.4, 3.11)."""
+    names = [(system.privateIP, system.privatePort)]
+    if system.publicIP is not None:
+        names.append((system.publicIP, system.publicPort))
+    if system.mappedIP is not None:
+        names.append((system.mappedIP, system.mappedPort))
+    return names + [_split(alias) for alias in system.alias]
+
+
+def bind_all(settings: Settings, sides: Sides) -> Iterator[BoundSocket]:
+    """Bind every side for UDP and TCP. Raises ListenError, whose text begins with the setting's name."""
+    names = {"private": "privatePort", "public": "mappedPort" if settings.system.mappedIP else "publicPort"}
+    for side in sides:
+        for transport in TRANSPORTS:
+            bind = bind_datagram if transport == "udp" else bind_stream
+            sock = listening(names[side.name], bind, side.host, side.port)
+            yield BoundSocket(side.local(transport), transport, sock, side.host)
+
+
+def bind_media(host: str, port: int, tos: int) -> socket.socket:
+    """A socket for RTP with the type of service that the operator wants (guide 8.1.1). Raises ListenError."""
+    sock = bind_datagram(host, port, MEDIA_BUFFER)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tos)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+    return sock
+
+
+MEDIA_BUFFER = 256 * 1024
+"""Bytes that a media socket may hold: a second of video, five of audio at its worst."""
+
+
+def _media_address(system: System) -> str:
+    """The address for SDP: where publicIP is a name, the first address among the aliases (guide 3.7)."""
+    candidates = [str(system.publicIP), *(_split(alias)[0] for alias in system.alias)]
+    return next((host for host in candidates if _is_address(host)), str(system.mappedIP))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(alias: str) -> tuple[str, int]:
+    if _is_address(alias):
+        return alias, DEFAULT_PORT
+    host, _, port = alias.rpartition(":") if ":" in alias else (alias, "", "")
+    return host.strip("[]"), int(port or DEFAULT_PORT)

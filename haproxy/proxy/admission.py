@@ -1,0 +1,126 @@
+"""Who may register, and who may call Genesis (guide 7.1.5-7.1.8, 7.1.12). Sans-IO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from haproxy.dispatcher.set import Dispatcher
+from haproxy.proxy.side import Sides
+from haproxy.proxy.source import Sources
+from haproxy.proxy.validation import Refused
+from haproxy.registrar.authentication import PROXY, WWW, Authentication, Kind
+from haproxy.registrar.location import Binding, LocationService, address_of_record
+from haproxy.registrar.subscriber import Subscribers
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import ParseError, Request
+from haproxy.sip.uri import Uri, UriError
+from haproxy.sip.uri import parse as parse_uri
+
+
+class Ignored(Exception):
+    """The request gets no answer at all."""
+
+
+@dataclass(slots=True)
+class Checks:
+    """Which checks are on; may be changed while running."""
+
+    register_auth: bool = False
+    invite_auth: bool = False
+    contact: bool = False
+    registered: bool = False
+
+
+class Admission:
+    """Decides, and challenges where credentials would help."""
+
+    def __init__(
+        self,
+        *,
+        checks: Checks,
+        sides: Sides,
+        sources: Sources,
+        subscribers: Subscribers,
+        location: LocationService,
+        dispatcher: Dispatcher,
+        authentication: Authentication,
+    ) -> None:
+        self.checks = checks
+        self._sides = sides
+        self._sources = sources
+        self._subscribers = subscribers
+        self._location = location
+        self._dispatcher = dispatcher
+        self._authentication = authentication
+
+    def register(self, request: Request, flow: Flow, now: float) -> None:
+        """Refuse a REGISTER of somebody who is not a subscriber, or cannot prove it. Raises Refused."""
+        address = _address(request, b"to")
+        user = address.username
+        system = self._dispatcher.set_of(user) is not None
+        if self.checks.register_auth or (system and not self._is_trusted(flow)):
+            self._authenticate(request, WWW, address, now)
+        if self._subscribers.find(address_of_record(user, address.host)) is None:
+            raise Refused(403, "Not A Subscriber")
+        if system and not self._has_room(request, user):
+            raise Refused(503, "Dispatch Set Is Full")
+
+    def call(self, request: Request, flow: Flow, now: float) -> None:
+        """Refuse an INVITE for Genesis that the operator's checks forbid. Raises Refused and Ignored."""
+        checks = self.checks
+        if (
+            not (checks.invite_auth or checks.contact or checks.registered)
+            or flow.remote in self._sources.allow
+        ):
+            return
+        caller = _address(request, b"from")
+        bindings = self._location.bindings(address_of_record(caller.username, caller.host))
+        if checks.contact and not _is_registered_contact(request, bindings):
+            raise Ignored("the Contact is not the registered one")
+        if checks.registered and not bindings:
+            raise Ignored("the caller is not registered")
+        if checks.invite_auth:
+            self._authenticate(request, PROXY, caller, now)
+            if not bindings:
+                raise Refused(403, "Not Registered")
+
+    def options(self, flow: Flow) -> None:
+        """Refuse an OPTIONS for the proxy itself from sources on no list (7.1.12, 7.1.13). Raises Refused."""
+        if not self._sources.listed(flow) and not self._sources.is_genesis(flow):
+            raise Refused(403)
+
+    def _authenticate(self, request: Request, kind: Kind, address: Uri, now: float) -> None:
+        challenge = self._authentication.check(request, kind, address, now)
+        if challenge is not None:
+            raise Refused(kind.status, None, *challenge)
+
+    def _is_trusted(self, flow: Flow) -> bool:
+        """Whether somebody there may become a Genesis system without a password."""
+        side = self._sides.of(flow.local)
+        inside = side is self._sides.private and side.contains(flow.remote)
+        return inside or self._sources.listed(flow)
+
+    def _has_room(self, request: Request, user: bytes) -> bool:
+        try:
+            contacts = request.addresses(b"contact")
+        except ParseError:
+            return True  # the registrar says what is wrong with it
+        return all(self._dispatcher.has_room(user, contact.uri) for contact in contacts)
+
+
+def _address(request: Request, key: bytes) -> Uri:
+    try:
+        address = (request.to if key == b"to" else request.from_).target
+    except ValueError:
+        raise Refused(400, "Malformed Address") from None
+    if not address.is_sip:
+        raise Refused(404)
+    return address
+
+
+def _is_registered_contact(request: Request, bindings: tuple[Binding, ...]) -> bool:
+    try:
+        contact = request.addresses(b"contact")[0].target
+        return any(parse_uri(binding.contact).matches(contact) for binding in bindings)
+    except (ParseError, UriError, IndexError):
+        return False

@@ -1,0 +1,244 @@
+"""One request and all that is done to get it answered: the response context of RFC 3261 section 16.7.
+
+Targets come in groups, tried one after the other; within a group all at once. A Genesis system that
+does not answer in time, or with a server failure, is followed by the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from haproxy.proxy.alarm import Alarm, Timer
+from haproxy.proxy.best import choose
+from haproxy.proxy.target import Groups, Target
+from haproxy.sip.client import ClientTransaction
+from haproxy.sip.message import Request, Response
+from haproxy.sip.server import ServerTransaction
+
+PATIENCE = 4.0
+"""Seconds that a Genesis system gets for its first response, before the next one is tried."""
+
+RING_LIMIT = 180.0 + 1.0
+"""Timer C, in seconds: more than three minutes (section 16.6 step 11)."""
+
+
+class Proxying(Protocol):
+    """What a context needs of the core around it."""
+
+    def launch(self, branch: Branch, now: float) -> None:
+        """Send the request to the branch's target; calls `branch.failed` if that is impossible."""
+
+    def forward(
+        self, context: ResponseContext, response: Response, now: float, branch: Branch | None = None
+    ) -> None:
+        """Send a response upstream; `branch` is where it came from, if its media matters."""
+
+    def cancel(self, transaction: ClientTransaction, now: float) -> None:
+        """Cancel an INVITE."""
+
+    def schedule(self, alarm: Alarm, when: float) -> Timer:
+        """Have `alarm.expired` called at that time."""
+
+    def heard(self, branch: Branch, now: float) -> None:
+        """A Genesis system answered."""
+
+    def unheard(self, branch: Branch, reason: str, now: float) -> None:
+        """A Genesis system did not answer, or could not be reached."""
+
+    def refused(self, context: ResponseContext) -> None:
+        """The request has its final response, and it is a failure."""
+
+    def local(self, context: ResponseContext, status: int) -> Response:
+        """A response of our own."""
+
+
+class Branch:
+    """The request on its way to one target."""
+
+    __slots__ = ("answered", "context", "finished", "response", "target", "timer", "transaction")
+
+    def __init__(self, context: ResponseContext, target: Target) -> None:
+        self.context = context
+        self.target = target
+        self.transaction: ClientTransaction | None = None
+        self.timer: Timer | None = None
+        self.answered = False
+        """A response has come, provisional or final."""
+        self.finished = False
+        self.response: Response | None = None
+        """The final response other than 2xx; one of our own where nobody answered."""
+
+    def started(self, transaction: ClientTransaction, now: float) -> None:
+        """The request is on its way."""
+        self.transaction = transaction
+        if self.target.destination is not None:
+            self.timer = self.context.proxying.schedule(self, now + PATIENCE)
+        elif transaction.method == b"INVITE":
+            self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
+
+    def responded(self, response: Response, now: float) -> None:
+        """A response came."""
+        if not self.answered:
+            self.answered = True
+            self.context.proxying.heard(self, now)
+        self._stop()
+        response.remove_first(b"via")
+        status = response.status
+        if status < 200:
+            self._provisional(response, now)
+        elif status < 300:
+            self.finished = True
+            self.context.succeeded(self, response, now)
+        elif not self.finished:
+            self.finish(_not_unavailable(response), now)
+
+    def failed(self, status: int, reason: str, now: float) -> None:
+        """Nobody answered, or nobody could be asked."""
+        self._stop()
+        if self.finished:
+            return
+        if not self.answered:
+            self.context.proxying.unheard(self, reason, now)
+        self.finish(self.context.proxying.local(self.context, status), now)
+
+    def expired(self, now: float) -> None:
+        """It took too long: to answer at all, or to answer finally."""
+        self.timer = None
+        if self.finished or self.transaction is None:
+            return
+        # Should a response come all the same, the layer cancels it or we pass its 2xx on.
+        self.context.proxying.cancel(self.transaction, now)
+        self.failed(408, "does not answer", now)
+
+    def cancel(self, now: float) -> None:
+        """Nobody wants the answer any more."""
+        if self.finished:
+            return
+        if self.transaction is None:
+            self.finish(self.context.proxying.local(self.context, 487), now)
+        else:
+            self.context.proxying.cancel(self.transaction, now)
+
+    def released(self) -> None:
+        """Its transaction is over: nothing more can come."""
+        self._stop()
+        if self.context.answered:
+            self.context.branches.clear()
+
+    def finish(self, response: Response, now: float) -> None:
+        """Keep the final response until all are there."""
+        self.finished, self.response = True, response
+        self.context.settle(now)
+
+    def _provisional(self, response: Response, now: float) -> None:
+        if self.finished:
+            return
+        if self.context.request.method == b"INVITE":
+            self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
+        if response.status > 100:
+            self.context.progressed(self, response, now)
+
+    def _stop(self) -> None:
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+class ResponseContext:
+    """The branches of one request, and the choice of what its sender hears."""
+
+    __slots__ = (
+        "_launching",
+        "answered",
+        "branches",
+        "cancelled",
+        "ending",
+        "groups",
+        "proxying",
+        "request",
+        "server",
+    )
+
+    def __init__(
+        self, proxying: Proxying, server: ServerTransaction, request: Request, groups: Groups, ending: bytes
+    ) -> None:
+        self.proxying = proxying
+        self.server = server
+        self.request = request
+        self.groups = groups
+        self.ending = ending
+        """The end of all branch parameters, by which a loop is recognised."""
+        self.branches: list[Branch] = []
+        self.answered = False
+        """The sender has a final response."""
+        self.cancelled = False
+        self._launching = False
+
+    def begin(self, now: float) -> None:
+        """Try the first group of targets."""
+        self._advance(now)
+
+    def cancel(self, now: float) -> None:
+        """The sender has cancelled the request (section 16.10)."""
+        self.cancelled = True
+        self._cancel_open(now)
+
+    def progressed(self, branch: Branch, response: Response, now: float) -> None:
+        """Pass a provisional response on."""
+        if not self.answered:
+            self.proxying.forward(self, response, now, branch)
+
+    def succeeded(self, branch: Branch, response: Response, now: float) -> None:
+        """Pass a 2xx on, every one of them, and stop all other attempts."""
+        self.answered = True
+        self.proxying.forward(self, response, now, branch)
+        self._cancel_open(now)
+
+    def settle(self, now: float) -> None:
+        """See whether there is something left to wait for or to try."""
+        if self.answered or self._launching:
+            return
+        if any(branch.response is not None and branch.response.status >= 600 for branch in self.branches):
+            self._cancel_open(now)
+        if self.answered or any(not branch.finished for branch in self.branches):
+            return
+        if self.groups and not self.cancelled and self._may_go_on():
+            self._advance(now)
+        else:
+            self._conclude(now)
+
+    def _advance(self, now: float) -> None:
+        """Start the next group; its branches may fail at once."""
+        self._launching = True
+        group = [Branch(self, target) for target in self.groups.popleft()]
+        self.branches += group
+        for branch in group:
+            self.proxying.launch(branch, now)
+        self._launching = False
+        if all(branch.finished for branch in group):
+            self.settle(now)
+
+    def _may_go_on(self) -> bool:
+        """Only a server's failure says nothing about the user that was called."""
+        last = self.branches[-1]
+        return last.response is not None and (last.response.status == 408 or last.response.status // 100 == 5)
+
+    def _conclude(self, now: float) -> None:
+        self.answered = True
+        responses = [branch.response for branch in self.branches if branch.response is not None]
+        if self.cancelled and not any(branch.answered for branch in self.branches):
+            responses = [self.proxying.local(self, 487)]
+        self.proxying.forward(self, choose(responses), now)
+        self.proxying.refused(self)
+
+    def _cancel_open(self, now: float) -> None:
+        self.groups.clear()
+        for branch in self.branches:
+            branch.cancel(now)
+
+
+def _not_unavailable(response: Response) -> Response:
+    """That one server is unavailable does not mean that we are (section 16.7 step 6)."""
+    if response.status == 503:
+        response.status, response.reason = 500, b"Server Internal Error"
+    return response

@@ -1,0 +1,334 @@
+"""The proxy core: the user of all transactions, and what becomes of each request (RFC 3261 section 16).
+
+A sans-IO machine that stands on the transaction layer and offers the same verbs, so that one driver
+connects both to the sockets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from haproxy.dispatcher.set import Dispatcher
+from haproxy.proxy.admission import Admission, Ignored
+from haproxy.proxy.alarm import Alarm, Timer
+from haproxy.proxy.context import Branch, ResponseContext
+from haproxy.proxy.conversation import Conversation
+from haproxy.proxy.event import MALFORMED, Event, Offence
+from haproxy.proxy.forward import Forwarding
+from haproxy.proxy.hop import Resolver
+from haproxy.proxy.liveness import Liveness
+from haproxy.proxy.reply import Reply
+from haproxy.proxy.route import Passage, Router
+from haproxy.proxy.side import Sides
+from haproxy.proxy.source import Sources
+from haproxy.proxy.target import Groups, Target, Targets
+from haproxy.proxy.validation import Refused, loop_hash, validate
+from haproxy.registrar.location import LocationService, Removed
+from haproxy.registrar.registrar import Registrar
+from haproxy.sip import event
+from haproxy.sip.client import ClientTransaction
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import ParseError, Request, Response
+from haproxy.sip.server import ServerTransaction
+from haproxy.sip.transaction import TransactionLayer
+from rtlib.wheel import Wheel
+
+METHODS = (
+    b"INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE"
+)
+
+
+class ProxyCore:
+    """Takes requests, and does with each what its method and the guide's rules ask for."""
+
+    def __init__(
+        self,
+        *,
+        layer: TransactionLayer,
+        sides: Sides,
+        sources: Sources,
+        router: Router,
+        targets: Targets,
+        resolver: Resolver,
+        forwarding: Forwarding,
+        conversation: Conversation,
+        reply: Reply,
+        admission: Admission,
+        registrar: Registrar,
+        location: LocationService,
+        dispatcher: Dispatcher,
+        liveness: Liveness | None,
+        wheel: Wheel[Alarm],
+        events: deque[Event],
+    ) -> None:
+        self.layer = layer
+        self.counters: Counter[str] = Counter()
+        self._sent_bys = tuple(side.sent_by for side in sides)
+        self._sources = sources
+        self._router = router
+        self._targets = targets
+        self._resolver = resolver
+        self._forwarding = forwarding
+        self._conversation = conversation
+        self._reply = reply
+        self._admission = admission
+        self._registrar = registrar
+        self._location = location
+        self._dispatcher = dispatcher
+        self._liveness = liveness
+        self._wheel = wheel
+        self._events = events
+        self._methods: Mapping[bytes, Callable[[ServerTransaction, Request, Flow, float], None]] = {
+            b"REGISTER": self._register,
+            b"OPTIONS": self._options,
+            b"CANCEL": self._cancel,
+        }
+        self._handlers: Mapping[type, Callable[[Any, float], None]] = {
+            event.RequestReceived: self._request,
+            event.ResponseReceived: self._response,
+            event.AckReceived: self._ack,
+            event.Timeout: self._timeout,
+            event.TransportError: self._transport_error,
+            event.Malformed: self._malformed,
+            event.Terminated: self._terminated,
+        }
+
+    def receive(self, data: bytes, source: Flow, now: float) -> None:
+        """Take one message. What a denied source sends is dropped unread."""
+        if self._sources.denied(source):
+            self.counters["denied"] += 1
+            return
+        self.layer.receive(data, source, now)
+        self._work(now)
+
+    def to_send(self, now: float) -> list[tuple[bytes, Flow]]:
+        """What is to be sent, once."""
+        return self.layer.to_send(now)
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` wants to be called."""
+        probes = self._liveness.get_timer() if self._liveness is not None else None
+        timers = (self.layer.get_timer(), self._wheel.get_timer(), self._location.get_timer(), probes)
+        return min((timer for timer in timers if timer is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass."""
+        self.layer.handle_timer(now)
+        for alarm in self._wheel.expire(now):
+            alarm.expired(now)
+        self._location.handle_timer(now)
+        if self._liveness is not None:
+            self._liveness.handle_timer(now)
+        self._work(now)
+
+    def next_event(self) -> Event | None:
+        """The oldest event for the service."""
+        return self._events.popleft() if self._events else None
+
+    def flow_failed(self, flow: Flow, now: float) -> None:
+        """A message could not be sent there, or the connection is gone."""
+        self.layer.transport_error(flow, now)
+
+    def resolved(self, token: int, hosts: list[str], now: float) -> None:
+        """The answer to a `Resolve`: addresses, best first; an empty list if there are none."""
+        self._resolver.resolved(token, hosts, now)
+        self._work(now)
+
+    def settle(self, now: float) -> None:
+        """Take notice of what was changed from outside: bindings, the primary set."""
+        self._note_changes(now)
+
+    # What a response context asks for (context.Proxying).
+
+    def launch(self, branch: Branch, now: float) -> None:
+        """Send the request to the branch's target."""
+        request = branch.context.request.copy()
+        try:
+            self._forwarding.find(request, branch.target, partial(self._found, branch, request), now)
+        except Refused as refusal:
+            branch.finish(self.local(branch.context, refusal.status), now)
+        except ValueError:
+            branch.finish(self.local(branch.context, 400), now)
+
+    def forward(
+        self, context: ResponseContext, response: Response, now: float, branch: Branch | None = None
+    ) -> None:
+        """Send a response upstream."""
+        server = context.server
+        if branch is not None and branch.transaction is not None:
+            self._conversation.response(response, branch.transaction.flow, server.source, now)
+        if response.status >= 200:
+            self._conversation.ended(context.request)
+        self.layer.respond(server, response, now)
+
+    def cancel(self, transaction: ClientTransaction, now: float) -> None:
+        """Cancel an INVITE."""
+        self.layer.cancel(transaction, now)
+
+    def schedule(self, alarm: Alarm, when: float) -> Timer:
+        """Wait."""
+        return self._wheel.schedule(alarm, when)
+
+    def heard(self, branch: Branch, now: float) -> None:
+        """A Genesis system answered a call."""
+        if branch.target.destination is not None:
+            self._dispatcher.answered(branch.target.destination, now)
+
+    def unheard(self, branch: Branch, reason: str, now: float) -> None:
+        """A Genesis system did not answer a call."""
+        if branch.target.destination is not None:
+            self.counters["failovers"] += 1
+            self._dispatcher.failed(branch.target.destination, reason, now)
+
+    def refused(self, context: ResponseContext) -> None:
+        """A request was refused in the end."""
+        self._conversation.failed(context.request)
+
+    def local(self, context: ResponseContext, status: int) -> Response:
+        """A response of our own."""
+        return self._reply.make(context.request, status)
+
+    # What the transaction layer tells.
+
+    def _work(self, now: float) -> None:
+        while (happened := self.layer.next_event()) is not None:
+            handler = self._handlers.get(type(happened))
+            if handler is not None:
+                handler(happened, now)
+        self._note_changes(now)
+
+    def _request(self, received: event.RequestReceived, now: float) -> None:
+        server, request, flow = received
+        method = self._methods.get(request.method, self._proxy)
+        try:
+            method(server, request, flow, now)
+        except Refused as refusal:
+            self.counters["refused"] += 1
+            self._reply.refuse(server, refusal, now)
+        except Ignored as ignored:
+            self.counters["ignored"] += 1
+            self.layer.abandon(server)
+            self._events.append(Offence("ignored", flow, str(ignored)))
+        except (ParseError, ValueError):
+            self._reply.refuse(server, Refused(400), now)
+
+    def _response(self, received: event.ResponseReceived, now: float) -> None:
+        waiting = received.transaction.context
+        if waiting is not None:
+            waiting.responded(received.response, now)
+
+    def _timeout(self, happened: event.Timeout, now: float) -> None:
+        transaction = happened.transaction
+        if isinstance(transaction, ClientTransaction) and transaction.context is not None:
+            transaction.context.failed(408, "does not answer", now)
+
+    def _transport_error(self, happened: event.TransportError, now: float) -> None:
+        transaction = happened.transaction
+        if isinstance(transaction, ClientTransaction) and transaction.context is not None:
+            transaction.context.failed(503, "cannot be reached", now)
+
+    def _terminated(self, happened: event.Terminated, now: float) -> None:
+        """Undo circular references, so that the memory is free at once and not at the next sweep."""
+        transaction = happened.transaction
+        waiting, transaction.context = transaction.context, None
+        if isinstance(waiting, Branch):
+            waiting.released()
+
+    def _malformed(self, happened: event.Malformed, now: float) -> None:
+        self._events.append(Offence(MALFORMED, happened.flow, happened.reason))
+
+    def _ack(self, received: event.AckReceived, now: float) -> None:
+        """The ACK of a 2xx goes the way of its call; one that belongs to no call of ours is dropped."""
+        request, flow = received
+        try:
+            validate(request, self._sent_bys)
+            passage = self._router.take_own(request)
+            if passage.genuine or self._sources.is_genesis(flow) or flow.remote in self._sources.proxy:
+                target = Target(side=passage.side)
+                self._forwarding.find(request, target, partial(self._send_ack, request, flow), now)
+        except (Refused, ParseError, ValueError):
+            self.counters["dropped_acks"] += 1
+
+    def _send_ack(self, request: Request, came: Flow, flow: Flow | None, now: float) -> None:
+        if flow is not None:
+            self._forwarding.send_ack(request, came, flow, now)
+
+    # What the methods mean.
+
+    def _register(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        validate(request, self._sent_bys)
+        if not self._targets.is_own(request):
+            self._proxy(server, request, flow, now)
+            return
+        self._admission.register(request, flow, now)
+        response = self._registrar.process(request, flow, now)
+        self.layer.respond(server, self._reply.signed(response), now)
+
+    def _options(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        if request.target.user is not None or not self._targets.is_own(request):
+            self._proxy(server, request, flow, now)
+            return
+        self._admission.options(flow)
+        self._reply.send(server, 200, now, (b"Allow", METHODS), (b"Accept", b"application/sdp"))
+
+    def _cancel(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        invite = self.layer.invite_of(server)
+        if invite is None:
+            raise Refused(481)
+        self._reply.send(server, 200, now)
+        if invite.context is not None:
+            invite.context.cancel(now)
+
+    def _proxy(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        validate(request, self._sent_bys)
+        ending = loop_hash(request)
+        groups = self._groups(request, flow, self._router.take_own(request), now)
+        context = ResponseContext(self, server, request, groups, ending)
+        server.context = context
+        context.begin(now)
+
+    def _groups(self, request: Request, flow: Flow, passage: Passage, now: float) -> Groups:
+        if request.to_tag is not None:
+            if passage.genuine:
+                return deque([[Target(side=passage.side)]])
+            if not self._sources.is_genesis(flow) and flow.remote not in self._sources.proxy:
+                raise Refused(481)
+        elif request.method == b"INVITE" and self._targets.to_genesis(request, flow):
+            self._admission.call(request, flow, now)
+        return self._targets.determine(request, flow, now)
+
+    def _found(self, branch: Branch, request: Request, flow: Flow | None, now: float) -> None:
+        """The flow to a target is known."""
+        if branch.finished:
+            return  # cancelled while its name was looked up
+        if flow is None:
+            branch.failed(503, "its name has no address", now)
+            return
+        context = branch.context
+        try:
+            transaction = self._forwarding.send(request, context.server.source, flow, context.ending, now)
+        except Refused as refusal:
+            branch.finish(self.local(context, refusal.status), now)
+            return
+        transaction.context = branch
+        branch.started(transaction, now)
+
+    def _note_changes(self, now: float) -> None:
+        """Dispatch sets follow the bindings; the service hears of everything."""
+        membership = False
+        while (change := self._location.next_change()) is not None:
+            binding = change.binding
+            if self._dispatcher.set_of(binding.user) is not None:
+                membership = True
+                if isinstance(change, Removed):
+                    self._dispatcher.unregistered(binding.contact, binding.user, change.reason)
+                else:
+                    self._dispatcher.registered(binding.user, binding.contact, binding.flow, now)
+            self._events.append(change)
+        while (moved := self._dispatcher.next_event()) is not None:
+            self._events.append(moved)
+        if membership and self._liveness is not None:
+            self._liveness.refresh(now)

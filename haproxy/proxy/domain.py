@@ -1,0 +1,41 @@
+"""Which domains are the proxy's own (guide 1.2.4, 3.11). Sans-IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from haproxy.sip.uri import Uri
+
+DEFAULT_PORT = 5060
+
+
+class Domains:
+    """Hosts and ports by which the system is known: its addresses and aliases."""
+
+    def __init__(self, names: Iterable[tuple[str, int]]) -> None:
+        self.replace(names)
+
+    def replace(self, names: Iterable[tuple[str, int]]) -> None:
+        """Take another set of names, as after a change of the configuration."""
+        self._ports: dict[bytes, set[int]] = {}
+        for host, port in names:
+            self._ports.setdefault(_canonical(host), set()).add(port)
+
+    def owns(self, uri: Uri) -> bool:
+        """Whether a URI's domain is ours.
+
+        Without a port any name of ours is: an address-of-record has none, whatever port we listen on.
+        """
+        ports = self._ports.get(uri.host)
+        return ports is not None and (uri.port is None or uri.port in ports)
+
+    def owns_host(self, host: bytes) -> bool:
+        """Whether a host is ours on some port."""
+        return host in self._ports
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._ports)
+
+
+def _canonical(host: str) -> bytes:
+    return (f"[{host}]" if ":" in host else host).lower().encode()

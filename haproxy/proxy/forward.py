@@ -1,0 +1,67 @@
+"""Sending a request on: RFC 3261 section 16.6, for one target. Sans-IO."""
+
+from __future__ import annotations
+
+from haproxy.proxy.conversation import Conversation
+from haproxy.proxy.hop import Continue, Resolver, hop_of
+from haproxy.proxy.route import Router, next_hop
+from haproxy.proxy.side import Sides
+from haproxy.proxy.target import Target
+from haproxy.proxy.validation import MAX_FORWARDS, Refused
+from haproxy.sip.client import ClientTransaction
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import Request
+from haproxy.sip.transaction import LayerFull, TransactionLayer
+
+DIALOG_METHODS = frozenset({b"INVITE", b"SUBSCRIBE", b"REFER"})
+
+
+class Forwarding:
+    """Makes the copy of a request that goes to a target, and sends it."""
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        sides: Sides,
+        router: Router,
+        resolver: Resolver,
+        conversation: Conversation,
+    ) -> None:
+        self._layer = layer
+        self._sides = sides
+        self._router = router
+        self._resolver = resolver
+        self._conversation = conversation
+
+    def find(self, request: Request, target: Target, then: Continue, now: float) -> None:
+        """Prepare `request`, the target's own copy, and find the flow to it. Raises Refused, ValueError."""
+        if target.uri is not None:
+            request.set_uri(target.uri)
+        if target.path:
+            request.prepend(b"Route", target.path)
+        left = request.max_forwards
+        request.set(b"Max-Forwards", b"%d" % (MAX_FORWARDS if left is None else left - 1))
+        known = target.flow if isinstance(target.flow, Flow) else None
+        if known is not None and known.transport != "udp" and not target.path:
+            then(known, now)
+            return
+        hop = hop_of(target.hop or next_hop(request))
+        side = self._sides.of(known.local) if known is not None else target.side
+        self._resolver.find(hop, side, then, now)
+
+    def send(self, request: Request, came: Flow, flow: Flow, ending: bytes, now: float) -> ClientTransaction:
+        """Send a prepared request and expect responses. Raises Refused."""
+        here, there = self._sides.of(came.local), self._sides.of(flow.local)
+        if request.to_tag is None and request.method in DIALOG_METHODS:
+            self._router.record(request, (here, came.transport), (there, flow.transport))
+        self._conversation.request(request, came, there, now)
+        try:
+            branch = self._layer.new_branch() + b"-" + ending
+            return self._layer.request(request, flow, now, branch)
+        except LayerFull:
+            raise Refused(503) from None
+
+    def send_ack(self, request: Request, came: Flow, flow: Flow, now: float) -> None:
+        """Send the ACK of a 2xx, which has no transaction."""
+        self._conversation.request(request, came, self._sides.of(flow.local), now)
+        self._layer.send(request, flow)

@@ -1,0 +1,41 @@
+"""Responses of our own: RFC 3261 section 8.2.6, with the operator's Server header (guide 7.1.1)."""
+
+from __future__ import annotations
+
+from haproxy.proxy.validation import Refused
+from haproxy.sip.message import Request, Response
+from haproxy.sip.server import ServerTransaction
+from haproxy.sip.transaction import TransactionLayer
+
+
+class Reply:
+    """Makes and sends them."""
+
+    def __init__(self, layer: TransactionLayer, server_header: bytes | None) -> None:
+        self._layer = layer
+        self._server_header = server_header
+
+    def make(self, request: Request, status: int, reason: str | None = None) -> Response:
+        """A response that is not sent yet."""
+        phrase = reason.encode() if reason is not None else None
+        return self.signed(request.response(status, phrase, self._layer.new_tag()))
+
+    def signed(self, response: Response) -> Response:
+        """A response of ours with its Server header."""
+        if self._server_header is not None:
+            response.append(b"Server", self._server_header)
+        return response
+
+    def send(self, server: ServerTransaction, status: int, now: float, *headers: tuple[bytes, bytes]) -> None:
+        """Answer a request."""
+        response = self.make(server.request, status)
+        for name, value in headers:
+            response.append(name, value)
+        self._layer.respond(server, response, now)
+
+    def refuse(self, server: ServerTransaction, refusal: Refused, now: float) -> None:
+        """Answer a request with what speaks against it."""
+        response = self.make(server.request, refusal.status, refusal.reason)
+        for name, value in refusal.headers:
+            response.append(name, value)
+        self._layer.respond(server, response, now)

@@ -1,0 +1,125 @@
+"""Route and Record-Route: RFC 3261 sections 16.4, 16.6 and 16.12, doubled between two networks (RFC 5658).
+
+A Record-Route of ours carries a token made from the Call-ID with a secret key. Inside a dialog the
+token proves that this proxy was in the set-up, so that nobody uses it as an open relay by writing a
+Route header and a To tag.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from hashlib import blake2s
+
+from haproxy.proxy.domain import Domains
+from haproxy.proxy.side import Side, Sides
+from haproxy.sip.address import AddressError
+from haproxy.sip.address import parse as parse_address
+from haproxy.sip.flow import Transport
+from haproxy.sip.message import Request
+from haproxy.sip.uri import Uri, UriError
+from haproxy.sip.uri import parse as parse_uri
+
+TOKEN = b"k"
+DOUBLE = b"r2"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What our own Route values said."""
+
+    taken: bool = False
+    """At least one was there, and was taken off."""
+    genuine: bool = False
+    """One carried the token of this Call-ID: the dialog was set up through this proxy."""
+    side: Side | None = None
+    """The side to leave by; None where they do not say."""
+
+
+class Router:
+    """Takes our own Route values off, and writes our Record-Route."""
+
+    def __init__(self, sides: Sides, domains: Domains, key: bytes) -> None:
+        self._sides = sides
+        self._domains = domains
+        self._key = key
+
+    def token(self, call_id: bytes) -> bytes:
+        """The proof that we took part in setting this call up."""
+        return blake2s(call_id, key=self._key, digest_size=6).hexdigest().encode()
+
+    def take_own(self, request: Request) -> Passage:
+        """Section 16.4: undo a strict router's work, then remove the Route values that name this proxy.
+
+        Raises AddressError or UriError where a Route value is malformed.
+        """
+        if b"route" not in request:
+            return Passage()
+        self._undo_strict(request)
+        taken = genuine = False
+        side = None
+        for _ in range(2):
+            uri = first_route(request)
+            if uri is None or not self._domains.owns(uri):
+                break
+            request.remove_first(b"route")
+            taken, side = True, self._sides.named(uri.sent_by)
+            genuine = genuine or self._is_genuine(uri, request.call_id)
+            if uri.param(DOUBLE) is None:
+                break
+        return Passage(taken, genuine, side)
+
+    def record(self, request: Request, came: tuple[Side, Transport], leaves: tuple[Side, Transport]) -> None:
+        """Add one Record-Route, or two where the request changes the network or the transport."""
+        token = self.token(request.call_id)
+        if came == leaves:
+            request.prepend(b"Record-Route", _value(came, b"", token))
+            return
+        request.prepend(b"Record-Route", _value(came, b";r2=on", token))
+        request.prepend(b"Record-Route", _value(leaves, b";r2=on", token))
+
+    def _is_genuine(self, uri: Uri, call_id: bytes) -> bool:
+        return hmac.compare_digest(uri.param(TOKEN) or b"", self.token(call_id))
+
+    def _undo_strict(self, request: Request) -> None:
+        """A strict router put our Record-Route into the Request-URI and the real one at the end of Route."""
+        target = parse_uri(request.uri)
+        if target.param(TOKEN) is None or not self._domains.owns(target):
+            return
+        values = request.values(b"route")
+        request.set_uri(parse_address(values[-1]).uri)
+        request.set(b"Route", b", ".join([b"<%b>" % bytes(target), *values[:-1]]))
+
+
+def first_route(request: Request) -> Uri | None:
+    """The URI of the topmost Route value; None without one. Raises AddressError or UriError."""
+    value = request.first(b"route")
+    if value is None:
+        return None
+    values = request.values(b"route")
+    return parse_address(values[0]).target if values else None
+
+
+def next_hop(request: Request) -> Uri:
+    """Where the request goes: the topmost Route, or else the Request-URI. Raises AddressError or UriError.
+
+    If that Route is a strict router's, the request is rewritten for it (section 16.6 step 6).
+    """
+    route = first_route(request)
+    if route is None:
+        return parse_uri(request.uri)
+    if route.param(b"lr") is not None:
+        return route
+    values = request.values(b"route")
+    request.set(b"Route", b", ".join([*values[1:], b"<%b>" % request.uri]))
+    request.set_uri(parse_address(values[0]).uri)
+    return route
+
+
+def _value(place: tuple[Side, Transport], double: bytes, token: bytes) -> bytes:
+    side, transport = place
+    parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
+    return b"<sip:%b%b;lr%b;%b=%b>" % (side.sent_by, parameter, double, TOKEN, token)
+
+
+RouteErrors = (AddressError, UriError)

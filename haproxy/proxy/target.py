@@ -1,0 +1,110 @@
+"""Where a request goes: the four routing rules of the guide, 1.2.4 (RFC 3261 section 16.5). Sans-IO."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from haproxy.dispatcher.set import Destination, Dispatcher
+from haproxy.proxy.domain import Domains
+from haproxy.proxy.side import Side
+from haproxy.proxy.source import Sources
+from haproxy.proxy.validation import Refused
+from haproxy.registrar.location import Binding, LocationService, address_of_record
+from haproxy.registrar.subscriber import Subscribers
+from haproxy.sip.flow import Flow
+from haproxy.sip.message import Request
+from haproxy.sip.uri import Uri
+from haproxy.sip.uri import parse as parse_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to try."""
+
+    uri: bytes | None = None
+    """The Request-URI to send; None to leave it as it is."""
+    hop: Uri | None = None
+    """Where to send it; None for the topmost Route or the Request-URI."""
+    flow: object = None
+    """The flow that the registration came on; None where there was none."""
+    side: Side | None = None
+    """The side to leave by, where our own Route said so."""
+    path: bytes = b""
+    """Route to put before (RFC 3327 Path)."""
+    destination: Destination | None = None
+    """The Genesis system that this is, so that its failure is noticed."""
+
+
+Groups = deque[list[Target]]
+"""Tried one group after the other; within a group all at once."""
+
+
+class Targets:
+    """Applies the rules."""
+
+    def __init__(
+        self,
+        domains: Domains,
+        sources: Sources,
+        location: LocationService,
+        subscribers: Subscribers,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._domains = domains
+        self._sources = sources
+        self._location = location
+        self._subscribers = subscribers
+        self._dispatcher = dispatcher
+
+    def is_own(self, request: Request) -> bool:
+        """Whether a request is for our own domain."""
+        return self._domains.owns(request.target)
+
+    def to_genesis(self, request: Request, flow: Flow) -> bool:
+        """Whether the third rule applies: a call from elsewhere to our own domain."""
+        return self._domains.owns(request.target) and not self._sources.is_genesis(flow)
+
+    def determine(self, request: Request, flow: Flow, now: float) -> Groups:
+        """The groups of targets of a request outside of any dialog. Raises Refused."""
+        uri = request.target
+        genesis = self._sources.is_genesis(flow)
+        own = self._domains.owns(uri)
+        if own and b"route" not in request:
+            return self._of_user(uri) if genesis else self._of_genesis(now)
+        if genesis or flow.remote in self._sources.proxy:
+            return deque([[Target()]])
+        raise Refused(403, "Not Allowed To Use This Proxy")
+
+    def _of_user(self, uri: Uri) -> Groups:
+        """First rule: Genesis calls a registered user."""
+        user = uri.username
+        aor = address_of_record(user, uri.host)
+        found = self._location.bindings(aor) or self._at_own_domains(user)
+        if found:
+            return deque([[_at_binding(binding) for binding in found]])
+        raise Refused(480 if self._is_known(user, aor) else 404)
+
+    def _at_own_domains(self, user: bytes) -> tuple[Binding, ...]:
+        """The user may have registered with another of our names than the one that was called."""
+        found = self._location.bindings_of_user(user)
+        return tuple(binding for binding in found if self._domains.owns_host(binding.aor.rpartition(b"@")[2]))
+
+    def _is_known(self, user: bytes, aor: bytes) -> bool:
+        names = (address_of_record(user, host) for host in self._domains)
+        return any(self._subscribers.find(name) is not None for name in (aor, *names))
+
+    def _of_genesis(self, now: float) -> Groups:
+        """Third rule: one Genesis system after the other, until one answers."""
+        candidates = self._dispatcher.candidates(now)
+        if not candidates:
+            raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
+        return deque([_at_destination(destination)] for destination in candidates)
+
+
+def _at_binding(binding: Binding) -> Target:
+    return Target(binding.contact, flow=binding.flow, path=binding.path)
+
+
+def _at_destination(destination: Destination) -> Target:
+    return Target(hop=parse_uri(destination.uri), flow=destination.flow, destination=destination)

@@ -1,0 +1,69 @@
+"""Whether a request may be proxied at all: RFC 3261 section 16.3. Sans-IO."""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+
+from haproxy.sip.message import Request
+from haproxy.sip.uri import UriError
+
+MAX_FORWARDS = 70
+SUPPORTED: frozenset[bytes] = frozenset()
+"""Extensions that may be in Proxy-Require."""
+
+
+class Refused(Exception):
+    """The request is answered with `status` and goes no further."""
+
+    def __init__(self, status: int, reason: str | None = None, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+def validate(request: Request, sent_bys: tuple[bytes, ...]) -> None:
+    """Steps 2 to 5 of section 16.3. Raises Refused."""
+    try:
+        known_scheme = request.target.is_sip
+    except UriError:
+        raise Refused(400, "Malformed Request-URI") from None
+    if not known_scheme:
+        raise Refused(416)
+    if request.max_forwards == 0:
+        raise Refused(483)
+    _refuse_extensions(request)
+    _refuse_loop(request, sent_bys)
+
+
+def loop_hash(request: Request) -> bytes:
+    """What decides a request's route, in eight characters: our branches end with it (RFC 5393 4.2.2)."""
+    parts = (
+        request.uri,
+        request.from_tag or b"",
+        request.to_tag or b"",
+        request.call_id,
+        b"%d" % request.cseq_number,
+        request.first(b"route") or b"",
+        request.first(b"proxy-require") or b"",
+    )
+    return blake2s(b"\0".join(parts), digest_size=4).hexdigest().encode()
+
+
+def _refuse_extensions(request: Request) -> None:
+    if b"proxy-require" not in request:
+        return
+    unknown = [tag for tag in request.values(b"proxy-require") if tag.lower() not in SUPPORTED]
+    if unknown:
+        raise Refused(420, None, (b"Unsupported", b", ".join(unknown)))
+
+
+def _refuse_loop(request: Request, sent_bys: tuple[bytes, ...]) -> None:
+    """A request that has been here and would be routed the same way again goes round in a circle."""
+    vias = request.all(b"via")
+    if not any(sent_by in via for via in vias for sent_by in sent_bys):
+        return
+    ending = loop_hash(request)
+    for via in request.values(b"via"):
+        if any(sent_by in via for sent_by in sent_bys) and b"-" + ending in via:
+            raise Refused(482)

@@ -1,0 +1,1 @@
+"""The registrar (RFC 3261 section 10) and its location service."""

@@ -1,0 +1,115 @@
+"""Digest authentication of subscribers: 401 for REGISTER, 407 for calls (RFC 3261 section 22, guide 7.1.5).
+
+The realm is the domain of the address-of-record, as in Kamailio, because HA1 hashes are made with it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from haproxy.registrar.location import address_of_record
+from haproxy.registrar.subscriber import Subscriber, Subscribers
+from haproxy.sip.message import Request
+from haproxy.sip.uri import Uri, UriError
+from haproxy.sip.uri import parse as parse_uri
+from rtlib.digest import Authenticator, Credentials, DigestError, Nonces, Verdict, parse_credentials
+
+REALMS = 256
+"""Realms whose authenticators are kept; they are made again when needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The headers and the status of one way to ask for credentials."""
+
+    status: int
+    challenge: bytes
+    credentials: bytes
+
+
+WWW = Kind(401, b"WWW-Authenticate", b"authorization")
+PROXY = Kind(407, b"Proxy-Authenticate", b"proxy-authorization")
+
+
+class Authentication:
+    """Challenges requests and judges their credentials."""
+
+    def __init__(self, subscribers: Subscribers, nonces: Nonces) -> None:
+        self._subscribers = subscribers
+        self._nonces = nonces
+        self._realms: OrderedDict[str, Authenticator] = OrderedDict()
+        self.accepted = 0
+        self.rejected = 0
+
+    def check(
+        self, request: Request, kind: Kind, address: Uri, now: float
+    ) -> tuple[tuple[bytes, bytes], ...] | None:
+        """None if `request` proves to come from the user of `address`; else the challenge's headers."""
+        realm = address.host.decode("ascii", "replace")
+        authenticator = self._authenticator(realm)
+        stale = False
+        for credentials in _offered(request, kind, realm):
+            verdict = self._judge(authenticator, request, credentials, address, now)
+            if verdict is Verdict.valid:
+                self.accepted += 1
+                return None
+            stale = stale or verdict is Verdict.stale
+            self.rejected += verdict is Verdict.invalid
+        challenges = authenticator.challenges(now, stale=stale)
+        return tuple((kind.challenge, bytes(challenge)) for challenge in challenges)
+
+    def _judge(
+        self,
+        authenticator: Authenticator,
+        request: Request,
+        credentials: Credentials,
+        address: Uri,
+        now: float,
+    ) -> Verdict:
+        subscriber = self._subscribers.find(address_of_record(address.username, address.host))
+        secret = _secret(subscriber, credentials.username) if subscriber is not None else None
+        try:
+            verdict = authenticator.verify(credentials, request.method.decode(), secret, now, request.body)
+        except DigestError:
+            return Verdict.invalid
+        return verdict if _means(credentials.uri, request) else Verdict.invalid
+
+    def _authenticator(self, realm: str) -> Authenticator:
+        found = self._realms.get(realm)
+        if found is None:
+            found = self._realms[realm] = Authenticator(realm, self._nonces)
+            if len(self._realms) > REALMS:
+                self._realms.popitem(last=False)
+        return found
+
+
+def _offered(request: Request, kind: Kind, realm: str) -> list[Credentials]:
+    """The credentials for a realm; malformed ones count as none."""
+    found = []
+    for value in request.all(kind.credentials):
+        try:
+            credentials = parse_credentials(value)
+        except DigestError:
+            continue
+        if credentials is not None and credentials.realm == realm:
+            found.append(credentials)
+    return found[:4]
+
+
+def _secret(subscriber: Subscriber, username: str) -> str | None:
+    """HA1 for the name that the user agent gives: `user`, or `user@domain` (ha1b)."""
+    name = username.encode("utf-8", "surrogateescape")
+    hashes = {
+        subscriber.username: subscriber.ha1,
+        subscriber.username + b"@" + subscriber.domain: subscriber.ha1b,
+    }
+    return hashes.get(name, b"").decode() or None
+
+
+def _means(text: str, request: Request) -> bool:
+    """Whether the URI in the credentials is the request's own: its user at least, hosts may differ."""
+    try:
+        return parse_uri(text.encode("utf-8", "surrogateescape")).username == request.target.username
+    except UriError:
+        return False

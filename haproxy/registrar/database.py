@@ -1,0 +1,178 @@
+"""Reading and writing the tables. Everything here blocks: call it at start, or in the writer's thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from haproxy.registrar import table
+from haproxy.registrar.subscriber import Subscriber
+
+CHUNK = 500
+"""Rows in one statement; below the limit of bound variables of every database."""
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBinding:
+    """One row of `location`; times in UTC seconds."""
+
+    ruid: str
+    username: str
+    domain: str
+    contact: str
+    received: str
+    path: str
+    expires: float
+    q: float
+    call_id: str
+    cseq: int
+    modified: float
+    user_agent: str
+    socket: str
+
+    def columns(self) -> dict[str, Any]:
+        """The row, as the table has it."""
+        row = {name: getattr(self, name) for name in _SAME}
+        return row | {
+            "expires": _moment(self.expires),
+            "last_modified": _moment(self.modified),
+            "callid": self.call_id,
+        }
+
+
+_SAME = ("ruid", "username", "domain", "contact", "received", "path", "q", "cseq", "user_agent", "socket")
+
+
+class Database:
+    """The proxy's tables in an SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        """Open the file, and make what is missing in it. Raises DatabaseError."""
+        try:
+            # Made by us, because SQLite would let everybody read it.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._engine = _engine(self._path)
+            table.metadata.create_all(self._engine)
+            with self._begin() as connection:
+                _write_versions(connection)
+        except (OSError, SQLAlchemyError) as error:
+            raise DatabaseError(f"{self._path}: {_cause(error)}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def bindings(self, now: float) -> list[StoredBinding]:
+        """All bindings that have not expired at `now`, in UTC seconds; the others are deleted."""
+        rows = table.location
+        with self._begin() as connection:
+            connection.execute(delete(rows).where(rows.c.expires <= _moment(now)))
+            return [_stored(row) for row in connection.execute(select(rows)).mappings()]
+
+    def write(self, saved: Sequence[StoredBinding], removed: Sequence[str]) -> None:
+        """Put bindings in, for those with the same ruid, and take others out. Raises DatabaseError."""
+        gone = [*removed, *(binding.ruid for binding in saved)]
+        with self._begin() as connection:
+            for start in range(0, len(gone), CHUNK):
+                part = gone[start : start + CHUNK]
+                connection.execute(delete(table.location).where(table.location.c.ruid.in_(part)))
+            if saved:
+                connection.execute(insert(table.location), [binding.columns() for binding in saved])
+
+    def mirror(self, subscribers: Iterable[Subscriber]) -> None:
+        """Make `subscriber` show what the configuration says: hashes only."""
+        rows = [_subscriber_row(subscriber) for subscriber in subscribers]
+        with self._begin() as connection:
+            connection.execute(delete(table.subscriber))
+            if rows:
+                connection.execute(insert(table.subscriber), rows)
+
+    def value(self, name: str) -> str | None:
+        """A value that was kept with `keep`."""
+        with self._begin() as connection:
+            query = select(table.state.c.value).where(table.state.c.name == name)
+            found: str | None = connection.execute(query).scalar_one_or_none()
+            return found
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep a value under a name."""
+        with self._begin() as connection:
+            connection.execute(delete(table.state).where(table.state.c.name == name))
+            connection.execute(insert(table.state).values(name=name, value=value))
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """A transaction. Raises DatabaseError."""
+        assert self._engine is not None, "the database is not open"
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"{self._path}: {_cause(error)}") from error
+
+
+def _engine(path: Path) -> Engine:
+    # One connection for the one thread at a time that uses it.
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # The last second of bindings may be lost with the power: they register again.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def _write_versions(connection: Connection) -> None:
+    known = set(connection.execute(select(table.version.c.table_name)).scalars())
+    missing: list[Mapping[str, Any]] = [
+        {"table_name": name, "table_version": number}
+        for name, number in table.VERSIONS.items()
+        if name not in known
+    ]
+    if missing:
+        connection.execute(insert(table.version), missing)
+
+
+def _stored(row: Mapping[Any, Any]) -> StoredBinding:
+    same: dict[str, Any] = {name: row[name] if row[name] is not None else "" for name in _SAME}
+    expires, modified = (row[name].replace(tzinfo=UTC).timestamp() for name in ("expires", "last_modified"))
+    return StoredBinding(expires=expires, modified=modified, call_id=row["callid"], **same)
+
+
+def _subscriber_row(subscriber: Subscriber) -> dict[str, str]:
+    names = {"username": subscriber.username, "domain": subscriber.domain}
+    hashes = {"ha1": subscriber.ha1, "ha1b": subscriber.ha1b}
+    return {key: value.decode(errors="replace") for key, value in (names | hashes).items()} | {"password": ""}
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def _cause(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error)

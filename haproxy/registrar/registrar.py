@@ -1,0 +1,202 @@
+"""What a REGISTER does to the bindings of its address-of-record: RFC 3261 section 10.3, Path of RFC 3327.
+
+Who may register is decided before: here a request is already known to be allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from haproxy.registrar.location import Binding, LocationService, address_of_record
+from haproxy.sip.address import NameAddr
+from haproxy.sip.message import Request, Response
+from haproxy.sip.syntax import ParseError
+from haproxy.sip.uri import Uri, UriError
+from haproxy.sip.uri import parse as parse_uri
+
+SUPPORTED = frozenset({b"path"})
+LONGEST = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Seconds that a binding lives: what a request without wish gets, and the limits for its wish."""
+
+    default: int = 3600
+    shortest: int = 60
+    longest: int = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a REGISTER asks for one contact; a life of 0 removes it."""
+
+    contact: NameAddr
+    uri: Uri
+    life: int
+    q: float
+
+
+class Refused(Exception):
+    """The REGISTER is answered with `status` and changes nothing."""
+
+    def __init__(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class Registrar:
+    """Applies registrations to a location service: each request as a whole, or not at all."""
+
+    def __init__(
+        self, location: LocationService, lifetimes: Lifetimes, make_tag: Callable[[], bytes]
+    ) -> None:
+        self._location = location
+        self.lifetimes = lifetimes
+        self._make_tag = make_tag
+        self.accepted = 0
+        self.refused = 0
+
+    def process(self, request: Request, flow: object, now: float) -> Response:
+        """Carry out a REGISTER that its sender may make, and give the response."""
+        try:
+            aor = aor_of(request)
+            self._apply(request, aor, flow, now)
+        except Refused as refusal:
+            self.refused += 1
+            return self._refusal(request, refusal)
+        self.accepted += 1
+        return self._success(request, aor, now)
+
+    def _apply(self, request: Request, aor: bytes, flow: object, now: float) -> None:
+        _require_known_extensions(request)
+        present = list(self._location.bindings(aor))
+        if request.all(b"contact") == [b"*"]:
+            self._remove_all(request, present)
+            return
+        wishes = self._wishes(request)
+        matched = [_match(present, wish) for wish in wishes]
+        for binding in filter(None, matched):
+            _require_order(request, binding)
+        new = sum(1 for wish, old in zip(wishes, matched, strict=True) if wish.life and old is None)
+        if new and not self._location.room_for(aor, new):
+            raise Refused(503, "Too Many Contacts")
+        for wish, old in zip(wishes, matched, strict=True):
+            if wish.life:
+                self._location.save(_binding(request, aor, wish, flow, now), replaced=old)
+            elif old is not None:
+                self._location.remove(old)
+
+    def _remove_all(self, request: Request, present: list[Binding]) -> None:
+        if _seconds(request.first(b"expires")) != 0:
+            raise Refused(400, "Contact * Needs Expires 0")
+        for binding in present:
+            _require_order(request, binding)
+        for binding in present:
+            self._location.remove(binding)
+
+    def _wishes(self, request: Request) -> list[Wish]:
+        if b"*" in request.values(b"contact"):
+            raise Refused(400, "Contact * Must Be Alone")
+        try:
+            contacts = request.addresses(b"contact")
+        except ParseError as error:
+            raise Refused(400, "Malformed Contact") from error
+        general = _seconds(request.first(b"expires"))
+        wishes: list[Wish] = []
+        for contact in contacts:
+            wish = self._wish(contact, general)
+            if not any(wish.uri.matches(other.uri) for other in wishes):
+                wishes.append(wish)
+        return wishes
+
+    def _wish(self, contact: NameAddr, general: int | None) -> Wish:
+        try:
+            target = parse_uri(contact.uri)
+        except UriError as error:
+            raise Refused(400, "Malformed Contact URI") from error
+        own = _seconds(contact.param(b"expires"))
+        life = next((value for value in (own, general) if value is not None), self.lifetimes.default)
+        if 0 < life < self.lifetimes.shortest:
+            minimum = b"%d" % self.lifetimes.shortest
+            raise Refused(423, "Interval Too Brief", (b"Min-Expires", minimum))
+        return Wish(contact, target, min(life, self.lifetimes.longest), _quality(contact.param(b"q")))
+
+    def _success(self, request: Request, aor: bytes, now: float) -> Response:
+        response = request.response(200, to_tag=self._make_tag())
+        for binding in self._location.bindings(aor):
+            left = max(1, round(binding.expires - now))
+            q = b";q=%g" % binding.q if binding.q < 1 else b""
+            response.append(b"Contact", b"<%b>%b;expires=%d" % (binding.contact, q, left))
+        if b"path" in request and b"path" in map(bytes.lower, request.values(b"supported")):
+            for value in request.all(b"path"):
+                response.append(b"Path", value)
+        return response
+
+    def _refusal(self, request: Request, refusal: Refused) -> Response:
+        response = request.response(refusal.status, refusal.reason.encode(), self._make_tag())
+        for name, value in refusal.headers:
+            response.append(name, value)
+        return response
+
+
+def aor_of(request: Request) -> bytes:
+    """The address-of-record that a REGISTER is about: user and host of its To. Raises Refused."""
+    try:
+        target = request.to.target
+    except ValueError as error:
+        raise Refused(400, "Malformed To URI") from error
+    if not target.is_sip or not target.username:
+        raise Refused(404, "Not A User's Address")
+    return address_of_record(target.username, target.host)
+
+
+def _binding(request: Request, aor: bytes, wish: Wish, flow: object, now: float) -> Binding:
+    return Binding(
+        aor=aor,
+        contact=wish.contact.uri,
+        expires=now + wish.life,
+        call_id=request.call_id,
+        cseq=request.cseq_number,
+        q=wish.q,
+        path=b", ".join(request.all(b"path")),
+        user_agent=(request.first(b"user-agent") or b"")[:255],
+        flow=flow,
+        modified=now,
+    )
+
+
+def _require_known_extensions(request: Request) -> None:
+    unknown = [tag for tag in request.values(b"require") if tag.lower() not in SUPPORTED]
+    if unknown:
+        raise Refused(420, "Bad Extension", (b"Unsupported", b", ".join(unknown)))
+
+
+def _require_order(request: Request, binding: Binding) -> None:
+    """A request that was overtaken by a later one of the same user agent changes nothing (step 7)."""
+    if binding.call_id == request.call_id and request.cseq_number <= binding.cseq:
+        raise Refused(500, "CSeq Out Of Order")
+
+
+def _match(present: list[Binding], wish: Wish) -> Binding | None:
+    for binding in present:
+        if binding.contact == wish.contact.uri or parse_uri(binding.contact).matches(wish.uri):
+            return binding
+    return None
+
+
+def _seconds(value: bytes | None) -> int | None:
+    """Delta-seconds; what is malformed counts as absent (step 6: "invalid" is treated like 3600)."""
+    if value is None or not value.isdigit():
+        return None
+    return min(int(value[:11]), LONGEST)
+
+
+def _quality(value: bytes | None) -> float:
+    try:
+        return min(1.0, max(0.0, float(value))) if value else 1.0
+    except ValueError:
+        return 1.0

@@ -1,0 +1,191 @@
+"""Write-behind of bindings: memory answers, the database follows within a second (DESIGN: Database)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from haproxy.registrar.database import Database, DatabaseError, StoredBinding
+from haproxy.registrar.location import Binding, Change, Removed, address_of_record
+from haproxy.registrar.subscriber import Subscriber
+
+INTERVAL = 0.5
+"""Seconds between two writes."""
+
+LIMIT = 200_000
+"""Changes that wait for a database that does not answer; one for each contact, however often it changed."""
+
+log = Logger()
+
+Describe = Callable[[object], tuple[str, str]]
+"""Gives the columns `socket` and `received` for a flow."""
+
+Restore = Callable[[str, str], object]
+"""Gives the flow of those columns again; None where that socket is not there any more."""
+
+
+class BindingWriter(Service):
+    """Collects changes and writes them in a thread; the last change of a contact is the one that counts."""
+
+    def __init__(self, reactor: Any, database: Database, describe: Describe, limit: int = LIMIT) -> None:
+        """`reactor` provides IReactorTime and IReactorFromThreads."""
+        self._reactor = reactor
+        self._database = database
+        self._describe = describe
+        self._limit = limit
+        self._pending: dict[str, StoredBinding | None] = {}
+        self._values: dict[str, str] = {}
+        self._subscribers: list[Subscriber] | None = None
+        self._pool = ThreadPool(1, 1, "database")
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = IReactorTime(reactor)
+        self._writing: Deferred[None] | None = None
+        # Monotonic times become UTC by this distance, taken once: a stepped clock must not expire anybody.
+        self._offset = time.time() - time.monotonic()
+        self.dropped = 0
+        self.written = 0
+        self.failures = 0
+
+    @property
+    def pending(self) -> int:
+        """Changes not written yet."""
+        return len(self._pending)
+
+    def add(self, change: Change) -> None:
+        """Note a change."""
+        ruid = ruid_of(change.binding)
+        if len(self._pending) >= self._limit and ruid not in self._pending:
+            self.dropped += 1
+            return
+        self._pending[ruid] = None if isinstance(change, Removed) else self._row(ruid, change.binding)
+
+    def keep(self, name: str, value: str) -> None:
+        """Note a single value, such as the preferred dispatch set."""
+        self._values[name] = value
+
+    def mirror(self, subscribers: Iterable[Subscriber]) -> None:
+        """Have the table show these subscribers."""
+        self._subscribers = list(subscribers)
+
+    def startService(self) -> None:
+        """Start the thread and the interval."""
+        super().startService()
+        self._pool.start()
+        self._loop.start(INTERVAL, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        """Write what is left, then stop the thread and close the database."""
+        super().stopService()
+        self._loop.stop()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        await self.flush()
+        self._pool.stop()
+        self._database.close()
+
+    async def flush(self) -> None:
+        """Write what is pending now, after the write that may be under way."""
+        if self._writing is not None:
+            await self._settled()
+        self._tick()
+        if self._writing is not None:
+            await self._settled()
+
+    async def _settled(self) -> None:
+        waiting: Deferred[None] = Deferred()
+        assert self._writing is not None
+        self._writing.addBoth(_release, waiting)
+        await waiting
+
+    def _tick(self) -> None:
+        if self._writing is None and (self._pending or self._values or self._subscribers is not None):
+            self._writing = Deferred.fromCoroutine(self._write())
+
+    async def _write(self) -> None:
+        pending, self._pending = self._pending, {}
+        values, self._values = self._values, {}
+        subscribers, self._subscribers = self._subscribers, None
+        try:
+            await deferToThreadPool(self._reactor, self._pool, self._store, pending, values, subscribers)
+            self.written += len(pending)
+        except DatabaseError as error:
+            self.failures += 1
+            log.warn("{count} changes are not written yet: {error}", count=len(pending), error=error)
+            self._pending = pending | self._pending
+            self._values = values | self._values
+            self._subscribers = self._subscribers if self._subscribers is not None else subscribers
+        finally:
+            self._writing = None
+
+    def _store(
+        self,
+        pending: dict[str, StoredBinding | None],
+        values: dict[str, str],
+        subscribers: list[Subscriber] | None,
+    ) -> None:
+        saved = [row for row in pending.values() if row is not None]
+        removed = [ruid for ruid, row in pending.items() if row is None]
+        if pending:
+            self._database.write(saved, removed)
+        for name, value in values.items():
+            self._database.keep(name, value)
+        if subscribers is not None:
+            self._database.mirror(subscribers)
+
+    def _row(self, ruid: str, binding: Binding) -> StoredBinding:
+        user, _, domain = binding.aor.rpartition(b"@")
+        socket, received = self._describe(binding.flow)
+        texts = (user, domain, binding.contact, binding.path, binding.call_id, binding.user_agent)
+        username, host, contact, path, call_id, user_agent = (text.decode("latin-1") for text in texts)
+        return StoredBinding(
+            ruid=ruid,
+            username=username,
+            domain=host,
+            contact=contact,
+            received=received,
+            path=path,
+            expires=binding.expires + self._offset,
+            q=binding.q,
+            call_id=call_id,
+            cseq=binding.cseq,
+            modified=binding.modified + self._offset,
+            user_agent=user_agent,
+            socket=socket,
+        )
+
+
+def ruid_of(binding: Binding) -> str:
+    """The unique id of a contact's row."""
+    return sha256(binding.aor + b"\0" + binding.contact).hexdigest()[:32]
+
+
+def binding_of(row: StoredBinding, restore: Restore, offset: float) -> Binding:
+    """The binding of a row; `offset` is UTC less the clock of `now`."""
+    return Binding(
+        aor=address_of_record(row.username.encode("latin-1"), row.domain.encode("latin-1")),
+        contact=row.contact.encode("latin-1"),
+        expires=row.expires - offset,
+        call_id=row.call_id.encode("latin-1"),
+        cseq=row.cseq,
+        q=row.q if row.q >= 0 else 1.0,
+        path=row.path.encode("latin-1"),
+        user_agent=row.user_agent.encode("latin-1"),
+        flow=restore(row.socket, row.received),
+        modified=row.modified - offset,
+    )
+
+
+def _release(result: object, waiting: Deferred[None]) -> object:
+    waiting.callback(None)
+    return result

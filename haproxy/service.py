@@ -1,0 +1,182 @@
+"""The composition root of genproxy: builds all, wires all, and starts and stops it."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+from haproxy.commands.show import ShowCommands
+from haproxy.commands.system import Changes, SystemCommands
+from haproxy.commands.version import VersionCommands
+from haproxy.exchange import Exchange
+from haproxy.measure import measure
+from haproxy.proxy.side import Sides
+from haproxy.registrar.database import Database
+from haproxy.settings import Settings, without_effect
+from haproxy.transport import BoundSocket, SipTransport
+from haproxy.version import VERSION
+from rtlib.command.registry import Registry
+from rtlib.command.server import CommandFactory
+from rtlib.daemon import DaemonService
+from rtlib.listen import StreamPort
+from rtlib.log import LogObserver, init
+from rtlib.manhole import manhole_factory
+from rtlib.metrics import Metrics
+from rtlib.notify import ScriptNotifier
+from rtlib.settings.change import changes
+
+NAME = "genproxy"
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Everything that was bound before the start."""
+
+    sip: Sequence[BoundSocket]
+    command: socket.socket
+    manhole: socket.socket
+    metrics: socket.socket | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the proxy keeps in its state directory."""
+
+    folder: Path
+    key: bytes
+    """Secret; signs Record-Route values and nonces, also of before a restart."""
+    database: Database
+
+
+class Genproxy(DaemonService):
+    """The daemon: all services, in the order in which they start."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sides: Sides,
+        sockets: Sockets,
+        state: State,
+        *,
+        read: Callable[[], Settings],
+        reactor: Any,
+        observer: LogObserver | None,
+    ) -> None:
+        """`read` reads the settings again; it raises SettingsError."""
+        super().__init__(NAME, reactor, observer, reload=self.reload)
+        self.settings = settings
+        self._read = read
+        self._log_observer = observer
+        self._database = state.database
+        self._notifier = ScriptNotifier(reactor, state.folder / "scripts" / "notify.sh")
+        self.exchange = Exchange(
+            reactor, settings, sides, database=state.database, key=state.key, notifier=self._notifier
+        )
+        transport = SipTransport(
+            reactor, sockets.sip, self.exchange.receive, self.exchange.failed, self.exchange.offence
+        )
+        self.exchange.use(transport)
+        self.metrics = Metrics(NAME, VERSION)
+        measure(self.metrics, self.exchange, transport)
+        self.commands = self._make_commands()
+        # They stop in reverse: first no more input, at last what is left is written.
+        children = [self._notifier, self.exchange.writer, self.exchange, transport]
+        for child in [*children, *self._make_doors(sockets, state, reactor)]:
+            child.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Say what has no effect, and start."""
+        for key in without_effect(self.settings):
+            log.warn("{key} has no effect in this version", key=key)
+        super().startService()
+        _rest_collector()
+        for side in self.exchange.assembly.sides:
+            init(
+                log, "{side} side: {host}:{port}, UDP and TCP", side=side.name, host=side.host, port=side.port
+            )
+        self._notifier.notify(NAME, f"{self.settings.system.systemName} started")
+
+    def stopService(self) -> Any:
+        """Tell that it stops, and stop."""
+        self._notifier.notify(NAME, f"{self.settings.system.systemName} stops")
+        return super().stopService()
+
+    def reload(self) -> Changes:
+        """Read the settings again and apply what can be applied; keys applied, and keys that need a restart.
+
+        Raises SettingsError, and then nothing has changed.
+        """
+        new = self._read()
+        applied, restart = changes(self.settings, new)
+        self.exchange.apply(new)
+        if self._log_observer is not None:
+            self._log_observer.level = new.system.logLevel
+        self.settings = new
+        init(log, "reloaded; applied: {applied}", applied=", ".join(applied) or "nothing has changed")
+        for key in restart:
+            log.warn("{key} was changed, which needs a restart", key=key)
+        return applied, restart
+
+    def _make_commands(self) -> Registry:
+        registry = Registry()
+        assembly = self.exchange.assembly
+        show = ShowCommands(
+            location=assembly.location,
+            dispatcher=assembly.dispatcher,
+            media=self.exchange.media,
+            layer=assembly.core.layer,
+            now=time.monotonic,
+        )
+        system = SystemCommands(reload=self.reload, set_primary=self.exchange.set_primary)
+        for owner in (show, system, VersionCommands()):
+            registry.add(owner)
+        return registry
+
+    def _make_doors(self, sockets: Sockets, state: State, reactor: Any) -> list[Service]:
+        """Where operators come in: command socket, manhole, metrics."""
+        commands = CommandFactory(self.commands, reactor, self.exchange.offences)
+        namespace = {"service": self, "commands": self.commands}
+        shell = manhole_factory(
+            namespace, state.folder / "authorized_keys", state.folder / "run" / "manhole_host_key"
+        )
+        doors: list[Service] = [
+            _CommandPort(sockets.command, commands, reactor),
+            StreamPort(sockets.manhole, shell, reactor),
+        ]
+        if sockets.metrics is not None:
+            doors.append(StreamPort(sockets.metrics, self.metrics.site(), reactor))
+        return doors
+
+
+def _rest_collector() -> None:
+    """Keep Python's cyclic garbage collector from stopping the proxy for long.
+
+    Transactions live for half a minute, hundreds of thousands of objects at a time; the core
+    takes care that they need no collector. What was made until now is never garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+class _CommandPort(StreamPort):
+    """The command socket, whose connections end with it."""
+
+    def __init__(self, sock: socket.socket, factory: CommandFactory, reactor: Any) -> None:
+        super().__init__(sock, factory, reactor)
+        self._commands = factory
+
+    def stopService(self) -> Any:
+        """End the connections, too."""
+        self._commands.close()
+        return super().stopService()

@@ -1,0 +1,104 @@
+"""`[proxy]`: what the SIP proxy does, and for whom (guide 7)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from haproxy.settings.types import Entries, ListenSockets, Md5
+from rtlib.settings import Section, setting
+
+
+class Proxy(Section):
+    """Proxy configuration."""
+
+    serverHeader: str = setting(
+        "",
+        "Server header of replies; None for none, kamDefault for name and version, empty for 'Genesis Proxy'",
+    )
+    userAgent: str = setting(
+        "",
+        "User-Agent header of requests; None, kamDefault and empty as for serverHeader",
+    )
+    enableTLS: bool = setting(False, "enable TLS for SIPS communications")
+    rrIgnoreSips: bool = setting(False, "always use sip: in Record-Route headers")
+    enableRegAuth: bool = setting(False, "enable inbound REGISTER authentication", live=True)
+    enableInviteAuth: bool = setting(False, "enable inbound INVITE authentication", live=True)
+    enableContactCheck: bool = setting(
+        False, "calls to Genesis only from registered users whose Contact is the registered one", live=True
+    )
+    enableRegCheck: bool = setting(False, "calls to Genesis only from registered users", live=True)
+    regRetryInterval: int = setting(
+        180, "seconds between retries of failed outbound registrations, at least 90; 0 never", unit="s", ge=0
+    )
+    notifyCaCert: str = setting("", "file of trusted CA certificates for notifications over TLS")
+    denyList: Entries = setting((), "addresses that are not allowed to send SIP messages", live=True)
+    allowList: Entries = setting(
+        (), "addresses that bypass INVITE authentication and flood control", live=True
+    )
+    proxyList: Entries = setting((), "addresses that are allowed to use the system as a proxy", live=True)
+    enableNAT: bool = setting(False, "enable NAT traversal: media goes through the proxy")
+    enableAntiFlood: bool = setting(True, "limit the requests of any address that is on no list")
+    enableAstFailover: bool = setting(
+        True, "ask registered Genesis systems periodically whether they are alive"
+    )
+    astPersistentFailover: bool = setting(True, "a failover swaps primary and secondary for good")
+    astPingMethod: Literal["OPTIONS", "INFO"] = setting("OPTIONS", "request to ask with")
+    astPingInterval: int = setting(30, "seconds between queries", unit="s", ge=1, le=86400)
+    dispatchPriUser: str = setting("genesis_a", "user prefix of systems in the primary set", min_length=1)
+    dispatchSecUser: str = setting("genesis_b", "user prefix of systems in the backup set", min_length=1)
+    dispatchLimit: int = setting(10, "destinations in one dispatch set at most", ge=1, le=65536)
+    dispatchSize: int = setting(8, "destinations at most, as a power of two", ge=1, le=16)
+    dispatchListenSock: ListenSockets = setting(
+        (), "[proto:]ip[:port] to listen on for HTTP dispatcher control"
+    )
+    dispatchAuthUser: str = setting("", "user name for HTTP dispatcher control; empty for no authentication")
+    dispatchAuthRealm: str = setting("", "realm for HTTP dispatcher control; required with a user name")
+    dispatchAuthPassword: str = setting("", "password for HTTP dispatcher control", secret=True)
+    dispatchAuthHa1: Md5 = setting("", "MD5 of user:realm:password, instead of the password", secret=True)
+    dispatchAuthHa1b: Md5 = setting(
+        "", "MD5 of user@realm:realm:password, instead of the password", secret=True
+    )
+    registerDefaultExpires: int = setting(
+        3600,
+        "beyond the guide: life of a registration that asks for none",
+        live=True,
+        unit="s",
+        ge=60,
+        le=604800,
+    )
+    registerMinExpires: int = setting(
+        60,
+        "beyond the guide: shortest life of a registration; shorter ones are refused",
+        live=True,
+        unit="s",
+        ge=1,
+    )
+    registerMaxExpires: int = setting(
+        86400,
+        "beyond the guide: longest life of a registration; longer ones are shortened",
+        live=True,
+        unit="s",
+        ge=60,
+    )
+
+    @field_validator("regRetryInterval")
+    @classmethod
+    def _at_least_90(cls, value: int) -> int:
+        if 0 < value < 90:
+            raise ValueError("must be 0 or at least 90")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Proxy:
+        if self.dispatchPriUser.startswith(self.dispatchSecUser):
+            raise ValueError("dispatchSecUser must not be the beginning of dispatchPriUser")
+        if self.dispatchAuthUser and not self.dispatchAuthRealm:
+            raise ValueError("dispatchAuthRealm is required with dispatchAuthUser")
+        lives = (self.registerMinExpires, self.registerDefaultExpires, self.registerMaxExpires)
+        if list(lives) != sorted(lives):
+            raise ValueError(
+                "registerMinExpires, registerDefaultExpires and registerMaxExpires must be in this order"
+            )
+        return self

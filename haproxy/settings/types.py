@@ -1,0 +1,77 @@
+"""Types of settings that only the guide has: subnet masks, address lists, hosts with ports."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from rtlib.settings.types import ListEntry, parse_host, parse_ip
+
+
+def parse_mask(value: Any) -> int:
+    """The prefix length of a subnet mask in CIDR (24) or dot-decimal (255.255.255.0) form. ValueError."""
+    text = str(value).removeprefix("/")
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return ip_network(f"0.0.0.0/{text}").prefixlen
+    except ValueError:
+        raise ValueError(f"{value!r} is not a subnet mask such as 24 or 255.255.255.0") from None
+
+
+def split_list(value: Any) -> Any:
+    """Items of a list of strings, each of which may hold several by commas or spaces (guide 7.1.11)."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(
+        part
+        for item in value
+        for part in (re.split(r"[,\s]+", item.strip()) if isinstance(item, str) else [item])
+    )
+
+
+def parse_host_entry(value: Any) -> str:
+    """`<host>[:<port>]` in its usual spelling, IPv6 as `[addr]:port`. Raises ValueError."""
+    text = str(value)
+    host, port = _split_port(text)
+    parsed = parse_host(host)
+    if port is None:
+        return parsed
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} has a port that is not between 1 and 65535")
+    return f"[{parsed}]:{port}" if ":" in parsed else f"{parsed}:{port}"
+
+
+def parse_listen_socket(value: Any) -> str:
+    """`[<proto>:]<ip>[:<port>]` with tcp or tls (guide 7.1.24). Raises ValueError."""
+    text = str(value)
+    protocol, separator, rest = text.partition(":")
+    if separator and protocol in {"udp", "tcp", "tls"}:
+        return f"{protocol}:{parse_host_entry(rest)}"
+    host, _ = _split_port(text)
+    parse_ip(host)
+    return parse_host_entry(text)
+
+
+def _split_port(text: str) -> tuple[str, str | None]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":") or None
+    if text.count(":") > 1:
+        return text, None
+    host, separator, port = text.partition(":")
+    return host, port if separator else None
+
+
+Mask: TypeAlias = Annotated[int, BeforeValidator(parse_mask), Field(ge=0, le=128)]
+Entries: TypeAlias = Annotated[tuple[ListEntry, ...], BeforeValidator(split_list)]
+HostEntry: TypeAlias = Annotated[str, BeforeValidator(parse_host_entry)]
+HostEntries: TypeAlias = Annotated[tuple[HostEntry, ...], BeforeValidator(split_list)]
+ListenSocket: TypeAlias = Annotated[str, BeforeValidator(parse_listen_socket)]
+ListenSockets: TypeAlias = Annotated[tuple[ListenSocket, ...], BeforeValidator(split_list)]
+Md5: TypeAlias = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]

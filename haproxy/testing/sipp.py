@@ -1,0 +1,99 @@
+"""SIPp (Debian's sip-tester 3.6) as one end of a call: runs a scenario file and tells how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from rtlib.testing.daemon import Daemon, free_port, wait_until
+
+TIMEOUT: Final = 30
+"""Seconds after which SIPp gives up and fails."""
+
+
+class SippError(AssertionError):
+    """SIPp's calls did not go as its scenario says; the text holds its errors and messages."""
+
+
+class Sipp:
+    """One SIPp process: starts listening or calling at once, and is awaited with `finish`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Path,
+        server: str,
+        *,
+        user: str,
+        password: str = "",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        transport: str = "udp",
+        calls: int = 1,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """Make or take `calls` calls. `folder` is for logs; `server` is HOST:PORT; `port` 0: a free one."""
+        self.port = port or free_port("udp" if transport == "udp" else "tcp", host)
+        self._name = scenario.stem
+        self._errors = folder / f"{scenario.stem}-{self.port}.errors"
+        self._messages = folder / f"{scenario.stem}-{self.port}.messages"
+        self._daemon = Daemon(
+            [
+                *("sipp", server, "-sf", scenario, "-m", str(calls), "-nostdin"),
+                *("-s", user, "-au", user, "-ap", password),
+                *("-i", host, "-p", str(self.port), "-mi", host, "-mp", str(free_port("udp", host))),
+                *(
+                    "-cp",
+                    str(free_port("udp", host)),
+                    "-ci",
+                    host,
+                    "-t",
+                    "u1" if transport == "udp" else "t1",
+                ),
+                *("-timeout", f"{TIMEOUT}s", "-timeout_error"),
+                *("-trace_err", "-error_file", self._errors, "-trace_msg", "-message_file", self._messages),
+                *arguments,
+            ],
+            ready=self._bound if transport == "udp" else lambda: True,
+            directory=folder,
+        )
+
+    def __enter__(self) -> Sipp:
+        self._daemon.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._daemon.close()
+
+    def _bound(self) -> bool:
+        """Whether its UDP port is open: a request that comes earlier would be refused by the kernel."""
+        return (
+            f":{self.port:04X} " in Path("/proc/net/udp").read_text() or self._daemon.returncode is not None
+        )
+
+    @property
+    def messages(self) -> str:
+        """Every SIP message sent and received so far."""
+        return self._messages.read_text(errors="replace") if self._messages.exists() else ""
+
+    def finish(self) -> None:
+        """Wait for the end of the call. Raises SippError unless everything went as the scenario says."""
+        wait_until(
+            lambda: self._daemon.returncode is not None, TIMEOUT + 3, f"the end of SIPp's {self._name}"
+        )
+        if self._daemon.returncode != 0:
+            errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+            raise SippError(
+                f"SIPp's {self._name} ended with {self._daemon.returncode}\n{errors}\n{self.messages[-6000:]}"
+            )
+
+
+def run(*arguments: object, **options: object) -> Sipp:
+    """Run one scenario to its end; the parameters of Sipp. Raises SippError."""
+    with Sipp(*arguments, **options) as sipp:  # type: ignore[arg-type]  # passed on as they are
+        sipp.finish()
+    return sipp

@@ -1,0 +1,262 @@
+"""The proxy's sockets: UDP in batches, TCP with reuse of connections (RFC 3261 section 18)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from haproxy.sip.flow import Flow, Transport
+from haproxy.stream import SipStream
+from rtlib.address import Address, text, unpack
+from rtlib.datagram import DatagramCounters, DatagramEndpoint
+from rtlib.listen import StreamPort
+
+CONNECTIONS = 10_000
+PER_ADDRESS = 200
+"""Connections of one address; a telephone system behind a router may have many."""
+
+CONNECT_TIMEOUT = 4.0
+"""Seconds to open a connection; as long as a call waits before it goes elsewhere."""
+
+WAITING = 64
+"""Messages that wait for a connection to open."""
+
+KEEPALIVE = 4
+"""Datagrams up to this length, of CR, LF and NUL, keep a router's binding alive and mean nothing else."""
+
+FLOWS = 65_536
+
+log = Logger()
+
+Batch = list[tuple[bytes, Flow]]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSocket:
+    """A socket that is bound already, and the number that flows have for it."""
+
+    local: int
+    transport: Transport
+    sock: socket.socket
+    host: str
+    """The address to bind outgoing connections to."""
+
+
+class SipTransport(MultiService):
+    """All sockets; `receive` gets what comes in, `failed` the flows that turned out not to work."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: Iterable[BoundSocket],
+        receive: Callable[[Batch], None],
+        failed: Callable[[Flow, str], None],
+        offence: Callable[[str, Address, str], None],
+    ) -> None:
+        """`reactor` provides IReactorFDSet, IReactorTime, IReactorTCP and IReactorSocket."""
+        super().__init__()
+        self._reactor = reactor
+        self._sockets = {bound.local: bound for bound in sockets}
+        self._receive = receive
+        self._failed = failed
+        self._offence = offence
+        self._endpoints: dict[int, DatagramEndpoint] = {}
+        self._streams: dict[int, SipStream] = {}
+        self._by_remote: dict[tuple[int, Address], SipStream] = {}
+        self._opening: dict[tuple[int, Address], list[bytes]] = {}
+        self._per_host: Counter[str] = Counter()
+        self._number = 0
+        self.refused = 0
+        self.dropped = 0
+
+    @property
+    def connections(self) -> int:
+        """Open stream connections."""
+        return len(self._streams)
+
+    def counters(self) -> dict[str, DatagramCounters]:
+        """What each UDP socket has done, by its address."""
+        return {"{}:{}".format(*endpoint.address): endpoint.counters for endpoint in self._endpoints.values()}
+
+    def startService(self) -> None:
+        """Begin to receive."""
+        for bound in self._sockets.values():
+            if bound.transport == "udp":
+                self._listen_datagram(bound)
+            else:
+                factory = _Acceptor(self, bound.local)
+                StreamPort(bound.sock, factory, self._reactor).setServiceParent(self)
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close all sockets and connections."""
+        for endpoint in self._endpoints.values():
+            endpoint.stop()
+        for stream in list(self._streams.values()):
+            stream.close()
+        stopped: Deferred[None] = super().stopService()
+        return stopped
+
+    def send(self, batch: Batch) -> None:
+        """Send messages, those of one UDP socket in one system call."""
+        datagrams: dict[int, list[tuple[bytes, Address]]] = {}
+        for data, flow in batch:
+            if flow.transport == "udp":
+                datagrams.setdefault(flow.local, []).append((data, flow.remote))
+            else:
+                self._send_stream(data, flow)
+        for local, part in datagrams.items():
+            self._endpoints[local].send(part)
+
+    def close(self, flow: Flow) -> None:
+        """Close the connection of a flow, after what was written to it is sent."""
+        stream = self._streams.get(flow.connection)
+        if stream is not None:
+            stream.close()
+
+    def _listen_datagram(self, bound: BoundSocket) -> None:
+        local = bound.local
+        flows: dict[Address, Flow] = {}
+
+        def receive(batch: list[tuple[bytes, Address]]) -> None:
+            if len(flows) > FLOWS:
+                flows.clear()
+            self._receive(
+                [(data, _flow(flows, local, address)) for data, address in batch if not _is_keepalive(data)]
+            )
+
+        endpoint = DatagramEndpoint(
+            bound.sock, receive, self._reactor, on_error=partial(self._undelivered, local)
+        )
+        self._endpoints[local] = endpoint
+        endpoint.start()
+
+    def _undelivered(self, local: int, address: Address, number: int) -> None:
+        self._failed(Flow("udp", local, address), _reason(number))
+
+    def _send_stream(self, data: bytes, flow: Flow) -> None:
+        stream = self._streams.get(flow.connection) if flow.connection else None
+        stream = stream or self._by_remote.get((flow.local, flow.remote))
+        if stream is not None:
+            stream.write(data)
+        elif flow.connection:
+            self._reactor.callLater(0, self._failed, flow, "the connection is closed")
+        else:
+            self._open(data, flow)
+
+    def _open(self, data: bytes, flow: Flow) -> None:
+        key = (flow.local, flow.remote)
+        waiting = self._opening.get(key)
+        if waiting is not None:
+            if len(waiting) >= WAITING:
+                self.dropped += 1
+                return
+            waiting.append(data)
+            return
+        self._opening[key] = [data]
+        host, port = unpack(flow.remote)
+        origin = (self._sockets[flow.local].host, 0)
+        self._reactor.connectTCP(host, port, _Connector(self, flow), CONNECT_TIMEOUT, origin)
+
+    def make_stream(self, local: int) -> SipStream:
+        """A connection that is being opened by either end."""
+        self._number += 1
+        return SipStream(self, self._reactor, local, self._number)
+
+    def not_connected(self, flow: Flow, reason: str) -> None:
+        """A connection could not be opened."""
+        self._opening.pop((flow.local, flow.remote), None)
+        self._failed(flow, reason)
+
+    def connected(self, stream: SipStream) -> None:
+        """Count the connection in, or close it where there are too many."""
+        host = unpack(stream.remote)[0]
+        self._streams[stream.number] = stream
+        self._per_host[host] += 1
+        self._by_remote[stream.local, stream.remote] = stream
+        if len(self._streams) > CONNECTIONS or self._per_host[host] > PER_ADDRESS:
+            self.refused += 1
+            self.offended(stream, "connections", "has too many connections")
+            stream.abort()
+            return
+        for data in self._opening.pop((stream.local, stream.remote), ()):
+            stream.write(data)
+
+    def received(self, stream: SipStream, messages: list[bytes]) -> None:
+        """Pass messages on with the flow that answers take."""
+        flow = Flow("tcp", stream.local, stream.remote, stream.number)
+        self._receive([(message, flow) for message in messages])
+
+    def offended(self, stream: SipStream, kind: str, reason: str) -> None:
+        """Count what a peer did wrong."""
+        self._offence(kind, stream.remote, reason)
+
+    def disconnected(self, stream: SipStream) -> None:
+        """Forget the connection, and tell who still waits for answers on it."""
+        if self._streams.pop(stream.number, None) is None:
+            return
+        host = unpack(stream.remote)[0]
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+        if self._by_remote.get((stream.local, stream.remote)) is stream:
+            del self._by_remote[stream.local, stream.remote]
+        for number in (stream.number, 0):
+            self._failed(Flow("tcp", stream.local, stream.remote, number), "the connection was closed")
+
+
+class _Acceptor(Factory):
+    """Connections that peers open."""
+
+    noisy = False
+
+    def __init__(self, owner: SipTransport, local: int) -> None:
+        self._owner = owner
+        self._local = local
+
+    def buildProtocol(self, addr: IAddress | None) -> SipStream:
+        return self._owner.make_stream(self._local)
+
+
+class _Connector(ClientFactory):
+    """A connection that we open."""
+
+    noisy = False
+
+    def __init__(self, owner: SipTransport, flow: Flow) -> None:
+        self._owner = owner
+        self._flow = flow
+
+    def buildProtocol(self, addr: IAddress | None) -> SipStream:
+        return self._owner.make_stream(self._flow.local)
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        where = text(self._flow.remote)
+        self._owner.not_connected(self._flow, f"no connection to {where}: {reason.getErrorMessage()}")
+
+
+def _flow(flows: dict[Address, Flow], local: int, address: Address) -> Flow:
+    flow = flows.get(address)
+    if flow is None:
+        flow = flows[address] = Flow("udp", local, address)
+    return flow
+
+
+def _is_keepalive(data: bytes) -> bool:
+    return len(data) <= KEEPALIVE and not data.strip(b"\r\n\0")
+
+
+def _reason(number: int) -> str:
+    return os.strerror(number).lower()

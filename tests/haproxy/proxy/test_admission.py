@@ -1,0 +1,132 @@
+"""Who may register, and who may call Genesis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from haproxy.proxy.event import Offence
+from rtlib.digest import answer, ha1, parse_challenge
+
+GENESIS_A = "192.0.2.11:5060"
+PHONE = "192.0.2.50:5060"
+OUTSIDE = "198.51.100.7:5060"
+HOME = "sip:100@192.0.2.1"
+
+Make = Callable[..., Any]
+
+
+def credentials(world: Any, place: str, user: str, method: str, uri: str) -> str:
+    """The header that answers the challenge which `place` got last."""
+    response = world.response(place)
+    asked = parse_challenge(response.first(b"www-authenticate") or response.first(b"proxy-authenticate"))
+    assert asked is not None
+    secret = ha1(user, "192.0.2.1", f"{user} secret")
+    name = "Authorization" if response.status == 401 else "Proxy-Authorization"
+    return f"{name}: {bytes(answer(asked, user, secret, method, uri, cnonce='c')).decode()}"
+
+
+class TestRegister:
+    """Guide 7.1.5, figure 18."""
+
+    def test_subscribers_only(self, world: Any) -> None:
+        assert world.register("5000", PHONE).status == 200
+        assert world.register("nobody", PHONE).status == 403
+
+    def test_with_digest(self, make_world: Make) -> None:
+        world = make_world(enableRegAuth=True)
+        assert world.register("5000", PHONE).status == 401
+        given = credentials(world, PHONE, "5000", "REGISTER", "sip:192.0.2.1")
+        assert world.register("5000", PHONE, given).status == 200
+
+    def test_unknown_users_are_challenged_like_others(self, make_world: Make) -> None:
+        world = make_world(enableRegAuth=True)
+        assert world.register("nobody", PHONE).status == 401
+        given = credentials(world, PHONE, "nobody", "REGISTER", "sip:192.0.2.1")
+        assert world.register("nobody", PHONE, given).status == 401
+
+    def test_a_system_outside_needs_a_password(self, make_world: Make) -> None:
+        world = make_world(system={"publicIP": "203.0.113.1"})
+        world.receive(self.from_outside(world), OUTSIDE, side=1)
+        assert world.response(OUTSIDE).status == 401
+        given = credentials(world, OUTSIDE, "genesis_a", "REGISTER", "sip:192.0.2.1")
+        world.receive(self.from_outside(world, given), OUTSIDE, side=1)
+        assert world.response(OUTSIDE).status == 200
+
+    def test_a_listed_system_outside_needs_none(self, make_world: Make) -> None:
+        world = make_world(system={"publicIP": "203.0.113.1"}, allowList=["198.51.100.0/24"])
+        world.receive(self.from_outside(world), OUTSIDE, side=1)
+        assert world.response(OUTSIDE).status == 200
+
+    def test_a_full_set(self, make_world: Make) -> None:
+        world = make_world(dispatchLimit=1)
+        assert world.register("genesis_a", GENESIS_A).status == 200
+        second = world.register("genesis_a", PHONE, call="other")
+        assert second.status == 503
+        assert len(world.assembly.location) == 1
+
+    def test_elsewhere(self, world: Any) -> None:
+        world.receive(world.request("REGISTER", "sip:other.example", PHONE), PHONE)
+        assert world.response(PHONE).status == 403
+
+    def from_outside(self, world: Any, *headers: str) -> bytes:
+        contact = f"Contact: <sip:genesis_a@{OUTSIDE}>"
+        names = {"to": "<sip:genesis_a@192.0.2.1>", "call": "reg"}
+        return bytes(world.request("REGISTER", "sip:192.0.2.1", OUTSIDE, contact, *headers, **names))
+
+
+class TestCalls:
+    """Guide 7.1.6 to 7.1.8."""
+
+    def invite(self, world: Any, source: str, *headers: str, contact: str = "") -> None:
+        contact = f"Contact: <{contact or f'sip:5000@{source}'}>"
+        world.receive(world.request("INVITE", HOME, source, contact, *headers, user="5000"), source)
+
+    @pytest.mark.parametrize("key", ["enableRegCheck", "enableContactCheck"])
+    def test_unregistered_callers_are_ignored(self, make_world: Make, key: str) -> None:
+        world = make_world(**{key: True})
+        world.systems()
+        self.invite(world, PHONE)
+        world.advance(5)
+        assert world.statuses(PHONE) == []
+        assert world.reached() == []
+        assert [event.kind for event in world.events if isinstance(event, Offence)] == ["ignored"]
+        world.register("5000", PHONE)
+        self.invite(world, PHONE)
+        assert world.reached() == [GENESIS_A]
+
+    def test_another_contact_is_ignored(self, make_world: Make) -> None:
+        world = make_world(enableContactCheck=True)
+        world.systems()
+        world.register("5000", PHONE)
+        self.invite(world, PHONE, contact="sip:5000@192.0.2.66")
+        assert world.reached() == []
+
+    @pytest.mark.parametrize("key", ["enableRegCheck", "enableContactCheck", "enableInviteAuth"])
+    def test_the_allow_list_goes_round_them(self, make_world: Make, key: str) -> None:
+        world = make_world(allowList=["192.0.2.50"], **{key: True})
+        world.systems()
+        self.invite(world, PHONE)
+        assert world.reached() == [GENESIS_A]
+
+    def test_invite_with_digest_of_a_registered_user(self, make_world: Make) -> None:
+        world = make_world(enableInviteAuth=True)
+        world.systems()
+        self.invite(world, PHONE)
+        assert world.response(PHONE).status == 407
+        given = credentials(world, PHONE, "5000", "INVITE", HOME)
+        self.invite(world, PHONE, given)
+        assert world.response(PHONE).status == 403
+        world.register("5000", PHONE)
+        self.invite(world, PHONE)
+        self.invite(world, PHONE, credentials(world, PHONE, "5000", "INVITE", HOME))
+        assert world.reached() == [GENESIS_A]
+
+    def test_genesis_is_never_asked(self, make_world: Make) -> None:
+        world = make_world(enableInviteAuth=True, enableRegCheck=True)
+        world.systems()
+        world.register("5000", PHONE)
+        world.receive(world.request("INVITE", "sip:5000@192.0.2.1", GENESIS_A), GENESIS_A)
+        assert world.reached() == [PHONE]

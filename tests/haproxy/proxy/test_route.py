@@ -1,0 +1,65 @@
+"""Route and Record-Route."""
+
+from haproxy.proxy.domain import Domains
+from haproxy.proxy.route import Router, first_route, next_hop
+from haproxy.proxy.side import Side, Sides
+from haproxy.sip.message import Request
+
+PRIVATE = Side("private", 0, "10.0.0.1", 5060, "10.0.0.1", 5060, "10.0.0.1")
+PUBLIC = Side("public", 1, "10.0.1.1", 5060, "203.0.113.1", 5080, "203.0.113.1")
+
+
+def router(key: bytes = b"key") -> Router:
+    return Router(Sides([PRIVATE, PUBLIC]), Domains([("10.0.0.1", 5060), ("203.0.113.1", 5080)]), key)
+
+
+def request(*routes: bytes, call_id: bytes = b"c") -> Request:
+    names = [(b"Call-ID", call_id), (b"CSeq", b"1 BYE")]
+    return Request.create(b"BYE", b"sip:x@peer.example", [*names, *((b"Route", route) for route in routes)])
+
+
+def recorded(one: Router) -> list[bytes]:
+    invite = request()
+    one.record(invite, (PUBLIC, "udp"), (PRIVATE, "tcp"))
+    return invite.values(b"record-route")
+
+
+def test_both_of_a_pair_are_taken_and_name_the_way_out() -> None:
+    own = recorded(router())
+    assert b";transport=tcp" in own[0]
+    for routes, side in ((own, PUBLIC), (own[::-1], PRIVATE)):
+        bye = request(*routes, b"<sip:next.example;lr>")
+        passage = router().take_own(bye)
+        assert (passage.taken, passage.genuine, passage.side) == (True, True, side)
+        assert bye.values(b"route") == [b"<sip:next.example;lr>"]
+
+
+def test_a_preloaded_route_proves_nothing() -> None:
+    passage = router().take_own(request(b"<sip:10.0.0.1;lr>"))
+    assert (passage.taken, passage.genuine) == (True, False)
+
+
+def test_tokens_are_of_one_call_and_one_key() -> None:
+    own = recorded(router())
+    assert not router().take_own(request(*own, call_id=b"another")).genuine
+    assert not router(b"other").take_own(request(*own)).genuine
+
+
+def test_foreign_routes_stay() -> None:
+    bye = request(b"<sip:next.example;lr>")
+    assert router().take_own(bye).taken is False
+    assert next_hop(bye).host == b"next.example"
+    assert bye.uri == b"sip:x@peer.example"
+
+
+def test_a_strict_router_is_next() -> None:
+    bye = request(b"<sip:strict.example>, <sip:last.example;lr>")
+    assert next_hop(bye).host == b"strict.example"
+    assert bye.uri == b"sip:strict.example"
+    assert bye.values(b"route") == [b"<sip:last.example;lr>", b"<sip:x@peer.example>"]
+
+
+def test_without_route() -> None:
+    bye = request()
+    assert first_route(bye) is None
+    assert next_hop(bye).host == b"peer.example"
