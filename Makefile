@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 JOBS   ?= 4
 
-.PHONY: help demo run test lint bench docs clean
+.PHONY: help demo run test test-native lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set everything up and see a real call go through each server (under a minute)"
 	@echo "make run     start both servers with sample configuration on loopback ports; ctrl-c stops them"
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
+	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
 	@echo "make docs    write docs/settings-*.md, docs/commands-*.md and etc/ from the schemas"
@@ -25,6 +26,9 @@ run: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
 
+test-native: $(VENV)/.test
+	tests/native/check $(BIN)/python
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,8 +41,10 @@ bench: $(VENV)/.base
 docs: $(VENV)/.base
 	$(BIN)/python tools/write_docs.py
 
+NATIVE := setup.py rtlib/media/_forwarder.c $(wildcard rtlib/media/native/*.[ch])
+
 # Three stamps, so that the demo does not wait for linters.
-$(VENV)/.base: setup.cfg pyproject.toml
+$(VENV)/.base: setup.cfg pyproject.toml $(NATIVE)
 	@tools/make-venv $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
@@ -54,4 +60,4 @@ $(VENV)/.lint: $(VENV)/.test
 clean:
 	rm -rf $(VENV) build dist run *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f twisted/plugins/dropin.cache
+	rm -f twisted/plugins/dropin.cache rtlib/media/*.so

@@ -33,7 +33,7 @@ from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
 from rtlib.listen import StreamPort
 from rtlib.log import LogObserver
-from rtlib.media.reactor_forwarder import ReactorForwarder
+from rtlib.media.choice import forwarder
 from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
 from rtlib.offence import OffenceLog
@@ -82,7 +82,7 @@ class Server(DaemonService):
         self._trace = TraceCommands(time.time)
         self._relay = RelayService(
             sockets.relay,
-            ReactorForwarder(reactor),
+            forwarder(reactor),
             reactor,
             limits=settings.relay_limits,
             offences=self._offences,

@@ -29,8 +29,8 @@ from haproxy.sip.uri import parse as parse_uri
 from haproxy.transport import SipTransport
 from rtlib.address import Address, pack, unpack
 from rtlib.driver import Driver
+from rtlib.media.choice import forwarder
 from rtlib.media.forwarder import Forwarder
-from rtlib.media.reactor_forwarder import ReactorForwarder
 from rtlib.notify import Notifier
 from rtlib.offence import OffenceLog
 
@@ -55,7 +55,7 @@ class Exchange(Service):
     ) -> None:
         self.settings = settings
         self.offences = OffenceLog()
-        self.forwarder: Forwarder = ReactorForwarder(reactor)
+        self.forwarder: Forwarder = forwarder(reactor)
         self.media = self._make_media(settings, sides) if settings.proxy.enableNAT else None
         self._reactor = reactor
         self._notifier = notifier

@@ -1,1 +1,4 @@
-"""What both daemons stand on: sockets, TLS-PSK, storage, settings, commands, logging. Knows neither daemon."""
+"""What both daemons stand on: sockets, TLS-PSK, storage, settings, commands, logging.
+
+Knows neither daemon.
+"""

@@ -23,7 +23,7 @@ ALGORITHMS: Final = tuple(_HASHES)
 
 _MAX_HEADER: Final = 8192
 _PARAMETER: Final = re.compile(
-    rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
+    rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
 )
 
 

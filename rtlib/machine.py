@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 Source = TypeVar("Source")
 """Where bytes came from and go to: a socket address, a SIP flow, a connection id."""
 
-Event = TypeVar("Event", covariant=True)
+Event_co = TypeVar("Event_co", covariant=True)
 """What the machine asks of, or tells, the service around it."""
 
 
-class Machine(Protocol[Source, Event]):
+class Machine(Protocol[Source, Event_co]):
     """What `rtlib.driver.Driver` needs of a machine; concrete machines add verbs of their own."""
 
     def receive(self, data: bytes, source: Source, now: float) -> None:
@@ -31,5 +31,5 @@ class Machine(Protocol[Source, Event]):
     def handle_timer(self, now: float) -> None:
         """Let time pass: retransmit, give up, expire."""
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> Event_co | None:
         """Hand out the oldest event not handed out yet; None when there are no more."""

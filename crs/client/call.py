@@ -13,7 +13,6 @@ from crs.client.error import CallEnded, ClientError, Closed
 from crs.client.exchange import Exchange
 from crs.client.keying import KeyingError, KeyOffer, Parties, StreamKeys, accept
 from crs.client.media import MediaStream
-from rtlib.outcome import Outcome
 from crs.signaling.message import (
     Answer,
     EndReason,
@@ -27,6 +26,7 @@ from crs.signaling.message import (
     Ringing,
     Who,
 )
+from rtlib.outcome import Outcome
 
 log = Logger()
 

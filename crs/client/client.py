@@ -16,9 +16,9 @@ from crs.client.error import UNDECODABLE, ClientError
 from crs.client.exchange import Exchange
 from crs.client.keying import Parties
 from crs.client.listener import Listener
-from rtlib.outcome import Outcome
 from crs.signaling import message
 from crs.signaling.message import EndReason, Who
+from rtlib.outcome import Outcome
 
 VERSION: Final = "crs-client/0.1.0"
 """What `attach` tells the server."""

@@ -17,11 +17,11 @@ from twisted.internet.task import LoopingCall
 from crs.client.binding import Binding
 from crs.client.error import Closed, NoAnswer
 from crs.client.keying import StreamKeys
-from rtlib.outcome import Outcome
 from crs.client.srtp import SrtpError, SrtpSession
 from crs.signaling.message import Relay
 from rtlib.audio.recording import Recording
 from rtlib.audio.rtp import FRAME_SECONDS, PCMU, Packetizer, Reception, RtpError, parse
+from rtlib.outcome import Outcome
 
 BIND_TIMEOUT: Final = 5.0
 """Seconds that the relay may take to confirm the first bind."""

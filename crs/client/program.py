@@ -17,13 +17,13 @@ from crs.client.client import Client, new_label
 from crs.client.credentials import Credentials, Server
 from crs.client.error import CallEnded, ClientError
 from crs.client.listener import Listener
-from rtlib.outcome import Outcome
 from crs.client.sealing import Route, SealError, seal, unseal
 from crs.identity import Identity
 from crs.signaling.message import Deliver
 from rtlib.audio import wav
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
+from rtlib.outcome import Outcome
 
 RING_SECONDS: Final = 60.0
 """How long `call` waits for an answer."""

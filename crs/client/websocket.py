@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 
 from crs.client.credentials import Credentials, Server
 from crs.client.error import ClientError, Closed, Denied, Unreachable
-from rtlib.outcome import Outcome
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
+from rtlib.outcome import Outcome
 from rtlib.tls import PskClientOptions
 
 CONNECT_TIMEOUT: Final = 10.0

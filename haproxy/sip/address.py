@@ -10,9 +10,9 @@ from haproxy.sip import header, uri
 from haproxy.sip.uri import Uri
 
 _NAMED: Final = re.compile(
-    rb'\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|([^"<>]*+))<\s*+([^<>\s"]++)\s*+>(.*)', re.DOTALL
+    rb'\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"\s*+|([^"<>]*+))<\s*+([^<>\s"]++)\s*+>(.*)', re.DOTALL
 )
-_BARE: Final = re.compile(rb"\s*+([^\s<>\";?,]++)((?:\s*+;.*)?+)", re.DOTALL)
+_BARE: Final = re.compile(rb"\s*+([^\s<>\";?,]++)((?:\s*+;.*)?)", re.DOTALL)
 
 
 class AddressError(ValueError):

@@ -83,7 +83,7 @@ _token = re.compile(TOKEN)
 _folding = re.compile(rb"(?<![ \t])[ \t]*\r\n[ \t]+")
 _parameter = re.compile(
     rb"\s*;\s*(" + TOKEN + rb")"
-    rb'(?:\s*=\s*("(?:[^"\\]|\\.)*+"|[^\s;,"<>?=]+))?+\s*',
+    rb'(?:\s*=\s*("[^"\\]*+(?:\\.[^"\\]*+)*"|[^\s;,"<>?=]++))?\s*',
     re.DOTALL,
 )
 
@@ -124,7 +124,7 @@ def cut_first(value: bytes) -> tuple[bytes, bytes]:
     return value[:end].strip(), value[end + 1 :].strip()
 
 
-_delimiter = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|$)|<[^>]*+(?:>|$)|,', re.DOTALL)
+_delimiter = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|$)|<[^>]*+(?:>|$)|,', re.DOTALL)
 
 
 def _spans(value: bytes) -> Iterator[tuple[int, int]]:

@@ -41,7 +41,7 @@ _STATUS_LINE: Final = re.compile(rb"(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: ([^\r\n]*
 _USUAL_HOPS: Final = frozenset(b" %d" % hops for hops in range(256))
 _TAGGED: Final = re.compile(
     rb'[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
-    rb"(?:;tag=([\w.!%*+`'~-]++))?+"
+    rb"(?:;tag=([\w.!%*+`'~-]++))?"
 )
 
 

@@ -72,6 +72,9 @@ class PortCounters(NamedTuple):
 Unmatched = Callable[[int, list[tuple[bytes, Address]]], None]
 """Takes a port handle and the packets that nobody has decided about, at most `UNMATCHED_PER_DRAIN`."""
 
+Unreachable = Callable[[int, Address, int], None]
+"""Takes a port handle, the address that a packet was sent to, and the errno that sending or ICMP brought."""
+
 
 class Forwarder(Protocol):
     """Moves packets between ports by flows. All methods are called from the reactor's thread and return
@@ -85,6 +88,8 @@ class Forwarder(Protocol):
 
     on_unmatched: Unmatched
     """Set before the first `open`; what it raises is logged."""
+    on_error: Unreachable
+    """The same for packets that cannot be sent and receivers that are gone; bounded, never per packet."""
 
     def open(self, sock: socket.socket, classify: Classify) -> int:
         """Take over a bound, non-blocking UDP socket and give its port handle, a positive number never

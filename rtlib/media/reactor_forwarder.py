@@ -21,6 +21,7 @@ from rtlib.media.forwarder import (
     PortCounters,
     Target,
     Unmatched,
+    Unreachable,
 )
 from rtlib.media.rtp import RTP_HEADER, is_rtcp, is_rtp_or_rtcp
 from rtlib.mmsg import Batch
@@ -35,8 +36,8 @@ BATCH = 64
 log = Logger()
 
 
-def _nobody(port: int, packets: Batched) -> None:
-    """Take packets that match no flow while the owner has not said who does."""
+def _ignore(port: int, *what: object) -> None:
+    """Take packets and errors while the owner has not said who does."""
 
 
 class ReactorForwarder:
@@ -45,7 +46,8 @@ class ReactorForwarder:
     """
 
     def __init__(self, reactor: IReactorFDSet, now: Callable[[], float] = time.monotonic) -> None:
-        self.on_unmatched: Unmatched = _nobody
+        self.on_unmatched: Unmatched = _ignore
+        self.on_error: Unreachable = _ignore
         self._reactor = reactor
         self._now = now
         self._handles = count(1)
@@ -60,7 +62,13 @@ class ReactorForwarder:
             buffers = self._buffers[sock.family] = Batch(sock.family, BATCH, MAX_PACKET)
         kind = _RelayPort if classify is Classify.RELAY else _PairPort
         port = kind(self._now, lambda packets: self._unmatched(handle, packets))
-        port.endpoint = DatagramEndpoint(sock, port.receive, self._reactor, buffers=buffers)
+        port.endpoint = DatagramEndpoint(
+            sock,
+            port.receive,
+            self._reactor,
+            on_error=lambda address, number: self.on_error(handle, address, number),
+            buffers=buffers,
+        )
         self._ports[handle] = port
         port.endpoint.start()
         return handle

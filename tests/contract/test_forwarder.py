@@ -1,9 +1,12 @@
-"""What every forwarder must do, over real sockets. A native one is one more parameter of `forwarder`."""
+"""What every forwarder must do, over real sockets. Another one is one more parameter of `bench`."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +14,9 @@ import pytest
 from rtlib.address import Address, pack
 from rtlib.datagram import BATCHES_PER_WAKE
 from rtlib.listen import bind_datagram
-from rtlib.media.forwarder import MAX_PACKET, UNMATCHED_PER_DRAIN, Classify, Forwarder
+from rtlib.media import native_forwarder
+from rtlib.media.forwarder import MAX_PACKET, UNMATCHED_PER_DRAIN, Classify, Forwarder, PortCounters
+from rtlib.media.native_forwarder import NativeForwarder
 from rtlib.media.reactor_forwarder import BATCH, ReactorForwarder
 
 SSRC = 0x01020304
@@ -44,25 +49,65 @@ class Descriptors:
 
 
 class Bench:
-    def __init__(self, forwarder: Forwarder, turn: Any) -> None:
+    def __init__(self, forwarder: Forwarder, reactor: Descriptors) -> None:
         self.forwarder = forwarder
-        self.turn = turn
+        self.reactor = reactor
+        self.ports: list[int] = []
         self.up: list[tuple[int, bytes, Address]] = []
         self.calls: list[int] = []
         self.sockets: list[socket.socket] = []
+        self.errors: list[tuple[int, Address, int]] = []
         forwarder.on_unmatched = self.on_unmatched
+        forwarder.on_error = lambda *error: self.errors.append(error)
 
     def on_unmatched(self, port: int, packets: list[tuple[bytes, Address]]) -> None:
         self.calls.append(len(packets))
         self.up += [(port, data, address) for data, address in packets]
 
     def port(self, classify: Classify, host: str = "127.0.0.1") -> int:
-        return self.forwarder.open(bind_datagram(host, 0), classify)
+        self.ports.append(self.forwarder.open(bind_datagram(host, 0), classify))
+        return self.ports[-1]
+
+    def turn(self) -> None:
+        """Let all that was sent be handled, and what goes up go up."""
+        self.reactor.turn()
 
     def party(self, host: str = "127.0.0.1") -> Party:
         sock = bind_datagram(host, 0)
         self.sockets.append(sock)
         return Party(self, sock)
+
+
+class ThreadBench(Bench):
+    """For a forwarder with a thread of its own: it is done when what we send last has come through."""
+
+    def __init__(self, forwarder: Forwarder, reactor: Descriptors) -> None:
+        super().__init__(forwarder, reactor)
+        self.probe, self.echo = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.sockets += [self.probe, self.echo]
+        for sock in (self.probe, self.echo):
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(10)
+        port = self.forwarder.open(bind_datagram("127.0.0.1", 0), Classify.PORT)
+        source, target = (pack(*sock.getsockname()) for sock in (self.probe, self.echo))
+        self.forwarder.set_flow(port, 0, source, [(port, target)])
+        self.through = self.forwarder.address(port)
+
+    def turn(self) -> None:
+        before = None
+        # One round serves each port once, and counts what it has sent after the echo of its probe is out.
+        while before != (before := self.counters()):
+            for _ in range(2):
+                self.probe.sendto(rtp(1), self.through)
+                self.echo.recv(100)
+        self.reactor.turn()
+
+    def counters(self) -> list[PortCounters]:
+        counters = []
+        for port in self.ports:
+            with suppress(KeyError):  # closed
+                counters.append(self.forwarder.port_counters(port))
+        return counters
 
 
 class Party:
@@ -86,10 +131,22 @@ class Party:
             return packets
 
 
-@pytest.fixture(params=[ReactorForwarder])
+def reactor_bench(reactor: Any) -> Bench:
+    return Bench(ReactorForwarder(reactor), reactor)
+
+
+def native_bench(reactor: Any) -> Bench:
+    if not native_forwarder.available():
+        if os.environ.get("REQUIRE_NATIVE"):
+            pytest.fail("the native forwarder was not built")
+        pytest.skip("the native forwarder was not built")
+    return ThreadBench(NativeForwarder(reactor), reactor)
+
+
+@pytest.fixture(params=[reactor_bench, native_bench])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     reactor: Any = Descriptors()
-    bench = Bench(request.param(reactor), reactor.turn)
+    bench = request.param(reactor)
     yield bench
     bench.forwarder.stop()
     for sock in bench.sockets:
@@ -276,3 +333,16 @@ def test_keys_that_no_packet_can_have(bench: Bench) -> None:
     for classify, key in ((Classify.PORT, 1), (Classify.RELAY, -1), (Classify.RELAY, 1 << 32)):
         with pytest.raises(ValueError):
             bench.forwarder.set_flow(bench.port(classify), key, None, [])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_receiver_that_is_gone_becomes_an_event(bench: Bench, host: str) -> None:
+    port, one, two = bench.port(Classify.RELAY, host), bench.party(host), bench.party(host)
+    gone = bind_datagram(host, 0)
+    nobody = pack(*gone.getsockname()[:2])
+    gone.close()
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, nobody), (port, two.address)])
+    one.send(port, rtp(SSRC))
+    bench.turn()  # the ICMP error has come after the packet was sent
+    assert bench.errors == [(port, nobody, errno.ECONNREFUSED)]
+    assert len(two.got()) == 1

@@ -25,13 +25,13 @@ from twisted.internet.threads import deferToThread
 from crs.client import websocket
 from crs.client.credentials import Credentials
 from crs.client.error import ClientError
-from rtlib.outcome import Outcome
 from crs.client.testing import CrsServer
 from crs.relay.packet import Type, build
 from crs.signaling.message import MAX_MESSAGE, Attach, Error, ErrorCode, decode_server_message, encode
 from rtlib import psk
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
+from rtlib.outcome import Outcome
 from rtlib.testing.daemon import wait_until
 from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor

@@ -1,4 +1,4 @@
-"""A plain wheel and an editable install both show `twistd crs` and `twistd genproxy`, and the command line programs.
+"""A plain wheel and an editable install both show the servers to twistd, and install the programs.
 
 The dependencies are those of the environment that runs the tests; only this project is installed.
 """

@@ -117,8 +117,8 @@ def test_with_registration_checks_only_registered_users_reach_genesis(tmp_path: 
         # The guide: such a call is ignored. The phone repeats its INVITE and hears nothing.
         await stage.until(lambda: stranger.invite is not None)
         await stage.hang_up(*await stage.connect(phone, stage.uri("100"), genesis))
-        assert not stranger.rang.over
-        assert not stranger.answered.over
+        assert not stranger.rang.decided
+        assert not stranger.answered.decided
         assert not genesis.calls.pending
 
     tell(tmp_path, story, {"enableRegCheck": True})
