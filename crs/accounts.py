@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from crs import secretfile
 from crs.identity import client_key, is_account, parse
 
 log = Logger()
 
 FILE: Final = "account.conf"
-MODE: Final = 0o600
 MAX_FILE: Final = 65536
 WEAK: Final = 16
 """Bytes; a shorter secret is accepted, because others may have agreed on it, but warned about."""
@@ -80,18 +79,29 @@ class Accounts:
 
     def load(self) -> None:
         """Read all accounts. Raises AccountError: a server that misses one would turn its clients away."""
-        found = [entry for entry in self._directory.iterdir() if is_account(entry.name) and entry.is_dir()]
-        self._accounts = {
-            entry.name: _read(entry.name, entry / FILE) for entry in found if (entry / FILE).exists()
-        }
+        self.replace(self.read())
+
+    def read(self) -> dict[str, Account]:
+        """What is on disk, by name; blocks. Raises AccountError."""
+        try:
+            found = [
+                entry for entry in self._directory.iterdir() if is_account(entry.name) and entry.is_dir()
+            ]
+        except OSError as error:
+            raise AccountError(f"{self._directory}: {error.strerror or error}") from error
+        return {entry.name: _read(entry.name, entry / FILE) for entry in found if (entry / FILE).exists()}
+
+    def replace(self, accounts: dict[str, Account]) -> None:
+        """From now on these are all accounts."""
+        self._accounts = accounts
 
     def write(self, account: Account) -> None:
         """Put an account on disk; blocks, so call it in a thread. Raises AccountError."""
         folder = self.path(account.name)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            _write(folder / FILE, _text(account))
-            _synchronise(self._directory)
+            secretfile.write(folder / FILE, (_text(account),))
+            secretfile.synchronise(self._directory)
         except OSError as error:
             raise AccountError(f"{folder}: {error.strerror or error}") from error
 
@@ -100,10 +110,14 @@ class Accounts:
         folder = self.path(name)
         try:
             (folder / FILE).unlink(missing_ok=True)
-            _synchronise(folder)
+            secretfile.synchronise(folder)
             shutil.rmtree(folder)
         except OSError as error:
             raise AccountError(f"{folder}: {error.strerror or error}") from error
+
+    def get(self, name: str) -> Account | None:
+        """The account of this name."""
+        return self._accounts.get(name)
 
     def add(self, account: Account) -> None:
         """From now on its clients are known."""
@@ -157,33 +171,12 @@ def _tighten(path: Path) -> None:
     """Accept the looser mode that a restored backup leaves (manual 4.15.2), but not for long."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        path.chmod(MODE)
+        path.chmod(secretfile.MODE)
         log.warn(
             "{path} was readable by others (mode {mode}); it is 0600 now", path=str(path), mode=f"{mode:04o}"
         )
 
 
-def _text(account: Account) -> str:
+def _text(account: Account) -> bytes:
     created = account.created.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"secret {encode_secret(account.secret)}\ncreated {created}\n"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _synchronise(path.parent)
-
-
-def _synchronise(directory: Path) -> None:
-    """Make renames and removals in this directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return f"secret {encode_secret(account.secret)}\ncreated {created}\n".encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -21,8 +21,10 @@ from crs.commands.show import ShowCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
 from crs.core import Core
+from crs.keepalive import GRACE, KeepAlive
 from crs.relay.service import RelayService
-from crs.settings import Settings, load
+from crs.rules import Rules
+from crs.settings import Main, Settings, load
 from crs.signaling.rendezvous import Rendezvous
 from crs.storage import Storage
 from crs.switchboard import Switchboard
@@ -87,7 +89,9 @@ class Server(DaemonService):
             limits=settings.relay_limits,
             offences=self._offences,
         )
-        self._machine = Rendezvous(f"{NAME}/{VERSION}", time.time)
+        self._keep_alive: Rules[KeepAlive] = Rules(_keep_alive(settings.main))
+        self._cleanup: Rules[float] = Rules(_cleanup(settings.main))
+        self._machine = Rendezvous(f"{NAME}/{VERSION}", time.time, cleanup=self._cleanup.find)
         self._switchboard = Switchboard(
             self._machine,
             self._storage,
@@ -120,7 +124,9 @@ class Server(DaemonService):
             self._manhole(sockets.manhole).setServiceParent(self)
 
     def _core(self, clients: socket) -> Core:
-        factory = ClientFactory(self._reactor, self._switchboard, self._settings.main.handshakes_per_address)
+        factory = ClientFactory(
+            self._reactor, self._switchboard, self._settings.main.handshakes_per_address, self._keep_alive
+        )
         gate = ClientGate(self._accounts.key, factory, self._reactor)
         return Core(
             self._accounts,
@@ -207,8 +213,21 @@ class Server(DaemonService):
                 log.warn("{key} is changed in its file, which needs a restart", key=key)
         if self._log_observer is not None:
             self._log_observer.level = new.main.log_level
+        self._keep_alive.replace(_keep_alive(new.main))
+        self._cleanup.replace(_cleanup(new.main))
         self._accounts.load()
         self._settings = new
+
+
+def _keep_alive(main: Main) -> Iterator[tuple[str, KeepAlive]]:
+    for line in main.keep_alive:
+        grace = GRACE if line.grace_period is None else line.grace_period / 1000
+        yield line.match, KeepAlive(line.method, line.interval / 1000, grace)
+
+
+def _cleanup(main: Main) -> Iterator[tuple[str, float]]:
+    for line in main.detach_cleanup:
+        yield line.match, line.delay / 1000
 
 
 class _Closing(Service):

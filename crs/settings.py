@@ -113,10 +113,12 @@ class Main(Section):
     push_config: tuple[tuple[str, ...], ...] = setting((), "how push notifications are sent")
     addr_map: tuple[AddressMap, ...] = setting((), "addresses to use in place of public ones")
     keep_alive: tuple[KeepAlive, ...] = setting(
-        (), "how and when silent clients are pinged; the first match counts"
+        (),
+        "how and when silent clients are pinged, from their next connection on; the first match counts",
+        live=True,
     )
     detach_cleanup: tuple[DetachCleanup, ...] = setting(
-        (), "when unregistered clients are disconnected; the first match counts"
+        (), "when unregistered clients are disconnected; the first match counts", live=True
     )
 
     @model_validator(mode="after")
@@ -204,8 +206,6 @@ _WITHOUT_EFFECT: Final = frozenset(
         "features",
         "push_config",
         "addr_map",
-        "keep_alive",
-        "detach_cleanup",
         "db_backup",
         "rtp_proxy",
         "opaque_proxy",

@@ -6,6 +6,7 @@ Everything else sees a `Connection` and is told of it through a `Receiver`; Auto
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -17,6 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from crs.identity import Identity, parse
+from crs.keepalive import KeepAlive, Watch, probe
+from crs.rules import Rules
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
 from rtlib.psk import KeyLookup
 from rtlib.tls import PskServerOptions, peer_identity
@@ -30,9 +33,6 @@ MAX_REQUEST: Final = 8192
 """Bytes of the HTTP request that opens a WebSocket."""
 MAX_UNSENT: Final = 256 * 1024
 """Bytes that may wait for a client that does not read; then it is cut off."""
-PING_AFTER: Final = 1230.0
-"""Seconds of silence after which the server pings: "a little over 20 minutes" (manual 4.10)."""
-PING_GRACE: Final = 30.0
 CLOSE_TIME: Final = 1.0
 """Seconds that a client has to answer a close."""
 
@@ -104,6 +104,7 @@ class ClientProtocol(WebSocketServerProtocol):
         self._unsent = 0
         self._request_size = 0
         self._cut: IDelayedCall | None = None
+        self._watch: Watch | None = None
 
     @property
     def identity(self) -> Identity:
@@ -144,6 +145,8 @@ class ClientProtocol(WebSocketServerProtocol):
                 self._offend("HTTP request too long", f"more than {MAX_REQUEST} bytes")
                 self.dropConnection(abort=True)
                 return
+        elif self._watch is not None:
+            self._watch.heard()
         super().dataReceived(data)
 
     def onConnect(self, request: ConnectionRequest) -> str:
@@ -160,6 +163,7 @@ class ClientProtocol(WebSocketServerProtocol):
         """Both handshakes are done."""
         self._end_handshake()
         self._opened = True
+        self._keep_alive(self.factory.keep_alive.find(self.identity, self.host) or KeepAlive())
         self.factory.receiver.opened(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -228,7 +232,22 @@ class ClientProtocol(WebSocketServerProtocol):
         if not abort and self._cut is None:
             self._cut = self.factory.reactor.callLater(CLOSE_TIME, self.transport.abortConnection)
 
+    def _keep_alive(self, policy: KeepAlive) -> None:
+        if policy.method == "tcp":
+            # A socket that takes no options any more is lost already, which we are told next.
+            with suppress(OSError):
+                probe(self.transport.transport.getHandle(), policy)
+        else:
+            self._watch = Watch(self.factory.reactor, policy, self.sendPing, self._silent)
+
+    def _silent(self) -> None:
+        """The client has not answered our ping: TCP would go on trying for a quarter of an hour."""
+        self.dropConnection(abort=True)
+
     def _gone(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if self._opened:
             self._opened = False
             self.factory.receiver.closed(self)
@@ -251,12 +270,19 @@ class ClientFactory(WebSocketServerFactory):
     noisy = False
     protocol: Any = ClientProtocol
 
-    def __init__(self, reactor: Any, receiver: Receiver, per_address: int = PENDING_PER_ADDRESS) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        receiver: Receiver,
+        per_address: int = PENDING_PER_ADDRESS,
+        keep_alive: Rules[KeepAlive] | None = None,
+    ) -> None:
         """`reactor` provides IReactorTime. `per_address`: handshakes that one address may have under way."""
         super().__init__(reactor=reactor, protocols=[SUBPROTOCOL], server="crs")
         self.receiver = receiver
         self.handshakes: Counter[str] = Counter()
         self._per_address = per_address
+        self.keep_alive = keep_alive or Rules()
         self.setProtocolOptions(
             webStatus=False,
             failByDrop=False,
@@ -266,9 +292,6 @@ class ClientFactory(WebSocketServerFactory):
             maxConnections=MAX_CONNECTIONS,
             openHandshakeTimeout=HANDSHAKE_TIME,
             closeHandshakeTimeout=CLOSE_TIME,
-            autoPingInterval=PING_AFTER,
-            autoPingTimeout=PING_GRACE,
-            autoPingRestartOnAnyTraffic=True,
         )
 
     def admits(self, host: str) -> bool:

@@ -11,6 +11,7 @@ from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
 from haproxy.commands.version import VersionCommands
 from rtlib.command import cli
+from rtlib.command.client import Client
 from rtlib.command.registry import Registry, declared
 
 DEFAULT_STATE = "/var/lib/genproxy"
@@ -38,7 +39,7 @@ def main() -> None:
     cli.main(group)
 
 
-def _local_registry(state: Path) -> Registry:
+def _local_registry(state: Path, client: Client) -> Registry:
     registry = Registry()
     registry.add(VersionCommands())
     return registry

@@ -8,6 +8,7 @@ from typing import Final
 
 from crs.identity import Identity
 from crs.signaling.limit import TokenBucket
+from crs.signaling.outlet import Alarm
 
 REQUESTS_PER_SECOND: Final = 50.0
 REQUESTS_BURST: Final = 200.0
@@ -40,6 +41,14 @@ class Connection:
     """The request id of an attach that waits for the store."""
     pending: int = 0
     closing: bool = field(default=False)
+    cleanup: Alarm | None = None
+    """Will close the connection, because it is not registered any more."""
+
+    def keep(self) -> None:
+        """Do not close the connection for not being registered."""
+        if self.cleanup is not None:
+            self.cleanup.cancel()
+            self.cleanup = None
 
 
 def connect(number: int, client: Identity, host: str, port: int, now: float) -> Connection:

@@ -7,6 +7,7 @@ of `rtlib.machine`; the others tell it of connections and of work it has asked f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +25,7 @@ from crs.signaling.postoffice import PostOffice
 CLOSE_POLICY: Final = 1008
 CLOSE_SUPERSEDED: Final = 4000
 CLOSE_SHUTDOWN: Final = 4001
+CLOSE_UNREGISTERED: Final = 4002
 CLOSE_REMOVED: Final = 4003
 """WebSocket close codes (RFC 6455 section 7.4.2); docs/crs-protocol.md says how a client reacts."""
 
@@ -40,12 +42,32 @@ class _Numbered(msgspec.Struct):
 _decode_number: Final = msgspec.msgpack.Decoder(_Numbered).decode
 
 
+def _nobody(_client: Identity) -> None:
+    """Why a client is denied: it is not."""
+
+
+def _never(_client: Identity, _host: str) -> None:
+    """After how many seconds an unregistered connection is closed: it is kept."""
+
+
 class Rendezvous:
     """Serves `crs.v1` to any number of connections. `server` is the name and version told to clients."""
 
-    def __init__(self, server: str, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        server: str,
+        wall: Callable[[], float],
+        *,
+        denial: Callable[[Identity], str | None] = _nobody,
+        cleanup: Callable[[Identity, str], float | None] = _never,
+    ) -> None:
+        """`denial` tells why a client may not attach, if so. `cleanup` tells, for a client and its address,
+        how many seconds after the end of its registration a connection is closed (manual 4.12).
+        """
         self._server = server
         self._wall = wall
+        self._denial = denial
+        self._cleanup = cleanup
         self._outlet = Outlet()
         self.attachments = AttachmentTable()
         self.directory = Directory(self._outlet)
@@ -70,6 +92,7 @@ class Rendezvous:
         """A connection is gone; nothing happens if it was never announced."""
         connection = self.attachments.get(number)
         if connection is not None:
+            connection.keep()
             self._unregister(connection, "connection closed", now)
             self.attachments.remove(number)
 
@@ -131,6 +154,15 @@ class Rendezvous:
                 self._close(connection, CLOSE_REMOVED, "removed")
         return self.directory.forget(account)
 
+    def deny(self, client: Identity, now: float) -> None:
+        """A client may be attached no longer, which `denial` says from now on; its calls are lost."""
+        connection = self.attachments.find(client)
+        if connection is not None:
+            self._outlet.send(connection.number, message.Detached(reason="denied"))
+            self._unregister(connection, "denied", now)
+            self._tell(connection, "denied", self._denial(client) or "")
+            self._clean_up(connection, now)
+
     def shutdown(self, now: float) -> None:
         """End all calls, save all counters, close all connections; what comes in afterwards is ignored."""
         self.exchange.end_all(EndReason.shutdown, now)
@@ -143,6 +175,10 @@ class Rendezvous:
         if connection.attaching is not None:
             reason = "an attach is under way already"
             self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
+            return
+        denial = self._denial(connection.client)
+        if denial is not None:
+            self._deny(connection, request.id, denial, now)
             return
         connection.attaching = request.id
         connection.version = request.version
@@ -158,8 +194,15 @@ class Rendezvous:
 
         self.directory.observe(connection.client, observed, now)
 
+    def _deny(self, connection: Connection, request: int, reason: str, now: float) -> None:
+        self.deny(connection.client, now)
+        self._outlet.refuse(connection.number, request, ErrorCode.denied, reason)
+        self._tell(connection, "denied", reason)
+        self._clean_up(connection, now)
+
     def _register(self, connection: Connection, request: int, now: float) -> None:
         client = connection.client
+        connection.keep()
         older = self.attachments.find(client)
         if older is not None:
             self._supersede(older, connection, now)
@@ -184,14 +227,27 @@ class Rendezvous:
         if attaching is not None:
             reason = "detached before the attach was complete"
             self._outlet.refuse(connection.number, attaching, ErrorCode.not_attached, reason)
-        self._unregister(connection, "detached by the client", now)
+        if self._unregister(connection, "detached by the client", now):
+            self._clean_up(connection, now)
         self._outlet.send(connection.number, message.Ok(id=request.id))
 
-    def _unregister(self, connection: Connection, description: str, now: float) -> None:
-        if self.attachments.detach(connection):
-            self.post_office.detached(connection)
-            self.exchange.detached(connection, now)
-            self._tell(connection, "unregistered", description)
+    def _clean_up(self, connection: Connection, now: float) -> None:
+        """Close a connection that is not registered, after its delay; by default it is kept (manual 4.12)."""
+        delay = self._cleanup(connection.client, connection.host)
+        if delay is not None and connection.cleanup is None:
+            connection.cleanup = self._outlet.at(now + delay, partial(self._cleaned_up, connection))
+
+    def _cleaned_up(self, connection: Connection, now: float) -> None:
+        self._close(connection, CLOSE_UNREGISTERED, "not registered")
+
+    def _unregister(self, connection: Connection, description: str, now: float) -> bool:
+        """End a registration; False if there was none."""
+        if not self.attachments.detach(connection):
+            return False
+        self.post_office.detached(connection)
+        self.exchange.detached(connection, now)
+        self._tell(connection, "unregistered", description)
+        return True
 
     def _tell(self, connection: Connection, state: str, description: str) -> None:
         self._outlet.tell(
@@ -201,6 +257,7 @@ class Rendezvous:
         )
 
     def _close(self, connection: Connection, code: int, reason: str) -> None:
+        connection.keep()
         connection.closing = True
         self._outlet.tell(CloseConnection(connection.number, code, reason))
 

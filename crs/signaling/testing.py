@@ -168,10 +168,20 @@ class Phone:
 class World:
     """A machine and everything around it. With `manual`, asks wait until `complete`."""
 
-    def __init__(self, *, manual: bool = False, relays: int = 1000) -> None:
+    def __init__(
+        self, *, manual: bool = False, relays: int = 1000, cleanup: float | None = None
+    ) -> None:
+        """`cleanup`: seconds from the end of a registration to the close of its connection."""
         self.now = START
         self.manual = manual
-        self.machine = Rendezvous("crs/test", lambda: WALL + self.now - START)
+        self.denied: dict[Identity, str] = {}
+        """Clients that may not attach, and why."""
+        self.machine = Rendezvous(
+            "crs/test",
+            lambda: WALL + self.now - START,
+            denial=self.denied.get,
+            cleanup=lambda _client, _host: cleanup,
+        )
         self.storage = MemoryStorage()
         self.relay = MemoryRelay(relays)
         self.phones: dict[int, Phone] = {}

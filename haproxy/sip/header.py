@@ -78,6 +78,12 @@ SINGLE: Final = frozenset(
 TOKEN: Final = rb"[\w.!%*+`'~-]+"
 """Regular expression of a `token`; compile it without re.LOCALE: for bytes, \\w is ASCII."""
 
+TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.!%*+`'~-"
+"""The bytes of a token; `text.translate(None, TOKEN_BYTES)` leaves what does not belong in one."""
+
+# Python 3.11.2, which is Debian 12's, loses captures and matches inside possessive groups such as `(...)*+`
+# (https://github.com/python/cpython/issues/106052). Only character classes are repeated possessively here
+# and in the modules around, groups by what cannot match in two ways.
 _token = re.compile(TOKEN)
 # Looks behind so that a search does not start again at every blank of a long run.
 _folding = re.compile(rb"(?<![ \t])[ \t]*\r\n[ \t]+")

@@ -56,16 +56,16 @@ class Message:
 
     def first(self, key: bytes) -> bytes | None:
         """The value of the first line with this key, unfolded and stripped; None where there is none."""
-        value = self._first.get(key)
-        if value is None:
-            return None
-        value = value.strip()
-        return value if b"\n" not in value else header.unfold(value)
+        line = self._first.get(key)
+        return None if line is None else _value(line)
 
     def all(self, key: bytes) -> list[bytes]:
         """The values of all header lines with this key, in order; one line of a list header is one value."""
-        if key not in self._first:
+        line = self._first.get(key)
+        if line is None:
             return []
+        if self._names.count(key) == 1:
+            return [_value(line)]
         return [_value(line) for name, line in zip(self._names, self._lines, strict=True) if name == key]
 
     def values(self, key: bytes) -> list[bytes]:
@@ -88,10 +88,10 @@ class Message:
     def top_via(self) -> Via:
         """The first Via value. Raises ParseError where there is none any more, or it is malformed."""
         if self._via is None:
-            raw = self._first.get(b"via")
-            if raw is None:
+            line = self._first.get(b"via")
+            if line is None:
                 raise ParseError(None, "no Via header")
-            self._via = syntax.top_via(raw)
+            self._via = syntax.top_via(line)
         return self._via
 
     @property
@@ -102,8 +102,11 @@ class Message:
     @property
     def max_forwards(self) -> int | None:
         """The hops left; None where the header is missing."""
-        value = self._first.get(b"max-forwards")
-        return None if value is None else int(value)
+        line = self._first.get(b"max-forwards")
+        if line is None:
+            return None
+        hops = syntax.USUAL_HOPS.get(line)
+        return int(_value(line)) if hops is None else hops
 
     @property
     def from_(self) -> NameAddr:
@@ -131,9 +134,10 @@ class Message:
     def prepend(self, name: bytes, value: bytes) -> None:
         """Add a header line before all others: a Via, Route or Record-Route that becomes the first one."""
         key = header.KNOWN.get(name) or name.lower()
+        line = name + b": " + value
         self._names.insert(0, key)
-        self._lines.insert(0, name + b": " + value)
-        self._first[key] = value
+        self._lines.insert(0, line)
+        self._first[key] = line
         if key in _DERIVED:
             _DERIVED[key](self)
 
@@ -151,45 +155,47 @@ class Message:
         index = names.index(key)
         if names.count(key) > 1:
             self._drop(key, index + 1)
-        self._lines[index] = name + b": " + value
-        self._first[key] = value
+        self._lines[index] = self._first[key] = name + b": " + value
         if key in _DERIVED:
             _DERIVED[key](self)
 
     def replace_first(self, name: bytes, value: bytes) -> None:
         """Replace the first *value* of an existing header; of a comma-separated list, only that value."""
         key = header.KNOWN.get(name) or name.lower()
-        rest = header.cut_first(_raw(self._first[key]))[1] if key in header.LISTS else b""
+        rest = header.cut_first(_value(self._first[key]))[1] if key in header.LISTS else b""
         value = value + b", " + rest if rest else value
-        self._lines[self._names.index(key)] = name + b": " + value
-        self._first[key] = value
+        self._lines[self._names.index(key)] = self._first[key] = name + b": " + value
         self._changed(key)
 
     def remove_first(self, key: bytes) -> bytes | None:
         """Take the first *value* of a header out, of a list only that value; None where there is none."""
-        raw = self._first.get(key)
-        if raw is None:
+        line = self._first.get(key)
+        if line is None:
             return None
-        if key in header.LISTS and b"," in raw:
-            value, rest = header.cut_first(_raw(raw))
+        value = _value(line)
+        names = self._names
+        index = names.index(key)
+        if b"," in value and key in header.LISTS:
+            value, rest = header.cut_first(value)
             if rest:
-                index = self._names.index(key)
-                self._lines[index] = self._lines[index].partition(b":")[0] + b": " + rest
-                self._first[key] = rest
+                self._lines[index] = self._first[key] = line.partition(b":")[0] + b": " + rest
                 self._changed(key)
                 return value
+        del names[index], self._lines[index]
+        if key in names:
+            self._first[key] = self._lines[names.index(key, index)]
         else:
-            value = _raw(raw)
-        index = self._names.index(key)
-        del self._names[index], self._lines[index]
-        self._settle_first(key)
+            del self._first[key]
+        if key in _DERIVED:
+            _DERIVED[key](self)
         return value
 
     def remove(self, key: bytes) -> None:
         """Drop all lines of a header."""
         if key in self._first:
             self._drop(key, 0)
-            self._settle_first(key)
+            del self._first[key]
+            self._changed(key)
 
     def replace_body(self, body: bytes, content_type: bytes | None = None) -> None:
         """Put another body in, with its length. None keeps the Content-Type; an empty body drops it."""
@@ -214,31 +220,24 @@ class Message:
         raise NotImplementedError
 
     def __bytes__(self) -> bytes:
-        return b"\r\n".join((self.start_line, *self._lines, b"", self.body))
+        return b"\r\n".join([self.start_line, *self._lines, b"", self.body])
 
     def __repr__(self) -> str:
         return f"<{self.start_line.decode(errors='replace')} {self.call_id.decode(errors='replace')}>"
 
     def _add(self, name: bytes, value: bytes) -> None:
         key = header.KNOWN.get(name) or name.lower()
+        line = name + b": " + value
         self._names.append(key)
-        self._lines.append(name + b": " + value)
+        self._lines.append(line)
         if key not in self._first:
-            self._first[key] = value
+            self._first[key] = line
             self._changed(key)
 
     def _drop(self, key: bytes, start: int) -> None:
         kept = [index for index, name in enumerate(self._names) if name != key or index < start]
         self._lines = [self._lines[index] for index in kept]
         self._names = [self._names[index] for index in kept]
-
-    def _settle_first(self, key: bytes) -> None:
-        """Find the line that is now the first of its name."""
-        if key in self._names:
-            self._first[key] = self._lines[self._names.index(key)].partition(b":")[2]
-        else:
-            del self._first[key]
-        self._changed(key)
 
     def _changed(self, key: bytes) -> None:
         derive = _DERIVED.get(key)
@@ -251,13 +250,9 @@ class Message:
             derive(self)
 
 
-def _raw(value: bytes) -> bytes:
-    value = value.strip()
-    return value if b"\n" not in value else header.unfold(value)
-
-
 def _value(line: bytes) -> bytes:
-    return _raw(line.partition(b":")[2])
+    value = line.partition(b":")[2].strip()
+    return value if b"\n" not in value else header.unfold(value)
 
 
 def _derive_via(message: Message) -> None:

@@ -6,20 +6,27 @@ Exit codes: 0, 1 when a command failed, 2 for wrong usage. Nothing of the daemon
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import click
 import msgspec
 
 from rtlib.command import render
+from rtlib.command.audit import DONE, AuditLog, Caller
 from rtlib.command.client import Client
 from rtlib.command.error import CommandError
 from rtlib.command.registry import Registry
+from rtlib.command.report import Report
 from rtlib.command.signature import Parameter, Spec, plain
+
+Local: TypeAlias = Callable[[Path, Client], Registry]
+Complete: TypeAlias = Callable[[Client, Mapping[str, Any]], Iterable[str]]
+"""The words for an argument, from the daemon and the arguments before it. May raise CommandError."""
 
 _SCALARS: Final = {int: click.INT, float: click.FLOAT, str: click.STRING, bool: click.BOOL}
 
@@ -36,6 +43,8 @@ class Place:
     socket: str = "run/command.sock"
     """Under the directory."""
     help: str = "The daemon's directory."
+    audit: Callable[[Path], Path] | None = None
+    """The file of the audit log, for the acts of local commands; None for none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,16 @@ class _Context:
     directory: Path
     client: Client
     json: bool
+    audit: AuditLog | None
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What its commands need to know of it."""
+
+    place: Place
+    local: Local
+    complete: Mapping[str, Complete]
 
 
 def build(
@@ -53,9 +72,15 @@ def build(
     place: Place,
     *,
     help: str,
-    local: Callable[[Path], Registry] = lambda directory: Registry(),
+    local: Local = lambda directory, client: Registry(),
+    complete: Mapping[str, Complete] = {},
 ) -> click.Group:
-    """The program `name`. `local` gives, for a directory, the registry that local commands run in."""
+    """The program `name`.
+
+    `local` gives, for a directory and a client of its daemon, the registry that local commands run in.
+    `complete` has, by the names in `Argument.completes`, what a shell is offered for an argument.
+    """
+    program = _Program(place, local, complete)
     root = click.Group(
         name, help=help, callback=_options(place), params=_root_parameters(place), no_args_is_help=True
     )
@@ -63,7 +88,7 @@ def build(
         group = root
         for word in spec.words[:-1]:
             group = _subgroup(group, word)
-        group.add_command(_command(spec, local))
+        group.add_command(_command(spec, program))
     return root
 
 
@@ -101,7 +126,9 @@ def _root_parameters(place: Place) -> list[click.Parameter]:
 def _options(place: Place) -> Callable[..., None]:
     @click.pass_context
     def options(context: click.Context, directory: Path, socket: Path | None, json: bool) -> None:
-        context.obj = _Context(directory, Client(place.daemon, socket or directory / place.socket), json)
+        client = Client(place.daemon, socket or directory / place.socket)
+        audit = AuditLog(place.audit(directory)) if place.audit is not None else None
+        context.obj = _Context(directory, client, json, audit)
 
     return options
 
@@ -115,39 +142,65 @@ def _subgroup(group: click.Group, word: str) -> click.Group:
     return new
 
 
-def _command(spec: Spec, local: Callable[[Path], Registry]) -> click.Command:
+def _command(spec: Spec, program: _Program) -> click.Command:
     @click.pass_obj
-    def run(context: _Context, /, **values: Any) -> None:
+    def run(context: _Context, /, **values: Any) -> int:
         arguments = {key: _listed(value) for key, value in values.items() if value not in {None, ()}}
         if spec.local:
-            _show(spec, local(context.directory).call_now(spec.name, arguments), context.json)
-        elif spec.stream:
-            _follow(spec, context.client.stream(spec.name, arguments), context.json)
-        else:
-            reply = msgspec.convert(context.client.call(spec.name, arguments), spec.reply)
-            _show(spec, reply, context.json)
+            return _show(spec, _call_here(context, spec, arguments, program.local), context.json)
+        if spec.stream:
+            return _follow(spec, context.client.stream(spec.name, arguments), context.json)
+        reply = msgspec.convert(context.client.call(spec.name, arguments), spec.reply)
+        return _show(spec, reply, context.json)
 
     return click.Command(
         spec.words[-1],
         callback=run,
-        params=[_parameter(parameter) for parameter in spec.parameters],
+        params=[_parameter(parameter, program) for parameter in spec.parameters],
         short_help=spec.help,
         help="\n\n".join(filter(None, [spec.help, spec.description, _arguments(spec)])),
         epilog=f"Example: {spec.example}",
     )
 
 
-def _show(spec: Spec, reply: Any, as_json: bool) -> None:
+def _call_here(context: _Context, spec: Spec, arguments: dict[str, Any], local: Local) -> Any:
+    """Run a local command; if it is an act, the audit log hears of it."""
+    result = DONE
+    try:
+        return local(context.directory, context.client).call_now(spec.name, arguments)
+    except CommandError as error:
+        result = str(error)
+        raise
+    finally:
+        _record(context.audit, spec, arguments, result)
+
+
+def _record(audit: AuditLog | None, spec: Spec, arguments: dict[str, Any], result: str) -> None:
+    if audit is None:
+        return
+    try:
+        audit.record(Caller(os.getuid(), os.getpid()), spec, arguments, result)
+    except OSError as error:
+        click.echo(f"not in the audit log: {audit.path}: {error.strerror or error}", err=True)
+
+
+def _show(spec: Spec, reply: Any, as_json: bool) -> int:
+    """Print a reply; the exit code."""
+    if isinstance(reply, Report):
+        click.echo(reply.text, nl=False)
+        return reply.exit_code
     click.echo(render.json(reply) if as_json else render.text(reply, spec.reply), nl=False)
+    return 0
 
 
-def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> None:
+def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> int:
     line = render.json_line if as_json else render.trace_line
     try:
         for row in rows:
             click.echo(line(msgspec.convert(row, spec.reply)), nl=False)
     except KeyboardInterrupt:
-        return
+        pass
+    return 0
 
 
 def _listed(value: Any) -> Any:
@@ -164,7 +217,29 @@ def _arguments(spec: Spec) -> str:
     return "\n".join(["\b", "Arguments:", *lines]) if lines else ""
 
 
-def _parameter(parameter: Parameter) -> click.Parameter:
+def _completion(parameter: Parameter, program: _Program) -> dict[str, Any]:
+    """What click is told about completing this parameter: nothing is known while the daemon is not running."""
+    words = program.complete.get(parameter.completes)
+    if words is None:
+        return {}
+
+    def offer(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            found = words(_client(context, program.place), context.params)
+        except CommandError:
+            return []
+        return sorted({word for word in found if word.startswith(incomplete)})
+
+    return {"shell_complete": offer}
+
+
+def _client(context: click.Context, place: Place) -> Client:
+    """The daemon's client while a command line is completed: no callback has made one."""
+    values = context.find_root().params
+    return Client(place.daemon, values["socket"] or values["directory"] / place.socket)
+
+
+def _parameter(parameter: Parameter, program: _Program) -> click.Parameter:
     """The parameter for click. What is not given stays None: the function has the default."""
     kind = _type(parameter)
     if not parameter.flags:
@@ -174,6 +249,7 @@ def _parameter(parameter: Parameter) -> click.Parameter:
             required=parameter.required,
             nargs=-1 if parameter.variadic else 1,
             metavar=_metavar(parameter),
+            **_completion(parameter, program),
         )
     flag = kind is click.BOOL
     return click.Option(

@@ -16,7 +16,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rtlib.command.error import CommandError
+from rtlib.command.audit import DONE, MASK, AuditLog, Caller, masked
+from rtlib.command.error import BadArgument, CommandError
 from rtlib.command.registry import Registry
 from rtlib.command.signature import Role
 from rtlib.command.stream import Stream
@@ -29,11 +30,11 @@ MAX_CONNECTIONS: Final = 16
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds until a whole request line has arrived."""
 
-SECRET_WORDS: Final = ("secret", "key", "password")
-"""An argument whose name has one of these is not written to the log."""
-
 MAX_LOGGED: Final = 200
 """Characters of an argument that are written to the log."""
+
+UNKNOWN: Final = Caller(-1, -1)
+"""Somebody who is not at the other end of a UNIX socket."""
 
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
@@ -51,12 +52,15 @@ class CommandFactory(Factory):
         *,
         role: Role = Role.administrator,
         connections: int = MAX_CONNECTIONS,
+        audit: AuditLog | None = None,
     ) -> None:
+        """`audit` gets a line for each act."""
         self.registry = registry
         self.clock = clock
         self.offences = offences
         self.role = role
         self._limit = connections
+        self._audit = audit
         self._connections: set[CommandConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
@@ -77,6 +81,17 @@ class CommandFactory(Factory):
         """Count an offence; log it unless this source was logged a moment ago."""
         if self.offences.count(f"command socket: {kind}", source, self.clock.seconds()):
             log.warn("command socket: {kind} from {source}", kind=kind, source=source)
+
+    def ended(self, caller: Caller, call: Call, result: str) -> None:
+        """A command is done, or has failed: put it into the audit log."""
+        if self._audit is None:
+            return
+        try:
+            self._audit.record(caller, self.registry.spec(call.command), call.arguments, result)
+        except BadArgument:
+            return  # there is no such command
+        except OSError as error:
+            log.warn("{path}: {error}", path=str(self._audit.path), error=error.strerror or error)
 
     def forget(self, connection: CommandConnection) -> None:
         """A connection has ended."""
@@ -100,7 +115,7 @@ class CommandConnection(Protocol):
         self._timer: IDelayedCall | None = None
         self._work: Deferred[None] | None = None
         self._resume: Deferred[None] | None = None
-        self._caller = "unknown"
+        self._caller = UNKNOWN
 
     def connectionMade(self) -> None:
         """Note who calls and start the clock."""
@@ -151,7 +166,7 @@ class CommandConnection(Protocol):
 
     def _refuse(self, reason: str) -> None:
         self._stop_timer()
-        self._owner.offend(reason, self._caller)
+        self._owner.offend(reason, str(self._caller))
         self._finish(Answer(error=Problem("bad-argument", reason)))
 
     def _take(self, line: bytes) -> None:
@@ -159,33 +174,50 @@ class CommandConnection(Protocol):
         try:
             call = decode_call(line)
         except MalformedCall as error:
-            self._owner.offend("malformed request", self._caller)
+            self._owner.offend("malformed request", str(self._caller))
             self._finish(Answer(error=Problem("bad-argument", f"malformed request: {error}")))
             return
-        self._audit(call)
+        self._log(call)
         self._work = Deferred.fromCoroutine(self._answer(call))
 
-    def _audit(self, call: Call) -> None:
+    def _log(self, call: Call) -> None:
         log.info(
             "{caller}: {command} {arguments}",
             caller=self._caller,
             command=call.command,
-            arguments=" ".join(f"{key}={_masked(key, value)}" for key, value in call.arguments.items()),
+            arguments=" ".join(
+                f"{key}={_short(masked(key, value))}" for key, value in call.arguments.items()
+            ),
         )
 
     async def _answer(self, call: Call) -> None:
         try:
             reply = await self._owner.registry.call(call.command, call.arguments, self._owner.role)
+        except CancelledError:
+            self._owner.ended(self._caller, call, "the caller left before the end")
+        except CommandError as error:
+            self._fail(call, Problem(error.kind, str(error)))
+        except Exception:  # noqa: BLE001  a command's defect is its caller's error, never the daemon's
+            log.failure("the command {command} failed", command=call.command)
+            self._fail(call, Problem("failed", "internal error; the daemon's log has the details"))
+        else:
+            self._owner.ended(self._caller, call, DONE)
+            await self._give(call, reply)
+
+    def _fail(self, call: Call, problem: Problem) -> None:
+        self._owner.ended(self._caller, call, problem.message)
+        self._finish(Answer(error=problem))
+
+    async def _give(self, call: Call, reply: Any) -> None:
+        try:
             if isinstance(reply, Stream):
                 await self._stream(reply)
             else:
                 self._finish(Answer(reply=reply))
         except CancelledError:
             return
-        except CommandError as error:
-            self._finish(Answer(error=Problem(error.kind, str(error))))
-        except Exception:  # noqa: BLE001  a command's defect is its caller's error, never the daemon's
-            log.failure("the command {command} failed", command=call.command)
+        except Exception:  # noqa: BLE001  a reply that cannot be encoded, for instance
+            log.failure("the reply of {command} failed", command=call.command)
             self._finish(Answer(error=Problem("failed", "internal error; the daemon's log has the details")))
 
     async def _stream(self, stream: Stream[Any]) -> None:
@@ -215,18 +247,16 @@ class CommandConnection(Protocol):
             timer.cancel()
 
 
-def _masked(name: str, value: object) -> str:
-    if value is not None and any(word in name.lower() for word in SECRET_WORDS):
-        return "***"
-    text = repr(value)
-    return text if len(text) <= MAX_LOGGED else f"{text[:MAX_LOGGED]}..."
+def _short(value: object) -> str:
+    text = value if value is MASK else repr(value)
+    return str(text) if len(str(text)) <= MAX_LOGGED else f"{str(text)[:MAX_LOGGED]}..."
 
 
-def _caller(transport: Any) -> str:
-    """Who is at the other end of a UNIX socket: `uid 1000, process 4711`."""
+def _caller(transport: Any) -> Caller:
+    """Who is at the other end of a UNIX socket."""
     handle: Callable[[], socket.socket] | None = getattr(transport, "getHandle", None)
     if handle is None:
-        return "unknown"
+        return UNKNOWN
     data = handle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(data)
-    return f"uid {uid}, process {pid}"
+    return Caller(uid, pid)

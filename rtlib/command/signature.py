@@ -32,6 +32,8 @@ class Argument:
     """In an Annotated parameter: what it means, for help and reference."""
 
     help: str
+    completes: str = ""
+    """The name of the completion that a shell offers for it; the program that is built knows its words."""
 
 
 @dataclass(frozen=True, init=False)
@@ -59,6 +61,8 @@ class Parameter:
     flags: tuple[str, ...]
     """Empty for an argument."""
     help: str
+    completes: str = ""
+    """As in `Argument`."""
 
     @property
     def required(self) -> bool:
@@ -179,7 +183,10 @@ def _parameter(parameter: inspect.Parameter, annotation: Any) -> Parameter:
         flags = (note.flags if isinstance(note, Option) else ()) or default
     elif isinstance(note, Option) or parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
         raise TypeError(f"parameter {parameter.name!r}: options are keyword-only, all else is an argument")
-    return Parameter(parameter.name, annotation, parameter.default, flags, note.help if note else "")
+    completes = note.completes if isinstance(note, Argument) else ""
+    return Parameter(
+        parameter.name, annotation, parameter.default, flags, note.help if note else "", completes
+    )
 
 
 def _usage(parameter: Parameter) -> str:

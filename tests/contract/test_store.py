@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +26,11 @@ from rtlib.store import (
     StoreFull,
     slot_of,
 )
+from rtlib.store.redis import RedisStore
 from rtlib.store.sqlite import SqliteStore
+from rtlib.testing.daemon import free_port
 from rtlib.testing.loop import installed_reactor, run
+from rtlib.testing.redis import RedisServer
 
 T = TypeVar("T")
 Body = Callable[["Bench"], Awaitable[T]]
@@ -50,16 +53,60 @@ class Bench:
         self.store.start()
 
 
-BACKENDS: dict[str, Callable[[Path, Bench], Store]] = {
-    "sqlite": lambda path, bench: SqliteStore(path / "store.db", installed_reactor(), bench.wall, limit=5000),
-}
+Make = Callable[["Bench"], Store]
 
 
-@pytest.fixture(params=list(BACKENDS))
+def sqlite(path: Path, _request: pytest.FixtureRequest) -> Make:
+    return lambda bench: SqliteStore(path / "store.db", installed_reactor(), bench.wall, limit=5000)
+
+
+def redis(path: Path, request: pytest.FixtureRequest) -> Make:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return redis_store(server, path)
+
+
+def redis_cluster(path: Path, request: pytest.FixtureRequest) -> Make:
+    server: RedisServer = request.getfixturevalue("redis_cluster_server")
+    return redis_store(server, path, clustered=True)
+
+
+def redis_store(server: RedisServer, path: Path, *, clustered: bool = False) -> Make:
+    reactor = installed_reactor()
+    endpoint, prefix = server.endpoint(reactor), f"{path.name}:"
+    return lambda bench: RedisStore(
+        endpoint, "redis_high", reactor, bench.wall, 5000, prefix=prefix, clustered=clustered
+    )
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_cluster_server() -> Iterator[RedisServer]:
+    """A cluster of one node, which refuses what a cluster of many would: a call that is not of one slot."""
+    with RedisServer(cluster_enabled="yes", cluster_port=str(free_port()), bind="127.0.0.1") as server:
+        server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        server.wait_until(lambda: b"cluster_state:ok" in server.ask("CLUSTER", "INFO"), what="the cluster")
+        yield server
+
+
+BACKENDS = [
+    pytest.param(sqlite),
+    pytest.param(redis, marks=pytest.mark.peer("redis-server")),
+    pytest.param(redis_cluster, marks=pytest.mark.peer("redis-server")),
+]
+
+
+@pytest.fixture(params=BACKENDS)
 def scenario(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Body[Any]], Any]:
+    make = request.param(tmp_path, request)
+
     def play(body: Body[T]) -> T:
         async def main() -> T:
-            bench = Bench(lambda bench: BACKENDS[request.param](tmp_path, bench))
+            bench = Bench(make)
             bench.store.start()
             try:
                 return await body(bench)

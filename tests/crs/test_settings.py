@@ -57,8 +57,6 @@ def test_the_files_of_the_manual(tmp_path: Path) -> None:
         "features",
         "push-config",
         "addr-map",
-        "keep-alive",
-        "detach-cleanup",
         "db-backup",
         "MAX_RTP_PROXY_RELAYS",
     ]

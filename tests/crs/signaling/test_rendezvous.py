@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,65 @@ def test_a_detach_overtakes_an_attach() -> None:
     world.complete_all()
     assert phone.silent()
     assert world.machine.attachments.attached_count == 0
+
+
+def test_a_denied_client_stays_connected() -> None:
+    world = World()
+    phone = world.connect("+1")
+    world.denied[phone.client] = "on the blacklist"
+    phone.ask(message.Attach, version="v")
+    refused = phone.take(message.Error)
+    assert (refused.code, refused.reason) == (ErrorCode.denied, "on the blacklist")
+    world.advance(3600)
+    assert phone.closed is None
+    assert phone.client not in world.machine.directory
+    del world.denied[phone.client]
+    phone.attach()
+    assert [event.state for event in world.told(AttachEvent)] == ["denied", "registered"]
+
+
+def test_an_attached_client_is_denied() -> None:
+    world = World(cleanup=5)
+    phone = world.connect("+1").attach()
+    world.machine.deny(phone.client, world.now)
+    world.flush()
+    assert phone.take(message.Detached).reason == "denied"
+    assert [event.state for event in world.told(AttachEvent)] == ["registered", "unregistered", "denied"]
+    world.advance(5.2)
+    assert phone.closed == (4002, "not registered")
+
+
+@pytest.mark.parametrize("cleanup", [0.0, 5.0])
+def test_detach_cleanup_closes_who_is_not_registered_any_more(cleanup: float) -> None:
+    world = World(cleanup=cleanup)
+    never = world.connect("+2")
+    back = world.connect("+3").attach()
+    phone = world.connect("+1").attach()
+    for each in (phone, back):
+        each.ask(message.Detach)
+        each.take(message.Ok)
+    back.attach()
+    if cleanup:
+        world.advance(cleanup - 0.2)
+        assert phone.closed is None
+    world.advance(0.4)
+    assert phone.closed == (4002, "not registered")
+    assert (never.closed, back.closed) == (None, None)
+
+
+def test_detach_cleanup_of_a_client_that_was_denied() -> None:
+    world = World(cleanup=5)
+    phone = world.connect("+1")
+    world.denied[phone.client] = "on the blacklist"
+    phone.ask(message.Attach, version="v")
+    world.advance(3)
+    phone.ask(message.Attach, version="v")
+    world.advance(2.2)
+    assert phone.closed == (4002, "not registered")
+    gone = world.connect("+1")
+    gone.ask(message.Attach, version="v")
+    gone.hang_up_line()
+    world.advance(10)
 
 
 def test_an_error_names_the_field_and_the_request() -> None:

@@ -19,6 +19,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from rtlib.command.cli import Place, build, main
+from rtlib.command.client import Client
 from rtlib.command.registry import Argument, NotFound, Option, Registry, Stream, command, declared
 from rtlib.command.render import Column
 from rtlib.command.wire import Answer, Call, decode_call, encode
@@ -84,7 +85,7 @@ class Commands:
         raise NotImplementedError
 
 
-def local(directory: Path) -> Registry:
+def local(directory: Path, client: Client) -> Registry:
     registry = Registry()
     registry.add(Commands(directory))
     return registry
@@ -206,7 +207,7 @@ def test_output_that_nobody_reads_is_no_traceback() -> None:
         "    def much(self) -> str:\n"
         "        'Show much.\\n\\nExample: x'\n"
         "        return 'x\\n' * 1_000_000\n"
-        "def local(directory):\n"
+        "def local(directory, client):\n"
         "    registry = Registry(); registry.add(C()); return registry\n"
         "main(build('toy', declared(C), Place('toyd'), help='', local=local))\n"
     )
