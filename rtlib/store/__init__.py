@@ -16,6 +16,7 @@ from rtlib.store.interface import (
     Store,
     StoreError,
     StoreFull,
+    StoreUncertain,
     slot_of,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreFull",
+    "StoreUncertain",
     "slot_of",
 ]

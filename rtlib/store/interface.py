@@ -24,7 +24,14 @@ TOMBSTONE_LIFETIME = 31 * 86400.0
 
 
 class StoreError(Exception):
-    """The store could not do what was asked; the text says why. Nothing of the failed write has happened."""
+    """The store could not do what was asked; the text says why.
+
+    Nothing of the failed write has happened, unless it is a `StoreUncertain`.
+    """
+
+
+class StoreUncertain(StoreError):
+    """The store was lost while a write was on its way: whether it was done is not known."""
 
 
 class StoreFull(StoreError):
