@@ -43,8 +43,16 @@ _DURABLE: Final = {
     b"appendfsync": b"always",
     b"no-appendfsync-on-rewrite": b"no",
     b"maxmemory-policy": b"noeviction",
+    b"aof-load-truncated": b"no",
 }
-"""What the server's configuration must say, or it may lose what it has acknowledged."""
+"""What the server's configuration must say, or it may lose what it has acknowledged.
+
+With `aof-load-truncated yes` a server that was killed amid the writing of a transaction cuts its log off
+behind the last complete command, which leaves the transaction open. So when it starts once more, that
+part is done together with the transaction that was written next, or what follows is dropped for want of
+an end (github.com/valkey-io/valkey/pull/4342). With `no` it does not start on such a log, until
+`redis-check-aof --fix` has cut it off before the transaction.
+"""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -12,7 +13,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from rtlib.store.resp import encode
 from rtlib.testing.daemon import Daemon
 
-DURABLE = {"appendonly": "yes", "appendfsync": "always", "save": ""}
+DURABLE = {"appendonly": "yes", "appendfsync": "always", "aof-load-truncated": "no", "save": ""}
 """The settings of a server that keeps what it has acknowledged."""
 
 
@@ -31,6 +32,20 @@ class RedisServer(Daemon):
 
     def __enter__(self) -> RedisServer:
         super().__enter__()
+        return self
+
+    @property
+    def log_file(self) -> Path:
+        """The file that it appends its writes to, as long as that was never rewritten."""
+        return self.directory / "appendonlydir" / "appendonly.aof.1.incr.aof"
+
+    def start(self) -> RedisServer:
+        """Start it (again), as an operator must: what was not written to the end is cut off first."""
+        manifest = self.log_file.with_name("appendonly.aof.manifest")
+        if manifest.exists():
+            repair = ["redis-check-aof", "--fix", str(manifest)]
+            subprocess.run(repair, input=b"y\n", capture_output=True, check=True)
+        super().start()
         return self
 
     def endpoint(self, reactor: object) -> UNIXClientEndpoint:

@@ -183,6 +183,30 @@ def test_a_write_that_was_overtaken_is_not_done(server: RedisServer) -> None:
     assert call(3, 1) == b"+3\r\n"
 
 
+@pytest.mark.parametrize("missing", [1, 13, 14, 15, 30, 100, 200])
+def test_a_transaction_that_was_not_written_to_the_end_is_not_done(server: RedisServer, missing: int) -> None:
+    """Neither when the server starts again, nor when it does so once more after other writes."""
+
+    def call(number: int) -> bytes:
+        words = resp.pack([Append("q", str(number), b"x"), Increment("n")])
+        server.ask(*lua.WRITE.load)
+        return server.ask(*lua.WRITE([b"crs:last:me", b"crs:{1}:"], b"%d" % number, b"1.0", *words))
+
+    assert call(1) == b"+t,1\r\n"
+    length = server.log_file.stat().st_size
+    assert call(2) == b"+t,2\r\n"
+    server.kill()
+    assert server.log_file.stat().st_size > length + missing
+    os.truncate(server.log_file, server.log_file.stat().st_size - missing)
+    server.start()
+    assert server.log_file.stat().st_size == length
+    assert call(2) == b"+t,2\r\n"
+    server.kill()
+    server.start()
+    assert call(3) == b"+t,3\r\n"
+    assert server.ask(*lua.SIZE.load) and server.ask(*lua.SIZE([b"crs:{1}:"], b"q", b"1.0")) == b"+3 3\r\n"
+
+
 def test_while_the_server_is_away_writes_wait_then_fail_and_later_succeed_again(server: RedisServer) -> None:
     async def body(store: RedisStore) -> None:
         assert await store.write(1, [Increment("n")]) == [1]
@@ -293,6 +317,7 @@ UNFIT = [
     ({"appendfsync": "everysec"}, {}, "its setting appendfsync is everysec, not always"),
     ({"appendonly": "no"}, {}, "its setting appendonly is no, not yes"),
     ({"maxmemory_policy": "allkeys-lru"}, {}, "maxmemory-policy is allkeys-lru, not noeviction"),
+    ({"aof_load_truncated": "yes"}, {}, "its setting aof-load-truncated is yes, not no"),
     ({"requirepass": "right"}, {"login": Login(password="wrong")}, "it refused the greeting: WRONGPASS"),
     ({"requirepass": "right"}, {}, "it refused the greeting: NOAUTH"),
 ]
