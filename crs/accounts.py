@@ -84,12 +84,11 @@ class Accounts:
     def read(self) -> dict[str, Account]:
         """What is on disk, by name; blocks. Raises AccountError."""
         try:
-            found = [
-                entry for entry in self._directory.iterdir() if is_account(entry.name) and entry.is_dir()
-            ]
+            folders = [entry for entry in self._directory.iterdir() if entry.is_dir()]
         except OSError as error:
             raise AccountError(f"{self._directory}: {error.strerror or error}") from error
-        return {entry.name: _read(entry.name, entry / FILE) for entry in found if (entry / FILE).exists()}
+        found = [entry for entry in folders if is_account(entry.name) and (entry / FILE).exists()]
+        return {entry.name: _read(entry.name, entry / FILE) for entry in found}
 
     def replace(self, accounts: dict[str, Account]) -> None:
         """From now on these are all accounts."""

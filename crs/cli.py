@@ -5,25 +5,54 @@ It starts within 0.25 s: only what describes the commands is imported, never the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from crs.commands.account import AccountCommands
+from crs.commands.backup import BackupCommands
+from crs.commands.blacklist import BlacklistCommands
+from crs.commands.drain import DrainCommands
+from crs.commands.health import HealthCommands
+from crs.commands.purge import PurgeCommands
 from crs.commands.secret import SecretCommands
+from crs.commands.services import ServiceCommands
 from crs.commands.show import ShowCommands
+from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
+from crs.home import DEFAULT_HOME, SOCKET, audit_file
 from rtlib.command import cli
+from rtlib.command.client import Client
 from rtlib.command.registry import Registry, declared
 
-DEFAULT_HOME = "/opt/crs"
-SOCKET = "run/crs.sock"
-COMMANDS = (AccountCommands, SecretCommands, ShowCommands, TraceCommands, VersionCommands)
+COMMANDS: Final = (
+    AccountCommands,
+    BackupCommands,
+    BlacklistCommands,
+    DrainCommands,
+    HealthCommands,
+    PurgeCommands,
+    SecretCommands,
+    ServiceCommands,
+    ShowCommands,
+    SystemCommands,
+    TraceCommands,
+    VersionCommands,
+)
+COMPLETION_TIME: Final = 1.0
+"""Seconds that somebody who presses the tab key waits for the server."""
 
 
 def main() -> None:
     """Run crs-cli on this process's arguments."""
     place = cli.Place(
-        "crs", variable="CRS_HOME", default=DEFAULT_HOME, socket=SOCKET, help="The server's home."
+        "crs",
+        variable="CRS_HOME",
+        default=str(DEFAULT_HOME),
+        socket=SOCKET,
+        help="The server's home.",
+        audit=audit_file,
     )
     group = cli.build(
         "crs-cli",
@@ -31,15 +60,42 @@ def main() -> None:
         place,
         help="Manages the rendezvous server crs.",
         local=_local_registry,
+        complete={"account": _accounts, "client": _clients, "blacklisted": _blacklisted},
     )
     cli.main(group)
 
 
-def _local_registry(home: Path) -> Registry:
+def _local_registry(home: Path, client: Client) -> Registry:
     registry = Registry()
-    for owner in (SecretCommands(), VersionCommands()):
+    owners = (
+        BackupCommands(home),
+        HealthCommands(home, client),
+        SecretCommands(),
+        ServiceCommands(home, client),
+        VersionCommands(),
+    )
+    for owner in owners:
         registry.add(owner)
     return registry
+
+
+def _accounts(client: Client, _before: Mapping[str, Any]) -> Iterable[str]:
+    """The accounts that the server has loaded."""
+    rows = client.call("show account", {}, COMPLETION_TIME)
+    return [account for row in rows for account in row["accounts"]]
+
+
+def _clients(client: Client, before: Mapping[str, Any]) -> Iterable[str]:
+    """The attached clients, those of the account before them on the line if there is one."""
+    account = before.get("account_id")
+    rows = client.call("show attach", {}, COMPLETION_TIME)
+    return [row["uri"] for row in rows if account in {None, row["account"]}]
+
+
+def _blacklisted(client: Client, before: Mapping[str, Any]) -> Iterable[str]:
+    """The blacklisted clients of the account before them on the line."""
+    rows = client.call("show blacklist", {"account_id": before.get("account_id")}, COMPLETION_TIME)
+    return [row["uri"] for row in rows]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ KEY_SIZE: Final = 32
 KEY_SALT: Final = b"crs client key v1"
 MAX_URI: Final = 255
 
+_TEST_CLIENT: Final = re.compile(r"urn:x-crs:client:test-[0-9]+-[A-Za-z0-9_-]+", re.ASCII)
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -39,6 +40,11 @@ def is_account(text: str) -> bool:
 def is_uri(text: str) -> bool:
     """Whether `text` may be a client's URI: 1 to 255 printable characters without spaces."""
     return 0 < len(text) <= MAX_URI and text.isprintable() and " " not in text
+
+
+def is_test_client(uri: str) -> bool:
+    """Whether this is a client of `health-check account`: it is neither listed nor counted (manual 5.4)."""
+    return _TEST_CLIENT.fullmatch(uri) is not None
 
 
 def parse(psk_identity: bytes) -> Identity:

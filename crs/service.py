@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import Any, Final
@@ -14,27 +16,44 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from crs import blacklist
 from crs.accounts import Accounts
+from crs.blacklist import Blacklists
 from crs.commands.account import AccountCommands
+from crs.commands.blacklist import BlacklistCommands
+from crs.commands.drain import DrainCommands
+from crs.commands.files import AccountFiles
+from crs.commands.purge import PurgeCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.show import ShowCommands
+from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
 from crs.core import Core
+from crs.doorway import Doorway, watch
+from crs.drain import Drain
+from crs.expulsion import Expulsion
+from crs.home import DATABASE, audit_file
+from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
+from crs.limits import LimitTable
 from crs.relay.service import RelayService
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
+from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
+from crs.signaling.ticket import Sealer
 from crs.storage import Storage
 from crs.switchboard import Switchboard
+from crs.tokenkey import token_key
 from crs.version import VERSION
 from crs.websocket import ClientFactory, ClientGate
+from rtlib.command.audit import AuditLog
 from rtlib.command.registry import Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
 from rtlib.listen import StreamPort
-from rtlib.log import LogObserver
+from rtlib.log import LogObserver, LogWatch
 from rtlib.media.choice import forwarder
 from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
@@ -75,13 +94,17 @@ class Server(DaemonService):
         self._home = home
         self._settings = settings
         self._accounts = accounts
+        self._blacklists = Blacklists(home / "accounts")
+        self._blacklists.load(account.name for account in accounts)
+        self._files = AccountFiles(accounts, self._blacklists, self._in_thread)
         self._reactor = reactor
         self._log_observer = observer
         self._offences = OffenceLog()
-        self._store = SqliteStore(home / "data" / "crs.db", reactor)
-        self._storage = Storage(self._store)
+        self._store = SqliteStore(home / DATABASE, reactor)
+        self._limits = LimitTable(_limits(settings.main))
+        self._storage = Storage(self._store, self._limits)
         self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
-        self._trace = TraceCommands(time.time)
+        self._trace = TraceCommands(time.time, LogWatch().set)
         self._relay = RelayService(
             sockets.relay,
             forwarder(reactor),
@@ -91,7 +114,12 @@ class Server(DaemonService):
         )
         self._keep_alive: Rules[KeepAlive] = Rules(_keep_alive(settings.main))
         self._cleanup: Rules[float] = Rules(_cleanup(settings.main))
-        self._machine = Rendezvous(f"{NAME}/{VERSION}", time.time, cleanup=self._cleanup.find)
+        self._machine = Rendezvous(
+            Identification(f"{NAME}/{VERSION}", secrets.token_hex(16), time.time),
+            Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes),
+            Policy(denial=self._denial, cleanup=self._cleanup.find),
+            self._limits,
+        )
         self._switchboard = Switchboard(
             self._machine,
             self._storage,
@@ -100,6 +128,18 @@ class Server(DaemonService):
             offences=self._offences,
             is_account=accounts.__contains__,
             on_trace=self._trace.publish,
+            on_object=self._trace.publish_object,
+        )
+        self._doorway = Doorway(self._switchboard, self._trace.publish_connection)
+        self._expulsion = Expulsion(
+            self._blacklists.__contains__, self._machine, self._doorway.purge, time.monotonic
+        )
+        self._drain = Drain(
+            reactor,
+            refuse=lambda reason: setattr(self._relay, "refusal", reason),
+            calls=lambda: self._machine.exchange.table.live_count,
+            stop=reactor.stop,
+            notify=partial(self._notifier.notify, NAME),
         )
         self._registry = self._commands()
         self._wire(sockets)
@@ -114,9 +154,11 @@ class Server(DaemonService):
         """Add the services, in the order in which they start."""
         self._notifier.setServiceParent(self)
         self._core(sockets.clients).setServiceParent(self)
-        factory = CommandFactory(self._registry, self._reactor, self._offences)
+        audit = AuditLog(audit_file(self._home))
+        factory = CommandFactory(self._registry, self._reactor, self._offences, audit=audit)
         StreamPort(sockets.commands, factory, self._reactor).setServiceParent(self)
         _Closing(factory.close).setServiceParent(self)
+        self._drain.setServiceParent(self)
         _Closing(self._trace.close).setServiceParent(self)
         if sockets.metrics is not None:
             StreamPort(sockets.metrics, self._metrics().site(), self._reactor).setServiceParent(self)
@@ -125,8 +167,13 @@ class Server(DaemonService):
 
     def _core(self, clients: socket) -> Core:
         factory = ClientFactory(
-            self._reactor, self._switchboard, self._settings.main.handshakes_per_address, self._keep_alive
+            self._reactor,
+            self._doorway,
+            self._settings.main.handshakes_per_address,
+            self._keep_alive,
+            self._limits,
         )
+        watch(factory, self._doorway)
         gate = ClientGate(self._accounts.key, factory, self._reactor)
         return Core(
             self._accounts,
@@ -146,10 +193,24 @@ class Server(DaemonService):
         show = ShowCommands(
             self._machine, self._relay, self._settings.name, now=time.monotonic, wall=time.time
         )
-        accounts = AccountCommands(self._accounts, self._in_thread, self._switchboard.remove_account)
-        for owner in (accounts, show, self._trace, SecretCommands(), VersionCommands()):
+        owners = (
+            show,
+            self._trace,
+            AccountCommands(self._files, self._switchboard.remove_account),
+            DrainCommands(self._drain),
+            BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
+            PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
+            SecretCommands(),
+            SystemCommands(self._settings.name, self._accounts),
+            VersionCommands(),
+        )
+        for owner in owners:
             registry.add(owner)
         return registry
+
+    def _denial(self, client: Identity) -> str | None:
+        """Why a client may not attach, if so."""
+        return blacklist.REASON if client in self._blacklists else None
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
@@ -159,6 +220,17 @@ class Server(DaemonService):
         machine, relay = self._machine, self._relay
         metrics.gauge("connections", "Clients that are connected.", lambda: self._switchboard.connections)
         metrics.gauge("attached", "Clients that are attached.", lambda: machine.attachments.attached_count)
+        metrics.gauge(
+            "suspended",
+            "Clients that lost their connection and may still resume.",
+            lambda: machine.attachments.suspended_count,
+        )
+        metrics.counter(
+            "resumed", "Attachments that went on over another connection.", lambda: machine.registrar.resumed
+        )
+        metrics.counter(
+            "limits_reached", "Limits that clients have reached.", lambda: dict(self._limits.reached), "limit"
+        )
         metrics.gauge("clients_known", "Clients that have ever attached.", lambda: len(machine.directory))
         metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.exchange.table.live_count)
         metrics.gauge(
@@ -215,7 +287,11 @@ class Server(DaemonService):
             self._log_observer.level = new.main.log_level
         self._keep_alive.replace(_keep_alive(new.main))
         self._cleanup.replace(_cleanup(new.main))
-        self._accounts.load()
+        self._limits.replace(_limits(new.main))
+        accounts = self._accounts.read()
+        changed = self._files.take(accounts, self._blacklists.read(accounts))
+        self._doorway.purge(lambda client: client.account in changed)
+        self._expulsion.enforce()
         self._settings = new
 
 
@@ -223,6 +299,11 @@ def _keep_alive(main: Main) -> Iterator[tuple[str, KeepAlive]]:
     for line in main.keep_alive:
         grace = GRACE if line.grace_period is None else line.grace_period / 1000
         yield line.match, KeepAlive(line.method, line.interval / 1000, grace)
+
+
+def _limits(main: Main) -> Iterator[tuple[str, int, str | None]]:
+    for line in main.limits:
+        yield line.name, line.value, line.account
 
 
 def _cleanup(main: Main) -> Iterator[tuple[str, float]]:

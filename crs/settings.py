@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, model_validator
 
 from crs.identity import parse as parse_identity
+from crs.limits import BOUNDS
 from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue, setting
 from rtlib.settings.directives import Directive, Grammar
 from rtlib.settings.schema import Named
@@ -78,6 +79,25 @@ class DetachCleanup(Section):
     delay: int = setting(..., "time from the end of the registration to the close", ge=0, unit="ms")
 
 
+class Limit(Section):
+    """`limit <name> <value> [account]`."""
+
+    name: Literal[
+        "message-size", "outgoing-buffer", "requests-per-second", "sessions-per-client", "stored-bytes"
+    ] = setting(..., "what is limited")
+    value: int = setting(..., "the limit, for one client")
+    account: str | None = setting(
+        None, "account whose clients it is for; else those of all others", pattern=r"^[A-Za-z0-9_-]{1,20}$"
+    )
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Limit:
+        least, most = BOUNDS[self.name]
+        if not least <= self.value <= most:
+            raise ValueError(f"{self.name} must be from {least} to {most}")
+        return self
+
+
 class DbBackup(Section):
     """`db-backup <mode> [peer]`."""
 
@@ -102,6 +122,12 @@ class Main(Section):
     )
     handshakes_per_address: int = setting(
         64, "connections of one address that may be in their handshake", ge=1, le=65535
+    )
+    limits: tuple[Limit, ...] = setting(
+        (),
+        "what one client may use: message-size, outgoing-buffer and stored-bytes in bytes,"
+        " requests-per-second, sessions-per-client; those of connections hold from the next one on",
+        live=True,
     )
     log_level: Literal["debug", "info", "warn"] = setting("info", "least type of event to log", live=True)
     log_format: Literal["text", "json"] = setting("text", "lines of the manual's format, or JSON lines")
@@ -168,6 +194,7 @@ MAIN: Final = Grammar(
         Directive("metrics-listen", "metrics_listen", ("address:port",)),
         Directive("manhole-keys", "manhole_keys", ("file",)),
         Directive("handshakes-per-address", "handshakes_per_address", ("count",)),
+        Directive("limit", "limits", ("name", "value", "account"), optional=1, repeatable=True),
         Directive("log-level", "log_level", ("level",)),
         Directive("log-format", "log_format", ("format",)),
         Directive("pool-listen-port", "pool_listen_port", ("port",)),

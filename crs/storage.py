@@ -11,7 +11,9 @@ from typing import Final
 
 from twisted.internet.defer import gatherResults
 
+from crs.clientstate import ClientState
 from crs.identity import Identity
+from crs.limits import LimitTable
 from crs.signaling.event import Done, Full, Items, KeptItem, NewItem, Result
 from crs.signaling.mailbox import MAX_BYTES, MAX_ITEMS
 from rtlib.store import Append, Delete, Operation, Put, Remove, Store, slot_of
@@ -40,8 +42,10 @@ class _Usage:
 class Storage:
     """Does what is asked in coroutines, which raise StoreError."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: LimitTable | None = None) -> None:
         self._store = store
+        self.state = ClientState(store, limits or LimitTable())
+        """What clients keep here."""
         self._adding: defaultdict[Identity, _Usage] = defaultdict(_Usage)
         self.dropped_receipts = 0
         """Receipts that were not kept because their mailbox was over twice its quota."""
@@ -82,12 +86,13 @@ class Storage:
         return Items(tuple(KeptItem(item.sequence, item.id, item.value) for item in items))
 
     async def forget(self, clients: Sequence[Identity]) -> None:
-        """Delete the records of these clients, and all that is in their mailboxes."""
+        """Delete the records of these clients, what is in their mailboxes, and what they keep here."""
         for client in clients:
             slot = slot_of(client.uri)
             await self._store.write(slot, [Delete(_record_key(client))])
             while items := await self._store.queue(slot, _mailbox_key(client), _PAGE):
                 await self._store.write(slot, [Remove(_mailbox_key(client), item.id) for item in items])
+            await self.state.forget(client)
 
     async def _append(self, item: NewItem, quotas: int) -> Result:
         """Append within `quotas` times the quota, together with what others are appending now."""

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from crs.identity import Identity
 from crs.relay.allocation import RelayFull
 from crs.relay.service import LegTicket, RelayService
 from crs.signaling.event import (
@@ -20,10 +21,13 @@ from crs.signaling.event import (
     AttachEvent,
     CloseConnection,
     ConfirmItem,
+    DeleteItem,
     Event,
     Failed,
     FetchItems,
     Full,
+    ItemChanged,
+    LookUp,
     MessageEvent,
     Offence,
     Relays,
@@ -31,6 +35,7 @@ from crs.signaling.event import (
     Result,
     SaveClients,
     SessionEvent,
+    StoreItem,
     Trace,
 )
 from crs.signaling.message import Relay, RelayKind
@@ -60,6 +65,7 @@ class Switchboard(Service):
         offences: OffenceLog,
         is_account: Callable[[str], bool],
         on_trace: Callable[[Trace], None],
+        on_object: Callable[[Identity, str], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` wakes us; `now` is the machine's clock."""
@@ -79,12 +85,16 @@ class Switchboard(Service):
             AppendItem: lambda ask: storage.append(ask.item),
             ConfirmItem: lambda ask: storage.confirm(ask.mailbox, ask.id, ask.receipt),
             FetchItems: lambda ask: storage.fetch(ask.mailbox, ask.limit, ask.after),
+            StoreItem: lambda ask: storage.state.put(ask.client, ask.kind, ask.name, ask.value),
+            DeleteItem: lambda ask: storage.state.remove(ask.client, ask.kind, ask.name),
+            LookUp: lambda ask: storage.state.look_up(ask.client, ask.kind, ask.name),
             AllocateRelay: self._allocate,
         }
         self._notices: dict[type[Event], Callable[[Any], None]] = {
             CloseConnection: self._close,
             ReleaseRelay: lambda notice: relay.release(notice.group),
             Offence: self._offence,
+            ItemChanged: lambda notice: on_object(notice.client, notice.what),
             AttachEvent: on_trace,
             SessionEvent: on_trace,
             MessageEvent: on_trace,

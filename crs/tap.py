@@ -16,6 +16,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.logger import Logger
 
 from crs.accounts import AccountError, Accounts
+from crs.home import DEFAULT_HOME, SOCKET, log_folder
 from crs.service import NAME, Server, Sockets
 from crs.settings import Settings, load
 from rtlib import psk
@@ -25,8 +26,6 @@ from rtlib.notify import DEFAULT_SCRIPT
 
 log = Logger()
 
-DEFAULT_HOME = "/opt/crs"
-DEFAULT_LOG = Path("/var/log/crs")
 FOLDERS = {"accounts": 0o700, "data": 0o700, "backup": 0o700, "run": 0o700, "scripts": 0o755}
 
 
@@ -34,7 +33,7 @@ class Options(DaemonOptions):
     """Options of `twistd crs`."""
 
     name = NAME
-    optParameters = [["home", None, DEFAULT_HOME, "Directory of configuration, accounts and data."]]
+    optParameters = [["home", None, str(DEFAULT_HOME), "Directory of configuration, accounts and data."]]
 
     @property
     def home(self) -> Path:
@@ -44,8 +43,7 @@ class Options(DaemonOptions):
     @property
     def log(self) -> Path:
         """The log file: where the manual says, or in another home."""
-        folder = DEFAULT_LOG if self.home == Path(DEFAULT_HOME) else self.home / "log"
-        return folder / "crs.log"
+        return log_folder(self.home) / "crs.log"
 
     def pidfile(self) -> Path:
         """Where the pid file goes unless twistd's --pidfile says otherwise."""
@@ -95,5 +93,5 @@ def _bind(home: Path, settings: Settings) -> Sockets:
         metrics=metrics,
         manhole=manhole,
         # The last one: who waits for its file may connect to all the others as well.
-        commands=listening("command socket", bind_unix, home / "run" / "crs.sock"),
+        commands=listening("command socket", bind_unix, home / SOCKET),
     )

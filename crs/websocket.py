@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from crs.identity import Identity, parse
 from crs.keepalive import KeepAlive, Watch, probe
+from crs.limits import Limits, LimitTable
 from crs.rules import Rules
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
 from rtlib.psk import KeyLookup
@@ -31,8 +32,6 @@ PENDING_PER_ADDRESS: Final = 64
 MAX_CONNECTIONS: Final = 50_000
 MAX_REQUEST: Final = 8192
 """Bytes of the HTTP request that opens a WebSocket."""
-MAX_UNSENT: Final = 256 * 1024
-"""Bytes that may wait for a client that does not read; then it is cut off."""
 CLOSE_TIME: Final = 1.0
 """Seconds that a client has to answer a close."""
 
@@ -104,6 +103,7 @@ class ClientProtocol(WebSocketServerProtocol):
         self._unsent = 0
         self._request_size = 0
         self._cut: IDelayedCall | None = None
+        self._limits = Limits()
         self._watch: Watch | None = None
 
     @property
@@ -118,8 +118,9 @@ class ClientProtocol(WebSocketServerProtocol):
             return
         if self._paused:
             self._unsent += len(data)
-            if self._unsent > MAX_UNSENT:
-                self._offend("does not read", f"{MAX_UNSENT} bytes wait to be sent")
+            if self._unsent > self._limits.outgoing_buffer:
+                self.factory.limits.reached["outgoing-buffer"] += 1
+                self._offend("does not read", f"{self._limits.outgoing_buffer} bytes wait to be sent")
                 self.dropConnection(abort=True)
                 return
         self.sendMessage(data, isBinary=True)
@@ -163,6 +164,8 @@ class ClientProtocol(WebSocketServerProtocol):
         """Both handshakes are done."""
         self._end_handshake()
         self._opened = True
+        self._limits = self.factory.limits.of(self.identity.account)
+        self.maxFramePayloadSize = self.maxMessagePayloadSize = self._limits.message_size
         self._keep_alive(self.factory.keep_alive.find(self.identity, self.host) or KeepAlive())
         self.factory.receiver.opened(self)
 
@@ -222,6 +225,8 @@ class ClientProtocol(WebSocketServerProtocol):
         """The connection is lost; connectionLost follows."""
 
     def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        if code == self.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG:
+            self.factory.limits.reached["message-size"] += 1
         self._offend("bad WebSocket frame", reason)
         super()._fail_connection(code, reason)
 
@@ -276,6 +281,7 @@ class ClientFactory(WebSocketServerFactory):
         receiver: Receiver,
         per_address: int = PENDING_PER_ADDRESS,
         keep_alive: Rules[KeepAlive] | None = None,
+        limits: LimitTable | None = None,
     ) -> None:
         """`reactor` provides IReactorTime. `per_address`: handshakes that one address may have under way."""
         super().__init__(reactor=reactor, protocols=[SUBPROTOCOL], server="crs")
@@ -283,6 +289,7 @@ class ClientFactory(WebSocketServerFactory):
         self.handshakes: Counter[str] = Counter()
         self._per_address = per_address
         self.keep_alive = keep_alive or Rules()
+        self.limits = limits or LimitTable()
         self.setProtocolOptions(
             webStatus=False,
             failByDrop=False,

@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias
 
 import msgspec
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    formatEvent,
+    globalLogPublisher,
+)
 from zope.interface import implementer
 
 Level: TypeAlias = Literal["debug", "info", "warn"]
 Format: TypeAlias = Literal["text", "json"]
 Write: TypeAlias = Callable[[str], object]
+Watcher: TypeAlias = Callable[[str, float, str], None]
+"""Is told module, time (UTC seconds) and information of an event."""
 
 _TYPES: Final = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO"}
 _RANKS: Final = {"DEBUG": 0, "INFO": 1, "INIT": 1, "WARN": 2}
@@ -99,6 +109,35 @@ class LogObserver:
         text = self._format(event, kind)
         for write in self._writes:
             write(text)
+
+
+class LogWatch:
+    """Tells a watcher of every event, whatever the log's level, for as long as there is one."""
+
+    def __init__(self, publisher: LogPublisher = globalLogPublisher) -> None:
+        self._publisher = publisher
+        self._observer: _Telling | None = None
+
+    def set(self, watcher: Watcher | None) -> None:
+        """Change who is told; None for nobody, which costs nothing."""
+        if self._observer is not None:
+            self._publisher.removeObserver(self._observer)
+            self._observer = None
+        if watcher is not None:
+            self._observer = _Telling(watcher)
+            self._publisher.addObserver(self._observer)
+
+
+@implementer(ILogObserver)
+class _Telling:
+    """An observer for a watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def __call__(self, event: LogEvent) -> None:
+        module = module_of(event.get("log_namespace", ""))
+        self._watcher(module, event.get("log_time", time.time()), _information(event))
 
 
 def stream_writer(stream: IO[str]) -> Write:

@@ -136,6 +136,35 @@ def send(access: Access, to: str, text: str, to_account: str | None, ttl: int | 
 
 
 @main.command()
+@click.argument("name")
+@click.argument("file", type=_FILE)
+@_connecting
+def put(access: Access, *, name: str, file: Path) -> None:
+    """Keep the content of FILE, at most 32 KiB, at the server under NAME.
+
+    Example: crs-client put contacts contacts.bin --uri +4670111 --account demo --key-file key
+    """
+    from crs.client import program
+
+    data = file.read_bytes()
+    program.run(lambda reactor: program.put(reactor, access, name, data))
+
+
+@main.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_connecting
+def get(access: Access, *, name: str, file: Path) -> None:
+    """Write what the server keeps under NAME into FILE.
+
+    Example: crs-client get contacts contacts.bin --uri +4670111 --account demo --key-file key
+    """
+    from crs.client import program
+
+    program.run(lambda reactor: program.get(reactor, access, name, file))
+
+
+@main.command()
 @click.argument("to")
 @_connecting
 @_audio

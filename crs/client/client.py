@@ -54,8 +54,10 @@ class Client:
         self._secret = secret
         self._version = version
         self._link: websocket.Link | None = None
+        self._inbox: _Inbox | None = None
         self._exchange = Exchange(reactor, self._send)
         self._calls: dict[tuple[str, str], Call] = {}
+        self._instance: str | None = None
         self.credentials = credentials
         self.closing = False
         """Whether the connection ends because `close` was called."""
@@ -64,19 +66,21 @@ class Client:
 
     async def connect(self) -> None:
         """Open the connection. Raises Unreachable or Denied."""
-        self._link = await websocket.connect(self._reactor, self._server, self.credentials, _Inbox(self))
+        inbox = self._inbox = _Inbox(self)
+        self._link = await websocket.connect(self._reactor, self._server, self.credentials, inbox)
         self._exchange.open()
 
     async def attach(self) -> message.Attached:
         """Register for this identity's calls and messages. Raises Refused."""
-        version = self._version
-        return await self._exchange.ask(
-            lambda number: message.Attach(id=number, version=version), message.Attached
+        version, resume = self._version, self._exchange.journal.resume
+        return await self._exchange.attach(
+            lambda number: message.Attach(id=number, version=version, resumable=True, resume=resume)
         )
 
     async def detach(self) -> None:
         """Unregister and stay connected."""
         await self._exchange.ask(lambda number: message.Detach(id=number), message.Ok)
+        self._exchange.journal.end()
 
     async def close(self) -> None:
         """End all calls and the connection, and wait until it is closed."""
@@ -131,6 +135,20 @@ class Client:
             message.Posted,
         )
         return label
+
+    async def store(self, item: message.Item) -> None:
+        """Have the server keep an item, in place of one of its kind and name. Raises Refused or Closed."""
+        await self._exchange.ask(lambda number: message.Store(id=number, item=item), message.Ok)
+
+    async def fetch(self, kind: message.ItemKind, name: str = "") -> message.Fetched:
+        """An item that was stored, and when. Raises Refused or Closed."""
+        return await self._exchange.ask(
+            lambda number: message.Fetch(id=number, kind=kind, name=name), message.Fetched
+        )
+
+    async def delete(self, kind: message.ItemKind, name: str = "") -> None:
+        """Have the server forget an item. Raises Refused or Closed."""
+        await self._exchange.ask(lambda number: message.Delete(id=number, kind=kind, name=name), message.Ok)
 
     @property
     def _host(self) -> str:
@@ -191,6 +209,7 @@ class Client:
         )
 
     def _detached(self, event: message.Detached) -> None:
+        self._exchange.journal.end()
         self._listener.detached(event.reason)
 
     _EVENTS: Final[dict[type[message.Event], Callable[[Client, Any], None]]] = {
@@ -204,10 +223,37 @@ class Client:
 
     def _received(self, data: bytes) -> None:
         try:
-            received = message.decode_server_message(data)
+            received: message.ServerMessage | None = message.decode_server_message(data)
         except UNDECODABLE as error:
             log.warn("ignored a message of the server: {error}", error=error)
+            received = None
+        if isinstance(received, message.Attached):
+            self._attached(received)
             return
+        due = self._exchange.journal.arrived(len(data))
+        if received is not None:
+            self._take(received)
+        if due:
+            Deferred.fromCoroutine(_ignoring_errors(self._confirm()))
+
+    async def _confirm(self) -> None:
+        """Tell the server what it need not keep for a resumption any more."""
+        count = self._exchange.journal.received
+        await self._exchange.ask(lambda number: message.Seen(id=number, count=count), message.Ok)
+
+    def _attached(self, attached: message.Attached) -> None:
+        """Settle first what was before: whoever waits for the attach goes on with what is left."""
+        if self._instance not in (None, attached.instance):
+            self._lose_calls()
+        self._instance = attached.instance
+        self._exchange.attached(attached)
+        self._exchange.answered(attached)
+
+    def _lose_calls(self) -> None:
+        for call in list(self._calls.values()):
+            call.finish(EndReason.lost, Who.server)
+
+    def _take(self, received: message.ServerMessage) -> None:
         if isinstance(received, message.Reply | message.Error):
             self._exchange.answered(received)
             return
@@ -220,25 +266,29 @@ class Client:
         """The connection is closed: so is everything that needs it."""
         self._link = None
         self._exchange.close(reason)
-        for call in list(self._calls.values()):
-            call.finish(EndReason.lost, Who.server)
+        self._lose_calls()
         self.lost.set(reason)
         self._listener.lost(reason)
 
 
 class _Inbox:
-    """The Receiver of a Client's link: keeps its two methods off the client's public face."""
+    """The Receiver of a Client's link: keeps its two methods off the client's public face.
+
+    A link that the client has given up for another one is not listened to any more.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def message(self, data: bytes) -> None:
         """One message from the server."""
-        self._client._received(data)
+        if self._client._inbox is self:
+            self._client._received(data)
 
     def lost(self, reason: ClientError) -> None:
         """The connection is gone."""
-        self._client._gone(reason)
+        if self._client._inbox is self:
+            self._client._gone(reason)
 
 
 async def _ignoring_errors(work: Any) -> None:

@@ -25,7 +25,11 @@ class Denied(ClientError):
 
 
 class Closed(ClientError):
-    """The connection is closed."""
+    """The connection is closed; `code` is the server's close code, None if it gave none."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class NoAnswer(ClientError):

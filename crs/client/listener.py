@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from crs.client.call import IncomingCall
 from crs.client.error import ClientError
-from crs.signaling.message import Deliver, EndReason
+from crs.signaling.message import Attached, Deliver, EndReason
 
 
 class Listener:
@@ -27,6 +27,12 @@ class Listener:
 
     def detached(self, reason: str) -> None:
         """This connection is no longer registered: superseded, removed, denied."""
+
+    def interrupted(self, reason: ClientError) -> None:
+        """The connection is lost, and the client tries to get it back; calls go on meanwhile."""
+
+    def returned(self, attached: Attached) -> None:
+        """The client is attached again. If not resumed, calls may be lost and messages come twice."""
 
     def lost(self, reason: ClientError) -> None:
         """The connection is gone."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -13,13 +16,14 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 
 from crs.client.call import Call, IncomingCall
-from crs.client.client import Client, new_label
+from crs.client.client import VERSION, Client, new_label
 from crs.client.credentials import Credentials, Server
 from crs.client.error import CallEnded, ClientError
+from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
 from crs.client.sealing import Route, SealError, seal, unseal
 from crs.identity import Identity
-from crs.signaling.message import Deliver
+from crs.signaling.message import Attached, ClientData, ClientInfo, Deliver, ItemKind
 from rtlib.audio import wav
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
@@ -39,7 +43,7 @@ class Access:
 
     def client(self, reactor: Any, listener: Listener | None = None) -> Client:
         """A client that is not connected yet."""
-        return Client(reactor, self.server, self.credentials, listener, secret=self.secret)
+        return LastingClient(reactor, self.server, self.credentials, listener, secret=self.secret)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,27 @@ async def send(reactor: Any, access: Access, to: Identity, text: str, ttl: int |
     sealed = "encrypted end to end" if access.secret else "not encrypted end to end: no --e2e-secret-file"
     _say(f"posted {label} to {to}, {sealed}")
     await client.close()
+
+
+async def put(reactor: Any, access: Access, name: str, data: bytes) -> None:
+    """Keep data at the server under a name."""
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    await client.store(ClientData(name=name, data=data))
+    _say(f"stored {len(data)} bytes as {name}")
+    await client.close()
+
+
+async def get(reactor: Any, access: Access, name: str, file: Path) -> None:
+    """Write what is kept at the server under a name into a file. Raises ClientError if there is nothing."""
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    fetched = await client.fetch(ItemKind.data, name)
+    await client.close()
+    if not isinstance(fetched.item, ClientData):
+        raise ClientError(f"nothing is stored as {name}")
+    _save(file, fetched.item.data)
+    _say(f"fetched {len(fetched.item.data)} bytes, stored {datetime.fromtimestamp(fetched.saved, UTC)}")
 
 
 async def call(reactor: Any, access: Access, to: Identity, audio: Audio, record: Path | None) -> None:
@@ -159,6 +184,14 @@ class Doorman(Listener):
         _say(f"message {item.message} was confirmed by {item.sender}@{item.account}")
         return True
 
+    def interrupted(self, reason: ClientError) -> None:
+        """Say that nothing comes for now."""
+        _say(f"{reason}; connecting again")
+
+    def returned(self, attached: Attached) -> None:
+        """Say that things come again."""
+        _say("attached again" + (", nothing was missed" if attached.resumed else ""))
+
     def detached(self, reason: str) -> None:
         """Say that nothing more will come."""
         _say(f"detached: {reason}")
@@ -175,11 +208,16 @@ class Doorman(Listener):
 
 
 async def _attach(reactor: Any, access: Access, client: Client) -> None:
-    """Connect and attach; ctrl-c hangs up and closes from now on."""
+    """Connect, attach, and tell the operator what runs here; ctrl-c hangs up and closes from now on."""
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(client.close()))
     await client.connect()
     attached = await client.attach()
     _say(f"attached as {attached.uri}@{attached.account} at {access.server} ({attached.server})")
+    await client.store(
+        ClientInfo(
+            time=time.time(), os=platform.system(), os_version=platform.release()[:64], version=VERSION
+        )
+    )
 
 
 async def _stay(reactor: Any, client: Client, seconds: float | None) -> None:
@@ -218,6 +256,14 @@ def _report(call: Call, end: CallEnded, record: Path | None) -> None:
         with _user_files():
             wav.write(record, call.streams[0].recording.samples)
         _say(f"recorded {record}")
+
+
+def _save(file: Path, data: bytes) -> None:
+    """Write a user's file. Raises ClientError."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ClientError(f"{file}: {error.strerror}") from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from autobahn.websocket.types import ConnectionResponse
 from OpenSSL.SSL import Error as TlsError
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.protocol import connectionDone
@@ -67,7 +68,11 @@ async def connect(reactor: Any, server: Server, credentials: Credentials, receiv
         await wrapClientTLS(tls, tcp).connect(_Factory(reactor, server, protocol))
     except (ConnectError, DNSLookupError) as error:
         raise Unreachable(f"no answer at {server}: {error}") from error
-    await protocol.opened.wait()
+    try:
+        await protocol.opened.wait()
+    except CancelledError:
+        protocol.abort()
+        raise
     return protocol
 
 
@@ -119,7 +124,7 @@ class _Protocol(WebSocketClientProtocol):
         if not self.opened.decided:
             self.opened.fail(self._refusal(reason))
             return
-        self._receiver.lost(Closed(self._farewell()))
+        self._receiver.lost(Closed(self._farewell(), self.remoteCloseCode))
 
     def _refusal(self, reason: Failure) -> ClientError:
         if reason.check(TlsError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from crs.identity import is_test_client
 from rtlib.command.registry import Role, command
 from rtlib.command.render import Column
 
@@ -128,6 +129,7 @@ class ShowCommands:
                 self._server,
             )
             for connection in self._machine.attachments.attached
+            if not is_test_client(connection.client.uri)
         ]
 
     @command("show session", role=Role.viewer)
@@ -143,7 +145,7 @@ class ShowCommands:
             for attempt in exchange.history.recent(now)
         ]
         for session in (*exchange.table.ended, *exchange.table.live):
-            if session.relays is not None:
+            if session.relays is not None and not is_test_client(session.caller.uri):
                 end = now if session.reason is None else session.stopped
                 time = int(end - session.started)
                 rows.append(SessionRow(session.caller.uri, session.callee.uri, time, session.state_text))
@@ -158,6 +160,7 @@ class ShowCommands:
         return [
             MessageRow(client.uri, record.posted, record.delivered, _moment(record.read), client.account)
             for client, record in sorted(self._machine.directory)
+            if not is_test_client(client.uri)
         ]
 
     @command("show relays", role=Role.viewer)

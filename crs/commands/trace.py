@@ -1,4 +1,4 @@
-"""`trace attach`, `session` and `message`: events as they happen, until ctrl-c (manual 4.18, 5.4)."""
+"""`trace`: events as they happen, until ctrl-c (manual 4.18, 5.4). While nobody watches no row is made."""
 
 from __future__ import annotations
 
@@ -7,64 +7,40 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from crs.commands.tracerow import (
+    HEADER,
+    AttachEventRow,
+    ConnectionEventRow,
+    LogEventRow,
+    MessageEventRow,
+    ObjectEventRow,
+    SessionEventRow,
+    StatisticsEventRow,
+)
+from crs.identity import is_test_client
 from rtlib.command.registry import Feed, Role, Stream, command
 
 if TYPE_CHECKING:
+    from crs.doorway import ConnectionEvent
+    from crs.identity import Identity
     from crs.signaling.event import AttachEvent, MessageEvent, SessionEvent, Trace
-
-HEADER: Final = "event"
-"""What every row begins with (manual 5.4)."""
-
-
-class AttachEventRow(msgspec.Struct, frozen=True):
-    """A client's registration changed."""
-
-    header: str
-    time: datetime
-    connection_id: int
-    type: str
-    uri: str
-    account: str
-    ip: str
-    port: int
-    state: str
-    description: str
-
-
-class SessionEventRow(msgspec.Struct, frozen=True):
-    """A call reached a state."""
-
-    header: str
-    time: datetime
-    caller: str
-    callee: str
-    state: str
-    account: str
-    session_id: str
-
-
-class MessageEventRow(msgspec.Struct, frozen=True):
-    """Something happened to a message."""
-
-    header: str
-    time: datetime
-    sender: str
-    recipient: str
-    state: str
-    account: str
-    message_id: str
+    from rtlib.log import Watcher
 
 
 class TraceCommands:
-    """A feed of rows for each kind of event; `wall` gives UTC seconds."""
+    """A feed of rows for each kind of event."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
+    def __init__(self, wall: Callable[[], float], watch_log: Callable[[Watcher | None], None]) -> None:
+        """`wall` gives UTC seconds; `watch_log` has every event of the log told to somebody, or nobody."""
         self._wall = wall
+        self._watch_log = watch_log
         self._attach: Feed[AttachEventRow] = Feed()
         self._session: Feed[SessionEventRow] = Feed()
         self._message: Feed[MessageEventRow] = Feed()
+        self._object: Feed[ObjectEventRow] = Feed()
+        self._connection: Feed[ConnectionEventRow] = Feed()
+        self._statistics: Feed[StatisticsEventRow] = Feed()
+        self._log: Feed[LogEventRow] = Feed(on_active=self._watch)
         self.totals: Counter[tuple[str, str]] = Counter()
         """How often what happened: (attach, registered), (session, talk), (message, delivered) ..."""
 
@@ -75,9 +51,38 @@ class TraceCommands:
         self.totals[kind, event.state.partition("(")[0]] += 1
         publish(self, event)
 
+    def publish_object(self, client: Identity, event: str) -> None:
+        """Something that is kept of a client has changed."""
+        if self._object.active:
+            self._object.publish(ObjectEventRow(HEADER, self._time(), client.uri, event))
+
+    def publish_connection(self, event: ConnectionEvent) -> None:
+        """A connection has reached a state."""
+        if self._connection.active:
+            row = ConnectionEventRow(
+                header=HEADER,
+                time=self._time(),
+                id=event.number,
+                user_type="unknown" if event.client is None else "client",
+                user="unknown" if event.client is None else str(event.client),
+                ip=event.host,
+                port=event.port,
+                state=event.state,
+            )
+            self._connection.publish(row)
+
     def close(self) -> None:
         """End all traces: the server stops."""
-        for feed in (self._attach, self._session, self._message):
+        feeds: tuple[Feed[Any], ...] = (
+            self._attach,
+            self._session,
+            self._message,
+            self._object,
+            self._connection,
+            self._statistics,
+            self._log,
+        )
+        for feed in feeds:
             feed.close()
 
     @command("trace attach", role=Role.viewer)
@@ -110,6 +115,46 @@ class TraceCommands:
         """
         return self._message.subscribe()
 
+    @command("trace object", role=Role.viewer)
+    def object(self) -> Stream[ObjectEventRow]:
+        """Trace changes of what the server keeps of a client. Stop with ctrl-c.
+
+        Header, Time, From, Event
+
+        Example: crs-cli trace object
+        """
+        return self._object.subscribe()
+
+    @command("trace event", role=Role.viewer)
+    def event(self) -> Stream[LogEventRow]:
+        """Trace what the server logs, debug events included, whatever the log's level. Stop with ctrl-c.
+
+        Module, Type, Time, Information
+
+        Example: crs-cli trace event
+        """
+        return self._log.subscribe()
+
+    @command("trace connection", role=Role.viewer)
+    def connection(self) -> Stream[ConnectionEventRow]:
+        """Trace the connections of clients. Stop with ctrl-c.
+
+        Header, Time, Id, User-Type, User, IP, Port, State
+
+        Example: crs-cli trace connection
+        """
+        return self._connection.subscribe()
+
+    @command("trace statistics", role=Role.viewer)
+    def statistics(self) -> Stream[StatisticsEventRow]:
+        """Trace what statistics count: calls and messages. Stop with ctrl-c.
+
+        Header, Time, Type, Uri, Account
+
+        Example: crs-cli trace statistics
+        """
+        return self._statistics.subscribe()
+
     def _publish_attach(self, event: AttachEvent) -> None:
         if self._attach.active:
             row = AttachEventRow(
@@ -138,6 +183,9 @@ class TraceCommands:
                 session_id=event.session,
             )
             self._session.publish(row)
+        if self._statistics.active and event.state == "invite":
+            self._count("session-outgoing", event.caller)
+            self._count("session-incoming", event.callee)
 
     def _publish_message(self, event: MessageEvent) -> None:
         if self._message.active:
@@ -151,6 +199,21 @@ class TraceCommands:
                 message_id=event.message,
             )
             self._message.publish(row)
+        if self._statistics.active and event.state == "posted content":
+            self._count("message-outgoing", event.sender)
+        elif self._statistics.active and event.state == "delivered":
+            self._count("message-incoming", event.recipient)
+
+    def _count(self, type: str, client: Identity) -> None:
+        if not is_test_client(client.uri):
+            row = StatisticsEventRow(HEADER, self._time(), type, client.uri, client.account)
+            self._statistics.publish(row)
+
+    def _watch(self, active: bool) -> None:
+        self._watch_log(self._publish_log if active else None)
+
+    def _publish_log(self, module: str, wall: float, information: str) -> None:
+        self._log.publish(LogEventRow(module, "dbg", datetime.fromtimestamp(wall, UTC), information))
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._wall(), UTC)

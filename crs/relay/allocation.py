@@ -23,7 +23,7 @@ LEGS: Final = 2
 
 
 class RelayFull(Exception):
-    """A limit of crs-relay.conf is reached; the text names it."""
+    """A limit of crs-relay.conf is reached, or there are no new calls; the text says which."""
 
 
 class Bind(Enum):

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from crs.relay import packet
-from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg
+from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg, RelayFull
 from rtlib import address
 from rtlib.address import Address
 from rtlib.media.forwarder import OPAQUE, Classify, FlowCounters, Forwarder, PortCounters
@@ -68,6 +68,8 @@ class RelayService(Service):
         """`clock` wakes us; `now` must be the clock of the forwarder's `last_active`."""
         self.port: int = sock.getsockname()[1]
         self.table = AllocationTable(entropy, limits)
+        self.refusal = ""
+        """Why nobody gets relays now, and so no new call begins; empty while they do."""
         self.on_idle: Callable[[int], None] = self.release
         self._forwarder = forwarder
         self._now = now
@@ -98,6 +100,8 @@ class RelayService(Service):
 
     def allocate(self, group: int, kinds: Sequence[str]) -> list[tuple[LegTicket, LegTicket]]:
         """Two legs for each stream. Raises RelayFull."""
+        if self.refusal:
+            raise RelayFull(self.refusal)
         made = self.table.allocate(group, kinds, self._now())
         for allocation in made:
             for leg in allocation.legs:

@@ -1,4 +1,8 @@
-"""Connections and which of them is attached for its client: the newest wins."""
+"""Connections and which of them is attached for its client: the newest wins.
+
+An attachment can outlive the connection that it came over. Its number stays; its *link*, the
+number of the connection that carries it now, changes, and is None while there is none.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from typing import Final
 from crs.identity import Identity
 from crs.signaling.limit import TokenBucket
 from crs.signaling.outlet import Alarm
+from crs.signaling.replay import Replay
 
-REQUESTS_PER_SECOND: Final = 50.0
-REQUESTS_BURST: Final = 200.0
+REQUESTS_BURST: Final = 4
+"""Requests at once, in relation to those per second."""
+
 INVITES_PER_SECOND: Final = 5.0
 INVITES_BURST: Final = 20.0
 """Invites are the one thing that a client can push to another without the other's consent."""
@@ -25,9 +31,10 @@ MAX_PENDING: Final = 256
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One authenticated connection of a client."""
+    """One authenticated connection of a client, and its attachment."""
 
     number: int
+    link: int | None
     client: Identity
     host: str
     port: int
@@ -41,36 +48,47 @@ class Connection:
     """The request id of an attach that waits for the store."""
     pending: int = 0
     closing: bool = field(default=False)
-    cleanup: Alarm | None = None
-    """Will close the connection, because it is not registered any more."""
+    replay: Replay | None = None
+    """What it takes to resume the attachment; None if the client has not asked for that."""
+    ending: Alarm | None = None
+    """Will end this: close a connection that is not registered any more, or forget a suspended one."""
+
+    def wait(self) -> bool:
+        """Count one more request that waits for the store; False if there are too many."""
+        if self.pending >= MAX_PENDING:
+            return False
+        self.pending += 1
+        return True
 
     def keep(self) -> None:
-        """Do not close the connection for not being registered."""
-        if self.cleanup is not None:
-            self.cleanup.cancel()
-            self.cleanup = None
+        """Do not end this."""
+        if self.ending is not None:
+            self.ending.cancel()
+            self.ending = None
 
 
-def connect(number: int, client: Identity, host: str, port: int, now: float) -> Connection:
-    """A new connection with its full allowance of requests."""
-    requests = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_BURST, now)
+def connect(number: int, client: Identity, host: str, port: int, *, rate: int, now: float) -> Connection:
+    """A new connection with its full allowance of requests, `rate` per second."""
+    requests = TokenBucket(rate, REQUESTS_BURST * rate, now)
     invites = TokenBucket(INVITES_PER_SECOND, INVITES_BURST, now)
     patience = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST, now)
-    return Connection(number, client, host, port, requests, invites, patience)
+    return Connection(number, number, client, host, port, requests, invites, patience)
 
 
 class AttachmentTable:
-    """All connections by number, and the attached one of each client."""
+    """All connections by number and by link, and the attached or suspended one of each client."""
 
     def __init__(self) -> None:
         self._connections: dict[int, Connection] = {}
+        self._links: dict[int, Connection] = {}
         self._attached: dict[Identity, Connection] = {}
+        self._suspended: dict[Identity, Connection] = {}
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._connections
+    def __contains__(self, link: int) -> bool:
+        return link in self._links
 
     @property
     def attached(self) -> list[Connection]:
@@ -82,26 +100,50 @@ class AttachmentTable:
         """How many clients are attached."""
         return len(self._attached)
 
+    @property
+    def suspended_count(self) -> int:
+        """How many clients have lost their connection and may still resume."""
+        return len(self._suspended)
+
     def add(self, connection: Connection) -> None:
         """Keep a new connection."""
         self._connections[connection.number] = connection
+        self._links[connection.number] = connection
 
-    def remove(self, number: int) -> Connection | None:
-        """Forget a connection; the caller has detached it before."""
-        return self._connections.pop(number, None)
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection, suspended or not; the caller has detached it before."""
+        self._connections.pop(connection.number, None)
+        if connection.link is not None:
+            self._links.pop(connection.link, None)
+            connection.link = None
+        if self._suspended.get(connection.client) is connection:
+            del self._suspended[connection.client]
 
-    def get(self, number: int) -> Connection | None:
-        """The connection of this number."""
-        return self._connections.get(number)
+    def get(self, link: int) -> Connection | None:
+        """The connection that this link carries."""
+        return self._links.get(link)
 
     def find(self, client: Identity) -> Connection | None:
         """The attached connection of a client."""
         return self._attached.get(client)
 
+    def find_suspended(self, client: Identity) -> Connection | None:
+        """The connection that a client has lost and may resume."""
+        return self._suspended.get(client)
+
     def number(self, client: Identity) -> int | None:
-        """The number of a client's attached connection."""
-        connection = self._attached.get(client)
+        """The number of a client's connection, attached or suspended: where to send what it must know."""
+        connection = self._attached.get(client) or self._suspended.get(client)
         return None if connection is None else connection.number
+
+    def route(self, number: int, data: bytes) -> int | None:
+        """The link for a message to this connection, which is kept for a resumption; None for no link."""
+        connection = self._connections.get(number)
+        if connection is None:
+            return None
+        if connection.replay is not None:
+            connection.replay.add(data)
+        return connection.link
 
     def attach(self, connection: Connection, now: float) -> None:
         """Make this the connection of its client, which has no other by now."""
@@ -113,5 +155,27 @@ class AttachmentTable:
         if connection.attached_at is None:
             return False
         connection.attached_at = None
+        connection.replay = None
         del self._attached[connection.client]
         return True
+
+    def suspend(self, connection: Connection) -> None:
+        """An attached connection has lost its link."""
+        assert connection.link is not None
+        del self._links[connection.link], self._attached[connection.client]
+        connection.link = connection.attached_at = None
+        self._suspended[connection.client] = connection
+
+    def resume(self, connection: Connection, newer: Connection, now: float) -> int | None:
+        """Let a connection go on over the link of a newer one, which is no more; returns its former link."""
+        former = connection.link
+        if former is not None:
+            del self._links[former]
+        self._suspended.pop(connection.client, None)
+        del self._connections[newer.number]
+        connection.link, newer.link = newer.link, None
+        assert connection.link is not None
+        self._links[connection.link] = connection
+        connection.host, connection.port = newer.host, newer.port
+        self.attach(connection, now)
+        return former

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from crs.identity import Identity
-from crs.signaling.message import Relay, RelayKind
+from crs.signaling.message import ItemKind, Relay, RelayKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class MessageEvent:
     state: str
     """not-found, posted content, posted ack or delivered."""
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChanged:
+    """A client has stored or deleted something; the row of `trace object`."""
+
+    client: Identity
+    what: str
+    """update or delete, and the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,44 @@ class FetchItems:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreItem:
+    """Ask to keep what a client stores, in place of what it had there. Result: Done; Full."""
+
+    token: int
+    client: Identity
+    kind: ItemKind
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """Ask to remove what a client has stored. Result: Done with new=False if there was nothing."""
+
+    token: int
+    client: Identity
+    kind: ItemKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask for what a client has stored. Result: StoredState."""
+
+    token: int
+    client: Identity
+    kind: ItemKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """What a client has stored; None for nothing."""
+
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """It is durable. `new` is False where there was nothing to do."""
 
@@ -181,7 +228,9 @@ class Items:
 
 
 Trace: TypeAlias = AttachEvent | SessionEvent | MessageEvent
-Ask: TypeAlias = AllocateRelay | SaveClients | AppendItem | ConfirmItem | FetchItems
-Notice: TypeAlias = Trace | Offence | CloseConnection | ReleaseRelay
+Ask: TypeAlias = (
+    AllocateRelay | SaveClients | AppendItem | ConfirmItem | FetchItems | StoreItem | DeleteItem | LookUp
+)
+Notice: TypeAlias = Trace | ItemChanged | Offence | CloseConnection | ReleaseRelay
 Event: TypeAlias = Notice | Ask
-Result: TypeAlias = Done | Full | Failed | Relays | Items
+Result: TypeAlias = Done | Full | Failed | Relays | Items | StoredState

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from crs.identity import Identity
+from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.directory import Directory
@@ -26,8 +27,6 @@ GRACE: Final = 30.0
 LISTED: Final = 60.0
 """Seconds for which an ended call stays in `show session` and is told to a party that attaches again."""
 ALLOCATE_TIME: Final = 10.0
-MAX_CALLS: Final = 8
-"""Calls of one client at a time."""
 MAX_SESSIONS: Final = 50_000
 MAX_ENDED: Final = 10_000
 MAX_RETOLD: Final = 16
@@ -40,8 +39,11 @@ _NOT_CONNECTED: Final = "responder not connected"
 class Exchange:
     """Serves invite, ringing, answer and hangup."""
 
-    def __init__(self, outlet: Outlet, attachments: AttachmentTable, directory: Directory) -> None:
+    def __init__(
+        self, outlet: Outlet, attachments: AttachmentTable, directory: Directory, limits: LimitTable
+    ) -> None:
         self._outlet = outlet
+        self._limits = limits
         self._attachments = attachments
         self._directory = directory
         self.history = History()
@@ -88,15 +90,18 @@ class Exchange:
         ended: deque[Session] = deque(maxlen=MAX_RETOLD)
         for session in self.table.of(connection.client):
             who = session.role(connection.client)
-            grace = session.away.pop(who, None)
-            if grace is not None:
-                grace.cancel()
+            _returned(session, who)
             if session.state is not State.ended:
                 self._tell_state(session, who, connection.number)
             elif session.who is not who:
                 ended.append(session)
         for session in ended:
             self._tell_end(session, connection.number)
+
+    def resumed(self, connection: Connection) -> None:
+        """A client has its connection back, and is told what it missed: its calls go on."""
+        for session in self.table.of(connection.client):
+            _returned(session, session.role(connection.client))
 
     def detached(self, connection: Connection, now: float) -> None:
         """A client's connection is lost or unregistered: it has a grace period to come back."""
@@ -162,8 +167,11 @@ class Exchange:
         """The limit that this call would exceed."""
         if not connection.invites.take(now):
             return "too many calls in a short time; wait a little"
-        if max(self.table.calls(connection.client), self.table.calls(callee)) >= MAX_CALLS:
-            return f"a client may have {MAX_CALLS} calls at a time"
+        for client in (connection.client, callee):
+            most = self._limits.of(client.account).sessions_per_client
+            if self.table.calls(client) >= most:
+                self._limits.reached["sessions-per-client"] += 1
+                return f"{client} may have {most} calls at a time"
         if self.table.live_count >= MAX_SESSIONS:
             return "the server has too many calls"
         return None
@@ -325,3 +333,10 @@ class Exchange:
 
     def _tell_operator(self, session: Session) -> None:
         self._outlet.tell(SessionEvent(session.caller, session.callee, session.state_text, session.label))
+
+
+def _returned(session: Session, who: Who) -> None:
+    """A party is back within its grace period."""
+    grace = session.away.pop(who, None)
+    if grace is not None:
+        grace.cancel()

@@ -30,6 +30,10 @@ Label: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
 """A session or message id chosen by a client: printable ASCII without spaces, unique for that client."""
 Payload: TypeAlias = Annotated[bytes, Meta(max_length=MAX_PAYLOAD)]
 """Opaque to the server: clients encrypt it for each other."""
+Count: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{0,64}$")]
+Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+PushToken: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text: TypeAlias = Annotated[str, Meta(max_length=255)]
 
 
@@ -55,7 +59,7 @@ class ErrorCode(StrEnum):
     too_large = "too-large"
     """The payload is over a limit."""
     quota = "quota"
-    """The recipient's mailbox is full."""
+    """The recipient's mailbox, or the client's own storage, is full."""
     limit = "limit"
     """A limit of this server is reached: sessions per client, relays, requests per second."""
     unavailable = "unavailable"
@@ -118,11 +122,31 @@ class Request(Struct, kw_only=True, tag_field="type"):
     id: RequestId
 
 
-class Attach(Request, kw_only=True, tag="attach"):
+class Resume(Struct, kw_only=True, frozen=True):
+    """The attachment that a client had over a connection that it has lost."""
+
+    token: Annotated[bytes, Meta(max_length=1024)]
+    """That of the attachment's latest Attached."""
+    received: Count
+    """How many messages of the attachment have arrived."""
+
+
+class Attach(Request, kw_only=True, tag="attach", omit_defaults=True):
     """Register this connection for its identity. Reply: Attached. A newer connection wins."""
 
     version: Annotated[str, Meta(min_length=1, max_length=64)]
     """Name and version of the client software, shown to the operator."""
+    resumable: bool = False
+    """Whether the client counts messages, confirms them with Seen, and may want to resume."""
+    resume: Resume | None = None
+    """Go on with this attachment if it is still there; else begin a new one."""
+
+
+class Seen(Request, kw_only=True, tag="seen"):
+    """Confirm what has arrived since the attachment began, so that it need not be kept. Reply: Ok."""
+
+    count: Count
+    """How many messages of the attachment have arrived."""
 
 
 class Detach(Request, kw_only=True, tag="detach"):
@@ -193,6 +217,88 @@ class Ack(Request, kw_only=True, tag="ack"):
     payload: Payload = b""
 
 
+class ClientInfo(Struct, kw_only=True, frozen=True, tag_field="kind", tag="info"):
+    """What the operator sees of a client (`show client-info`)."""
+
+    time: float
+    """The client's own time: UTC, seconds since 1970."""
+    scanned: float | None = None
+    """When the client scanned its QR code, by its own time; null if it never did."""
+    os: Word
+    """Operating system."""
+    os_version: Word
+    version: Word
+    """Version of the client software."""
+
+
+class ClientToken(Struct, kw_only=True, frozen=True, tag_field="kind", tag="token"):
+    """A token that the client keeps here."""
+
+    token: Annotated[bytes, Meta(min_length=1, max_length=4096)]
+
+
+class PushTokens(Struct, kw_only=True, frozen=True, tag_field="kind", tag="push"):
+    """How to wake a client that is not attached."""
+
+    client_type: Word
+    """Which push service the tokens are for."""
+    tokens: Annotated[list[PushToken], Meta(min_length=1, max_length=8)]
+    created: float
+    """When the client got them, by its own time: UTC, seconds since 1970."""
+
+
+class ClientData(Struct, kw_only=True, frozen=True, tag_field="kind", tag="data"):
+    """Anything that a client keeps here, such as an encrypted list of its contacts."""
+
+    name: Label
+    """What it is; a client has one item of each name."""
+    data: Payload
+
+
+class TeamCode(Struct, kw_only=True, frozen=True, tag_field="kind", tag="team-code"):
+    """The client's settings for a team code."""
+
+    name: Label
+    """The code."""
+    settings: Annotated[str, Meta(max_length=1024)]
+    """Shown to the operator (`show team-code`)."""
+
+
+Item: TypeAlias = ClientInfo | ClientToken | PushTokens | ClientData | TeamCode
+
+
+class ItemKind(StrEnum):
+    """What a client can keep at its server."""
+
+    info = "info"
+    token = "token"  # noqa: S105  a name and no secret
+    push = "push"
+    data = "data"
+    team_code = "team-code"
+
+
+class Store(Request, kw_only=True, tag="store"):
+    """Keep an item, in place of the one of the same kind and name. Reply: Ok, once it is on disk."""
+
+    item: Item
+
+
+class Fetch(Request, kw_only=True, tag="fetch"):
+    """Ask for an item of one's own. Reply: Fetched."""
+
+    kind: ItemKind
+    name: Name = ""
+    """The item's name; empty for the kinds that have none."""
+
+
+class Delete(Request, kw_only=True, tag="delete"):
+    """Remove an item of one's own, whether it is there or not. Reply: Ok, once that is on disk."""
+
+    kind: ItemKind
+    name: Name = ""
+    """The item's name; empty for the kinds that have none."""
+
+
 class Reply(Struct, kw_only=True, tag_field="type"):
     """The server's answer to the request of the same id."""
 
@@ -206,8 +312,16 @@ class Attached(Reply, kw_only=True, tag="attached"):
     account: AccountId
     server: str
     """Name and version of the server."""
+    instance: str
+    """This run of the server: a random id. Calls do not outlive it."""
     time: float
     """The server's time: UTC, seconds since 1970."""
+    token: bytes | None
+    """Resumes this attachment; null if it is not resumable."""
+    resumed: bool
+    """Whether this is the attachment that was to be resumed."""
+    received: Count
+    """How many messages of the attachment the server has; the client sends the later ones again."""
 
 
 class Ok(Reply, kw_only=True, tag="ok"):
@@ -225,6 +339,15 @@ class Posted(Reply, kw_only=True, tag="posted"):
     """The message is on disk and will be delivered."""
 
     message: Label
+
+
+class Fetched(Reply, kw_only=True, tag="fetched"):
+    """An item that the client has stored."""
+
+    item: Item | None
+    """Null if there is none."""
+    saved: float
+    """When the server took it: UTC, seconds since 1970; 0 if there is none."""
 
 
 class Error(Struct, kw_only=True, tag_field="type", tag="error"):
@@ -293,9 +416,22 @@ class Detached(Event, kw_only=True, tag="detached"):
     reason: str
 
 
-ClientMessage: TypeAlias = Attach | Detach | Invite | Ringing | Answer | Hangup | Post | Ack
+ClientMessage: TypeAlias = (
+    Attach | Detach | Seen | Invite | Ringing | Answer | Hangup | Post | Ack | Store | Fetch | Delete
+)
 ServerMessage: TypeAlias = (
-    Attached | Ok | Inviting | Posted | Error | Invited | Rang | Answered | Ended | Deliver | Detached
+    Attached
+    | Ok
+    | Inviting
+    | Posted
+    | Fetched
+    | Error
+    | Invited
+    | Rang
+    | Answered
+    | Ended
+    | Deliver
+    | Detached
 )
 
 decode_client_message: Final = msgspec.msgpack.Decoder(ClientMessage).decode

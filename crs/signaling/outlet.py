@@ -12,6 +12,7 @@ from rtlib.wheel import Entry, Wheel
 
 Continuation: TypeAlias = Callable[[Result, float], None]
 Timer: TypeAlias = Callable[[float], None]
+Route: TypeAlias = Callable[[int, bytes], int | None]
 
 
 class Alarm:
@@ -48,7 +49,9 @@ class Outlet:
     `attachment.MAX_PENDING` requests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, route: Route) -> None:
+        """`route` tells which link carries a message to a connection, if one does."""
+        self._route = route
         self._sends: list[tuple[bytes, int]] = []
         self._events: deque[Event] = deque()
         self._pending: dict[int, Continuation] = {}
@@ -62,8 +65,16 @@ class Outlet:
 
     def send(self, connection: int | None, content: message.ServerMessage) -> None:
         """Send to a connection; to nobody where there is none, which spares every caller the question."""
-        if connection is not None:
-            self._sends.append((message.encode(content), connection))
+        if connection is None:
+            return
+        data = message.encode(content)
+        link = self._route(connection, data)
+        if link is not None:
+            self._sends.append((data, link))
+
+    def send_over(self, link: int, data: bytes) -> None:
+        """Send over a link, without a route: what stands outside of an attachment, or was sent before."""
+        self._sends.append((data, link))
 
     def refuse(self, connection: int, request: int | None, code: message.ErrorCode, reason: str) -> None:
         """Answer a request with an Error."""

@@ -14,7 +14,7 @@ import msgspec
 
 from crs.identity import Identity
 from crs.signaling import message
-from crs.signaling.attachment import MAX_PENDING, AttachmentTable, Connection
+from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.directory import Directory
 from crs.signaling.event import (
     AppendItem,
@@ -106,6 +106,11 @@ class PostOffice:
         window = self._windows[connection.number] = Window()
         self._fetch(connection, window)
 
+    def resumed(self, connection: Connection, now: float) -> None:
+        """A client has its connection back: what it was delivered counts, what came meanwhile follows."""
+        self._directory.read(connection.client, self._wall(), now)
+        self._look(connection.client)
+
     def detached(self, connection: Connection) -> None:
         """Stop delivering to a connection; what it has not confirmed is delivered at the next attach."""
         self._windows.pop(connection.number, None)
@@ -124,12 +129,11 @@ class PostOffice:
 
     def _may_wait(self, connection: Connection, request: int) -> bool:
         """Count one more request of this connection that waits for the store, or refuse it."""
-        if connection.pending >= MAX_PENDING:
-            reason = "too many of your requests are waiting; wait for replies"
-            self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
-            return False
-        connection.pending += 1
-        return True
+        if connection.wait():
+            return True
+        reason = "too many of your requests are waiting; wait for replies"
+        self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
+        return False
 
     def _posted(
         self, connection: Connection, request: message.Post, recipient: Identity, result: Result, now: float

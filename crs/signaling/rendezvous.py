@@ -7,25 +7,26 @@ of `rtlib.machine`; the others tell it of connections and of work it has asked f
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from crs.identity import Identity
+from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.attachment import AttachmentTable, Connection, connect
 from crs.signaling.directory import Directory
-from crs.signaling.event import AttachEvent, CloseConnection, Event, Offence, Result
+from crs.signaling.event import Event, Offence, Result
 from crs.signaling.exchange import Exchange
+from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
 from crs.signaling.outlet import Outlet
 from crs.signaling.postoffice import PostOffice
+from crs.signaling.registrar import Identification, Policy, Registrar
+from crs.signaling.ticket import Sealer
 
 CLOSE_POLICY: Final = 1008
-CLOSE_SUPERSEDED: Final = 4000
 CLOSE_SHUTDOWN: Final = 4001
-CLOSE_UNREGISTERED: Final = 4002
 CLOSE_REMOVED: Final = 4003
 """WebSocket close codes (RFC 6455 section 7.4.2); docs/crs-protocol.md says how a client reacts."""
 
@@ -42,65 +43,67 @@ class _Numbered(msgspec.Struct):
 _decode_number: Final = msgspec.msgpack.Decoder(_Numbered).decode
 
 
-def _nobody(_client: Identity) -> None:
-    """Why a client is denied: it is not."""
-
-
-def _never(_client: Identity, _host: str) -> None:
-    """After how many seconds an unregistered connection is closed: it is kept."""
-
-
 class Rendezvous:
-    """Serves `crs.v1` to any number of connections. `server` is the name and version told to clients."""
+    """Serves `crs.v1` to any number of connections."""
 
     def __init__(
         self,
-        server: str,
-        wall: Callable[[], float],
-        *,
-        denial: Callable[[Identity], str | None] = _nobody,
-        cleanup: Callable[[Identity, str], float | None] = _never,
+        identification: Identification,
+        sealer: Sealer,
+        policy: Policy | None = None,
+        limits: LimitTable | None = None,
     ) -> None:
-        """`denial` tells why a client may not attach, if so. `cleanup` tells, for a client and its address,
-        how many seconds after the end of its registration a connection is closed (manual 4.12).
-        """
-        self._server = server
-        self._wall = wall
-        self._denial = denial
-        self._cleanup = cleanup
-        self._outlet = Outlet()
+        """`sealer` makes the resume tokens."""
         self.attachments = AttachmentTable()
+        self._outlet = Outlet(self.attachments.route)
         self.directory = Directory(self._outlet)
-        self.exchange = Exchange(self._outlet, self.attachments, self.directory)
-        self.post_office = PostOffice(self._outlet, self.attachments, self.directory, wall)
+        self._limits = limits or LimitTable()
+        self.exchange = Exchange(self._outlet, self.attachments, self.directory, self._limits)
+        self.post_office = PostOffice(self._outlet, self.attachments, self.directory, identification.wall)
+        self.locker = Locker(self._outlet, identification.wall)
+        self.registrar = Registrar(
+            identification,
+            policy or Policy(),
+            sealer,
+            self._outlet,
+            attachments=self.attachments,
+            directory=self.directory,
+            exchange=self.exchange,
+            post_office=self.post_office,
+        )
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
-            message.Attach: self._attach,
-            message.Detach: self._detach,
+            message.Attach: self.registrar.attach,
+            message.Detach: self.registrar.detach,
+            message.Seen: self.registrar.seen,
             message.Invite: self.exchange.invite,
             message.Ringing: self.exchange.ringing,
             message.Answer: self.exchange.answer,
             message.Hangup: self.exchange.hangup,
             message.Post: self.post_office.post,
             message.Ack: self.post_office.ack,
+            message.Store: self.locker.store,
+            message.Fetch: self.locker.fetch,
+            message.Delete: self.locker.delete,
         }
 
     def connected(self, number: int, client: Identity, host: str, port: int, now: float) -> None:
         """A client has proven who it is; numbers are never used twice."""
-        self.attachments.add(connect(number, client, host, port, now))
+        rate = self._limits.of(client.account).requests_per_second
+        self.attachments.add(connect(number, client, host, port, rate=rate, now=now))
 
     def disconnected(self, number: int, now: float) -> None:
         """A connection is gone; nothing happens if it was never announced."""
         connection = self.attachments.get(number)
         if connection is not None:
-            connection.keep()
-            self._unregister(connection, "connection closed", now)
-            self.attachments.remove(number)
+            self.registrar.lost(connection, now)
 
     def receive(self, data: bytes, source: int, now: float) -> None:
         """Take one message of a client; what is wrong with it is answered."""
         connection = self.attachments.get(source)
         if connection is None or connection.closing:
             return
+        if connection.replay is not None:
+            connection.replay.received += 1
         try:
             request: message.ClientMessage | None = message.decode_client_message(data)
         except _UNDECODABLE as error:
@@ -111,7 +114,7 @@ class Rendezvous:
         if request is None:
             self._bad_message(connection, data, problem)
         elif connection.attached_at is None and not isinstance(request, message.Attach | message.Detach):
-            self._outlet.refuse(source, request.id, ErrorCode.not_attached, _ATTACH_FIRST)
+            self._outlet.refuse(connection.number, request.id, ErrorCode.not_attached, _ATTACH_FIRST)
         else:
             self._handlers[type(request)](connection, request, now)
 
@@ -150,122 +153,28 @@ class Rendezvous:
         for connection in self.attachments:
             if connection.client.account == account and not connection.closing:
                 self._outlet.send(connection.number, message.Detached(reason="removed"))
-                self._unregister(connection, "account deleted", now)
-                self._close(connection, CLOSE_REMOVED, "removed")
+                self.registrar.unregister(connection, "account deleted", now)
+                self.registrar.close(connection, CLOSE_REMOVED, "removed")
         return self.directory.forget(account)
 
     def deny(self, client: Identity, now: float) -> None:
-        """A client may be attached no longer, which `denial` says from now on; its calls are lost."""
-        connection = self.attachments.find(client)
-        if connection is not None:
-            self._outlet.send(connection.number, message.Detached(reason="denied"))
-            self._unregister(connection, "denied", now)
-            self._tell(connection, "denied", self._denial(client) or "")
-            self._clean_up(connection, now)
+        """A client may be attached no longer, which the policy says from now on; its calls are lost."""
+        self.registrar.deny(client, now)
 
     def shutdown(self, now: float) -> None:
         """End all calls, save all counters, close all connections; what comes in afterwards is ignored."""
         self.exchange.end_all(EndReason.shutdown, now)
         for connection in self.attachments:
-            self._unregister(connection, "shutdown", now)
-            self._close(connection, CLOSE_SHUTDOWN, "shutdown")
+            self.registrar.unregister(connection, "shutdown", now)
+            self.registrar.close(connection, CLOSE_SHUTDOWN, "shutdown")
         self.directory.save(now)
 
-    def _attach(self, connection: Connection, request: message.Attach, now: float) -> None:
-        if connection.attaching is not None:
-            reason = "an attach is under way already"
-            self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
-            return
-        denial = self._denial(connection.client)
-        if denial is not None:
-            self._deny(connection, request.id, denial, now)
-            return
-        connection.attaching = request.id
-        connection.version = request.version
-
-        def observed(problem: str | None, now: float) -> None:
-            if connection.attaching != request.id or connection.closing:
-                return
-            connection.attaching = None
-            if problem is not None:
-                self._outlet.refuse(connection.number, request.id, ErrorCode.unavailable, problem)
-            elif connection.number in self.attachments:
-                self._register(connection, request.id, now)
-
-        self.directory.observe(connection.client, observed, now)
-
-    def _deny(self, connection: Connection, request: int, reason: str, now: float) -> None:
-        self.deny(connection.client, now)
-        self._outlet.refuse(connection.number, request, ErrorCode.denied, reason)
-        self._tell(connection, "denied", reason)
-        self._clean_up(connection, now)
-
-    def _register(self, connection: Connection, request: int, now: float) -> None:
-        client = connection.client
-        connection.keep()
-        older = self.attachments.find(client)
-        if older is not None:
-            self._supersede(older, connection, now)
-        self.attachments.attach(connection, now)
-        attached = message.Attached(
-            id=request, uri=client.uri, account=client.account, server=self._server, time=self._wall()
-        )
-        self._outlet.send(connection.number, attached)
-        self._tell(connection, "registered", connection.version)
-        self.exchange.attached(connection, now)
-        self.post_office.attached(connection, now)
-
-    def _supersede(self, older: Connection, newer: Connection, now: float) -> None:
-        """A connection that attaches again is only told anew; another one loses its registration."""
-        self._unregister(older, "superseded", now)
-        if older is not newer:
-            self._outlet.send(older.number, message.Detached(reason="superseded"))
-            self._close(older, CLOSE_SUPERSEDED, "superseded")
-
-    def _detach(self, connection: Connection, request: message.Detach, now: float) -> None:
-        attaching, connection.attaching = connection.attaching, None
-        if attaching is not None:
-            reason = "detached before the attach was complete"
-            self._outlet.refuse(connection.number, attaching, ErrorCode.not_attached, reason)
-        if self._unregister(connection, "detached by the client", now):
-            self._clean_up(connection, now)
-        self._outlet.send(connection.number, message.Ok(id=request.id))
-
-    def _clean_up(self, connection: Connection, now: float) -> None:
-        """Close a connection that is not registered, after its delay; by default it is kept (manual 4.12)."""
-        delay = self._cleanup(connection.client, connection.host)
-        if delay is not None and connection.cleanup is None:
-            connection.cleanup = self._outlet.at(now + delay, partial(self._cleaned_up, connection))
-
-    def _cleaned_up(self, connection: Connection, now: float) -> None:
-        self._close(connection, CLOSE_UNREGISTERED, "not registered")
-
-    def _unregister(self, connection: Connection, description: str, now: float) -> bool:
-        """End a registration; False if there was none."""
-        if not self.attachments.detach(connection):
-            return False
-        self.post_office.detached(connection)
-        self.exchange.detached(connection, now)
-        self._tell(connection, "unregistered", description)
-        return True
-
-    def _tell(self, connection: Connection, state: str, description: str) -> None:
-        self._outlet.tell(
-            AttachEvent(
-                connection.number, connection.client, connection.host, connection.port, state, description
-            )
-        )
-
-    def _close(self, connection: Connection, code: int, reason: str) -> None:
-        connection.keep()
-        connection.closing = True
-        self._outlet.tell(CloseConnection(connection.number, code, reason))
-
     def _over_limit(self, connection: Connection, request: int | None, now: float) -> None:
+        self._limits.reached["requests-per-second"] += 1
         self._offence(connection, "too many requests", "more than the limit for a client")
         if not connection.patience.take(now):
-            self._unregister(connection, "too many requests", now)
-            self._close(connection, CLOSE_POLICY, "too many requests")
+            self.registrar.unregister(connection, "too many requests", now)
+            self.registrar.close(connection, CLOSE_POLICY, "too many requests")
         else:
             reason = "too many requests in a short time; wait a little"
             self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)

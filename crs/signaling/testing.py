@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Final, TypeVar
 
 from crs.identity import Identity
+from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.event import (
     AllocateRelay,
@@ -16,6 +17,7 @@ from crs.signaling.event import (
     Ask,
     CloseConnection,
     ConfirmItem,
+    DeleteItem,
     Done,
     Event,
     Failed,
@@ -23,18 +25,26 @@ from crs.signaling.event import (
     Full,
     Items,
     KeptItem,
+    LookUp,
     NewItem,
     Relays,
     ReleaseRelay,
     Result,
     SaveClients,
+    StoredState,
+    StoreItem,
 )
 from crs.signaling.mailbox import MAX_ITEMS
+from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
+from crs.signaling.ticket import Sealer
 
 Message = TypeVar("Message")
 
 START: Final = 1000.0
+MAX_STATE: Final = 8
+"""Items that all clients together may store."""
+
 WALL: Final = 1_700_000_000.0
 """UTC of the time START."""
 
@@ -47,12 +57,17 @@ class MemoryStorage:
         self.mailboxes: defaultdict[Identity, list[KeptItem]] = defaultdict(list)
         self.seen: set[tuple[Identity, str]] = set()
         """Every item that ever was in a mailbox."""
+        self.state: dict[tuple[Identity, message.ItemKind, str], bytes] = {}
+        """What clients have stored."""
         self._sequence = count(1)
         self._work: dict[type, Callable[[Any], Result]] = {
             SaveClients: self._save,
             AppendItem: lambda ask: self._append(ask.item),
             ConfirmItem: self._confirm,
             FetchItems: self._fetch,
+            StoreItem: self._store,
+            DeleteItem: lambda ask: Done(self.state.pop((ask.client, ask.kind, ask.name), None) is not None),
+            LookUp: lambda ask: StoredState(self.state.get((ask.client, ask.kind, ask.name))),
         }
 
     def do(self, ask: Ask) -> Result:
@@ -61,6 +76,12 @@ class MemoryStorage:
 
     def _save(self, ask: SaveClients) -> Result:
         self.saved.update(ask.records)
+        return Done()
+
+    def _store(self, ask: StoreItem) -> Result:
+        if len(self.state) >= MAX_STATE:
+            return Full("there is too much")
+        self.state[ask.client, ask.kind, ask.name] = ask.value
         return Done()
 
     def _append(self, item: NewItem) -> Result:
@@ -169,18 +190,24 @@ class World:
     """A machine and everything around it. With `manual`, asks wait until `complete`."""
 
     def __init__(
-        self, *, manual: bool = False, relays: int = 1000, cleanup: float | None = None
+        self,
+        *,
+        manual: bool = False,
+        relays: int = 1000,
+        cleanup: float | None = None,
+        limits: LimitTable | None = None,
     ) -> None:
         """`cleanup`: seconds from the end of a registration to the close of its connection."""
         self.now = START
         self.manual = manual
+        self._salts = count()
         self.denied: dict[Identity, str] = {}
         """Clients that may not attach, and why."""
         self.machine = Rendezvous(
-            "crs/test",
-            lambda: WALL + self.now - START,
-            denial=self.denied.get,
-            cleanup=lambda _client, _host: cleanup,
+            Identification("crs/test", "this run", lambda: WALL + self.now - START),
+            Sealer(bytes(32), lambda size: next(self._salts).to_bytes(size, "big")),
+            Policy(self.denied.get, lambda _client, _host: cleanup),
+            limits,
         )
         self.storage = MemoryStorage()
         self.relay = MemoryRelay(relays)

@@ -145,11 +145,11 @@ def _subgroup(group: click.Group, word: str) -> click.Group:
 def _command(spec: Spec, program: _Program) -> click.Command:
     @click.pass_obj
     def run(context: _Context, /, **values: Any) -> int:
-        arguments = {key: _listed(value) for key, value in values.items() if value not in {None, ()}}
+        arguments = {key: _listed(value) for key, value in values.items() if _is_given(value)}
         if spec.local:
             return _show(spec, _call_here(context, spec, arguments, program.local), context.json)
         if spec.stream:
-            return _follow(spec, context.client.stream(spec.name, arguments), context.json)
+            return _follow(spec, context.client.stream(spec.name, arguments, _left_out), context.json)
         reply = msgspec.convert(context.client.call(spec.name, arguments), spec.reply)
         return _show(spec, reply, context.json)
 
@@ -181,7 +181,8 @@ def _record(audit: AuditLog | None, spec: Spec, arguments: dict[str, Any], resul
     try:
         audit.record(Caller(os.getuid(), os.getpid()), spec, arguments, result)
     except OSError as error:
-        click.echo(f"not in the audit log: {audit.path}: {error.strerror or error}", err=True)
+        if result == DONE:
+            click.echo(f"not in the audit log: {audit.path}: {error.strerror or error}", err=True)
 
 
 def _show(spec: Spec, reply: Any, as_json: bool) -> int:
@@ -203,6 +204,15 @@ def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> int:
     return 0
 
 
+def _left_out(count: int) -> None:
+    click.echo(f"{count} events were left out: they came too fast", err=True)
+
+
+def _is_given(value: Any) -> bool:
+    """Whether click has a value for it; a flag that is off has none."""
+    return value is not None and value is not False and value != ()
+
+
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -218,7 +228,7 @@ def _arguments(spec: Spec) -> str:
 
 
 def _completion(parameter: Parameter, program: _Program) -> dict[str, Any]:
-    """What click is told about completing this parameter: nothing is known while the daemon is not running."""
+    """What click is told about completing this parameter. Without a daemon no words are known."""
     words = program.complete.get(parameter.completes)
     if words is None:
         return {}

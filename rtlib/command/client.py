@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -33,15 +33,26 @@ class Client:
         with self._connect(timeout) as sock, self._request(sock, command, arguments) as lines:
             return next(self._answers(lines)).reply
 
-    def stream(self, command: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
-        """The rows, as JSON values, until the daemon ends. Raises CommandError, also if rows were lost."""
+    def stream(
+        self,
+        command: str,
+        arguments: Mapping[str, Any],
+        on_dropped: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[Any]:
+        """The rows, as JSON values, until the daemon ends. Raises CommandError, also if rows were lost.
+
+        `on_dropped` is told how many rows were lost, while it goes on.
+        """
         with self._connect(None) as sock, self._request(sock, command, arguments) as lines:
             for answer in self._answers(lines):
-                if answer.row is UNSET:
+                if answer.dropped is not UNSET:
+                    on_dropped(answer.dropped)
+                elif answer.row is UNSET:
                     if answer.end:
                         raise CommandError(f"{answer.end} events were left out: they came too fast")
                     return
-                yield answer.row
+                else:
+                    yield answer.row
 
     def _connect(self, timeout: float | None) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

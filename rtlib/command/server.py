@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -227,8 +227,12 @@ class CommandConnection(Protocol):
             stream.close()
         self._finish(Answer(end=stream.dropped))
 
-    async def _rows(self, stream: AsyncIterator[Any]) -> None:
+    async def _rows(self, stream: Stream[Any]) -> None:
+        told = 0
         async for row in stream:
+            if stream.dropped > told:
+                self._write(Answer(dropped=stream.dropped - told))
+                told = stream.dropped
             self._write(Answer(row=row))
             if self._resume is not None:
                 await self._resume

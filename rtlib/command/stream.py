@@ -68,8 +68,10 @@ class Stream(Generic[Item]):
 class Feed(Generic[Item]):
     """Where a service publishes rows and any number of traces read them, up to `limit` at once."""
 
-    def __init__(self, limit: int = 16) -> None:
+    def __init__(self, limit: int = 16, on_active: Callable[[bool], None] | None = None) -> None:
+        """`on_active` is called with True when the first reader comes, with False when the last has left."""
         self._limit = limit
+        self._on_active = on_active
         self._streams: list[tuple[Stream[Item], Callable[[Item], bool] | None]] = []
 
     @property
@@ -85,6 +87,8 @@ class Feed(Generic[Item]):
             raise Unavailable(f"{self._limit} traces are already running; end one of them first")
         stream: Stream[Item] = Stream(on_close=self._remove)
         self._streams.append((stream, match))
+        if self._on_active is not None and len(self._streams) == 1:
+            self._on_active(True)
         return stream
 
     def publish(self, item: Item) -> None:
@@ -100,3 +104,5 @@ class Feed(Generic[Item]):
 
     def _remove(self, stream: Stream[Item]) -> None:
         self._streams = [entry for entry in self._streams if entry[0] is not stream]
+        if self._on_active is not None and not self._streams:
+            self._on_active(False)

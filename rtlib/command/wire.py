@@ -1,7 +1,8 @@
 """The command socket's language, for both ends: one JSON object on one line, then the answer's lines.
 
 A connection carries one request. It is answered by one `Answer` line or, when the reply is a
-stream, by a line for each row and a last one that has `end`. Then the server closes.
+stream, by a line for each row, lines that tell how many rows were `dropped`, and a last one that
+has `end`. Then the server closes.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ class Answer(Struct, omit_defaults=True):
 
     reply: Any = UNSET
     row: Any = UNSET
+    dropped: int | UnsetType = UNSET
+    """How many rows were dropped since this was told last, because the reader was too slow."""
     end: int | UnsetType = UNSET
-    """After the last row: how many rows were dropped because the reader was too slow."""
+    """After the last row: how many rows were dropped in all."""
     error: Problem | UnsetType = UNSET
 
 

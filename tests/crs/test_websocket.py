@@ -13,8 +13,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from crs.identity import Identity
+from crs.limits import Limits
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
-from crs.websocket import MAX_UNSENT, ClientFactory, ClientGate, Connection
+from crs.websocket import ClientFactory, ClientGate, Connection
 from rtlib.listen import StreamPort, bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskClientOptions
@@ -224,6 +225,20 @@ def test_one_address_has_a_number_of_handshakes() -> None:
     assert "too many handshakes" in at_the_port(story, per_address=2).offences
 
 
+def test_an_accounts_messages_may_be_limited_further() -> None:
+    async def story(place: Place) -> None:
+        place.factory.limits.replace([("message-size", 2000, "acc")])
+        phone = await place.phone()
+        phone.sendMessage(bytes(2000), isBinary=True)
+        await until(lambda: phone.inbox == [bytes(2000)])
+        phone.sendMessage(bytes(2001), isBinary=True)
+        await until(lambda: phone.gone)
+        assert phone.remoteCloseCode == 1009
+        assert place.factory.limits.reached == {"message-size": 1}
+
+    at_the_port(story)
+
+
 def test_who_does_not_read_is_cut_off() -> None:
     async def story(place: Place) -> None:
         phone = await place.phone()
@@ -235,6 +250,6 @@ def test_who_does_not_read_is_cut_off() -> None:
             sent += 32 * 1024
             await deferLater(installed_reactor(), 0, lambda: None)
         assert not place.clients.open
-        assert sent > MAX_UNSENT
+        assert sent > Limits().outgoing_buffer
 
     assert at_the_port(story).offences == ["does not read"]

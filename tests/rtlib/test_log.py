@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel
+from twisted.logger import LogPublisher as TwistedPublisher
 from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher
 
-from rtlib.log import CHECK_INTERVAL, LogFile, LogObserver, init, module_of, stream_writer
+from rtlib.log import CHECK_INTERVAL, LogFile, LogObserver, LogWatch, init, module_of, stream_writer
 
 LINE = re.compile(
     r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \| (DEBUG|INFO|WARN|INIT) \| ([\w-]+)\((\d+)\)\] (.*)\n"
@@ -176,3 +177,17 @@ def test_a_stream_that_is_gone_does_not_stop_the_daemon() -> None:
     stream_writer(stream)("x\n")
     assert stream.getvalue() == "x\n"
     stream_writer(Gone())("x\n")
+
+
+def test_a_watcher_is_told_of_everything_while_it_is_there() -> None:
+    publisher, told = TwistedPublisher(), []
+    watch = LogWatch(publisher)
+    log = Logger(namespace="crs.relay.service", observer=publisher)
+    log.info("nobody listens")
+    watch.set(lambda module, wall, information: told.append((module, information)))
+    log.debug("{n} packets", n=3)
+    watch.set(lambda module, wall, information: told.append(("second", information)))
+    log.warn("late")
+    watch.set(None)
+    log.warn("nobody listens")
+    assert told == [("relay", "3 packets"), ("second", "late")]

@@ -5,71 +5,27 @@ from typing import Any
 
 import msgspec
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from crs.client import client as client_module
 from crs.client import websocket
-from crs.client.call import CallState, IncomingCall
+from crs.client.call import CallState
 from crs.client.client import Client
 from crs.client.credentials import Credentials, Server
-from crs.client.error import ClientError, Closed, Refused
+from crs.client.error import Closed, Refused
 from crs.client.listener import Listener
+from crs.client.played import Log, PlayedLink, delivered, finished, invited, start, welcome
 from crs.signaling import message
 from crs.signaling.message import EndReason, ErrorCode, Kind, Who
-
-
-class FakeLink:
-    """Decodes what the client sends; closing it closes it."""
-
-    host = "192.0.2.1"
-
-    def __init__(self, receiver: websocket.Receiver) -> None:
-        self.receiver = receiver
-        self.sent: list[Any] = []
-        self.deaf = False
-        self.aborted = False
-
-    def send(self, data: bytes) -> None:
-        self.sent.append(message.decode_client_message(data))
-
-    def close(self) -> None:
-        if not self.deaf:
-            self.receiver.lost(Closed("closed"))
-
-    def abort(self) -> None:
-        self.aborted = True
-        self.receiver.lost(Closed("aborted"))
-
-
-class Log(Listener):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.take = True
-
-    def incoming(self, call: IncomingCall) -> None:
-        self.told.append(call)
-
-    def message(self, item: message.Deliver) -> bool:
-        self.told.append(item)
-        return self.take
-
-    def detached(self, reason: str) -> None:
-        self.told.append(reason)
-
-    def lost(self, reason: ClientError) -> None:
-        self.told.append(str(reason))
 
 
 class Fixture:
     """A connected client and both ends of its link."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, listener: Listener | None = None) -> None:
-        async def connect(_reactor: Any, _server: Any, _who: Any, receiver: websocket.Receiver) -> FakeLink:
-            self.link = FakeLink(receiver)
+        async def connect(_reactor: Any, _server: Any, _who: Any, receiver: websocket.Receiver) -> PlayedLink:
+            self.link = PlayedLink(receiver)
             return self.link
 
         monkeypatch.setattr(websocket, "connect", connect)
@@ -85,46 +41,16 @@ class Fixture:
             self.link.receiver.message(message.encode(each))
 
 
-def start(work: Any) -> list[Any]:
-    """Run a coroutine until it waits; its result or Failure comes into the list."""
-    results: list[Any] = []
-    Deferred.fromCoroutine(work).addBoth(results.append)
-    return results
-
-
-def finished(work: Any) -> Any:
-    (result,) = start(work)
-    return result
-
-
 @pytest.fixture
 def fixture(monkeypatch: pytest.MonkeyPatch) -> Fixture:
     return Fixture(monkeypatch)
-
-
-def invited(**changes: Any) -> message.Invited:
-    fields: dict[str, Any] = {"session": "s1", "caller": "+462", "account": "demo"}
-    fields |= {"relays": [], "payload": b""}
-    return message.Invited(**(fields | changes))
-
-
-def delivered(**changes: Any) -> message.Deliver:
-    fields: dict[str, Any] = {
-        "kind": Kind.content,
-        "message": "m1",
-        "sender": "+462",
-        "account": "demo",
-        "time": 1.0,
-        "payload": b"text",
-    }
-    return message.Deliver(**(fields | changes))
 
 
 def test_attach(fixture: Fixture) -> None:
     attaching = start(fixture.client.attach())
     (sent,) = fixture.link.sent
     assert (sent.id, sent.version) == (1, client_module.VERSION)
-    attached = message.Attached(id=1, uri="+461", account="demo", server="crs/1", time=1.0)
+    attached = welcome()
     fixture.tell(attached)
     assert attaching == [attached]
 

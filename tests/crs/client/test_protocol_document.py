@@ -14,6 +14,7 @@ from crs.relay import packet
 from crs.signaling import message
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "crs-protocol.md").read_text()
+PARTS = [message.Relay, message.Resume, *get_args(message.Item)]
 MESSAGES = [*get_args(message.ClientMessage), *get_args(message.ServerMessage)]
 
 
@@ -33,10 +34,11 @@ def vector(section: str) -> dict[str, str]:
     return dict(re.split(r" {2,}", line, maxsplit=1) for line in block.group(1).splitlines())
 
 
-@pytest.mark.parametrize("struct", [*MESSAGES, message.Relay], ids=lambda struct: struct.__name__)
+@pytest.mark.parametrize("struct", [*MESSAGES, *PARTS], ids=lambda struct: struct.__name__)
 def test_every_entry_is_documented_and_nothing_else(struct: type[msgspec.Struct]) -> None:
     tag = struct.__struct_config__.tag
-    rows = table(f"`{tag}`" if tag else "*relay*")
+    name = f"*{tag or struct.__name__.lower()}*" if struct in PARTS else f"`{tag}`"
+    rows = table(name)
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     assert list(rows) == list(fields)
     for name, field in fields.items():
@@ -45,7 +47,8 @@ def test_every_entry_is_documented_and_nothing_else(struct: type[msgspec.Struct]
 
 
 @pytest.mark.parametrize(
-    "enum", [message.ErrorCode, message.EndReason, message.Who, message.Kind, message.RelayKind]
+    "enum",
+    [message.ErrorCode, message.EndReason, message.Who, message.Kind, message.RelayKind, message.ItemKind],
 )
 def test_every_code_is_documented(enum: type[message.ErrorCode]) -> None:
     assert [member.value for member in enum if f"`{member.value}`" not in DOCUMENT] == []

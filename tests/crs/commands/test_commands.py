@@ -11,15 +11,17 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from crs.accounts import Accounts
+from crs.blacklist import Blacklists
 from crs.cli import COMMANDS
 from crs.commands.account import AccountCommands, AccountRow
+from crs.commands.files import AccountFiles
 from crs.commands.secret import SecretCommands
 from crs.commands.show import AttachRow, MessageRow, SessionRow, ShowCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
 from crs.signaling import message
 from crs.signaling.event import AttachEvent, MessageEvent, SessionEvent
-from crs.signaling.message import RelayKind
+from crs.signaling.message import Kind, RelayKind
 from crs.signaling.testing import START, WALL, World
 from crs.version import VERSION
 from rtlib.command import render
@@ -62,9 +64,10 @@ def accounts(tmp_path: Path) -> Accounts:
 
 
 @pytest.fixture
-def registry(accounts: Accounts, dropped: Dropped) -> Registry:
+def registry(accounts: Accounts, dropped: Dropped, tmp_path: Path) -> Registry:
     registry = Registry()
-    for owner in (AccountCommands(accounts, in_this_thread, dropped), SecretCommands(), VersionCommands()):
+    files = AccountFiles(accounts, Blacklists(tmp_path), in_this_thread)
+    for owner in (AccountCommands(files, dropped), SecretCommands(), VersionCommands()):
         registry.add(owner)
     return registry
 
@@ -141,7 +144,7 @@ def test_show_has_the_columns_of_the_manual() -> None:
 
 def test_traces_have_the_fields_of_the_manual() -> None:
     world = World()
-    trace = TraceCommands(lambda: WALL + world.now - START)
+    trace = TraceCommands(lambda: WALL + world.now - START, lambda watcher: None)
     streams = [trace.attach(), trace.session(), trace.message()]
     one, two = world.connect("+1").attach(), world.connect("+2").attach()
     two.ask(message.Post, message="m", to="+1", payload=b"x")
@@ -160,6 +163,44 @@ def test_traces_have_the_fields_of_the_manual() -> None:
         ("session", "invite"): 1,
         ("message", "posted content"): 1,
     }
+
+
+def test_the_trace_of_what_is_counted() -> None:
+    world = World()
+    trace = TraceCommands(lambda: WALL, lambda watcher: None)
+    stream = trace.statistics()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    test = world.connect("urn:x-crs:client:test-1-crs1").attach()
+    for phone in (one, test):
+        phone.ask(message.Post, message="m", to="+2", payload=b"x")
+        phone.ask(message.Invite, session="s", to="+2", streams=[RelayKind.rtp])
+    two.ask(message.Post, message="m", to=test.client.uri, payload=b"x")
+    two.ask(message.Ack, kind=Kind.content, message="m", sender="+1", account="a")
+    for event in world.events:
+        if isinstance(event, AttachEvent | SessionEvent | MessageEvent):
+            trace.publish(event)
+    trace.close()
+    assert [line.split(", ", 2)[2] for line in _lines(stream)] == [
+        "message-outgoing, +1, a\n",
+        "session-outgoing, +1, a\n",
+        "session-incoming, +2, a\n",
+        "session-incoming, +2, a\n",
+        "message-outgoing, +2, a\n",
+        "message-incoming, +2, a\n",
+    ]
+
+
+def test_the_log_is_watched_only_while_somebody_traces_it() -> None:
+    watchers: list[Any] = []
+    trace = TraceCommands(lambda: WALL, watchers.append)
+    first, second = trace.event(), trace.event()
+    [watcher] = watchers
+    watcher("relay", WALL, "a line")
+    first.close()
+    assert watchers == [watcher]
+    second.close()
+    assert watchers == [watcher, None]
+    assert _lines(second) == ["relay, dbg, 2023-11-14T22:13:20Z, a line\n"]
 
 
 def test_every_command_says_what_it_does() -> None:

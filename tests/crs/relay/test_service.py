@@ -6,10 +6,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from twisted.internet.task import deferLater
 
 from crs.relay import packet
-from crs.relay.allocation import IDLE
+from crs.relay.allocation import IDLE, RelayFull
 from crs.relay.packet import Type
 from crs.relay.service import LegTicket, RelayService
 from rtlib.listen import bind_datagram
@@ -190,3 +191,15 @@ def test_stopping_before_the_start_harms_nothing() -> None:
     )
     relay.stopService()
     assert sock.fileno() == -1
+
+
+def test_no_relays_while_the_server_is_drained() -> None:
+    async def story(relay: RelayService, _offences: OffenceLog, _clock: list[float]) -> None:
+        relay.refusal = "no new calls"
+        with pytest.raises(RelayFull, match="no new calls"):
+            relay.allocate(1, ["rtp"])
+        assert len(list(relay.table)) == 0
+        relay.refusal = ""
+        assert len(relay.allocate(1, ["rtp"])) == 1
+
+    on_a_relay(story)

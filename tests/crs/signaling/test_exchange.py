@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from crs.limits import Limits
 from crs.signaling import message
 from crs.signaling.event import SessionEvent
-from crs.signaling.exchange import ANSWER_TIME, GRACE, MAX_CALLS
+from crs.signaling.exchange import ANSWER_TIME, GRACE
 from crs.signaling.message import EndReason, ErrorCode, RelayKind, Who
 from crs.signaling.session import State
 from crs.signaling.testing import Phone, World
@@ -166,7 +167,7 @@ def test_no_relay_left() -> None:
 
 def test_calls_of_one_client_are_limited() -> None:
     pair = Pair()
-    for number in range(MAX_CALLS):
+    for number in range(Limits().sessions_per_client):
         pair.invite(f"s{number}").one.take(message.Inviting)
     assert error(pair.invite("more").one) is ErrorCode.limit
     pair.one.ask(message.Hangup, session="s0", caller="+1")

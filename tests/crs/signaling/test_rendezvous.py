@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.event import AttachEvent, Offence
 from crs.signaling.message import ErrorCode, RelayKind
@@ -157,6 +158,26 @@ def test_too_many_requests() -> None:
         phone.ask(message.Hangup, session="s", caller="+1")
     assert phone.closed == (1008, "too many requests")
     assert world.machine.attachments.find(phone.client) is None
+
+
+def test_an_account_has_limits_of_its_own() -> None:
+    limits = LimitTable([("requests-per-second", 1, "a"), ("sessions-per-client", 1, "a")])
+    world = World(limits=limits)
+    strict, free = world.connect("+1").attach(), world.connect("+1", "b").attach()
+    for phone in (strict, free):
+        for _ in range(10):
+            phone.ask(message.Hangup, session="s", caller="+1")
+    refused = [[each.code for each in phone.inbox].count(ErrorCode.limit) for phone in (strict, free)]
+    assert refused == [7, 0]
+    assert limits.reached["requests-per-second"] == 7
+    world.connect("+2", "b").attach()
+    strict.inbox.clear()
+    for label in ("s1", "s2"):
+        world.advance(2)
+        strict.ask(message.Invite, session=label, to="+2", account="b", streams=[RelayKind.rtp])
+    assert [type(each) for each in strict.inbox] == [message.Inviting, message.Error]
+    assert strict.inbox[1].reason == "+1@a may have 1 calls at a time"
+    assert limits.reached["sessions-per-client"] == 1
 
 
 def test_invites_have_a_limit_of_their_own() -> None:

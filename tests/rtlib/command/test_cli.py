@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import pytest
@@ -20,8 +21,9 @@ from msgspec import Meta, Struct
 
 from rtlib.command.cli import Place, build, main
 from rtlib.command.client import Client
-from rtlib.command.registry import Argument, NotFound, Option, Registry, Stream, command, declared
+from rtlib.command.registry import Argument, NotFound, Option, Registry, Role, Stream, command, declared
 from rtlib.command.render import Column
+from rtlib.command.report import Report
 from rtlib.command.wire import Answer, Call, decode_call, encode
 from rtlib.testing.daemon import Daemon
 
@@ -42,7 +44,7 @@ class Commands:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    @command("create sharedSecret", local=True)
+    @command("create sharedSecret", role=Role.viewer, local=True)
     def secret(self, *, size: Annotated[int, Meta(ge=1, le=64), Option("-B", help="Bytes.")] = 16) -> str:
         """Make a secret.
 
@@ -50,7 +52,7 @@ class Commands:
         """
         return "s" * size
 
-    @command("show place", local=True)
+    @command("show place", role=Role.viewer, local=True)
     def place(self) -> str:
         """Show where it is.
 
@@ -63,7 +65,7 @@ class Commands:
     @command("show attach")
     def attach(
         self,
-        account_id: Annotated[str | None, Argument("Only of this account.")] = None,
+        account_id: Annotated[str | None, Argument("Only of this account.", completes="account")] = None,
         *,
         kind: Annotated[Kind, Option("-k", "--kind", help="How much.")] = Kind.full,
         verbose: Annotated[bool, Option("-v", help="More.")] = False,
@@ -75,6 +77,16 @@ class Commands:
         Example: toy show attach
         """
         raise NotImplementedError
+
+    @command("check", local=True)
+    def check(self, *, fail: bool = False) -> Report:
+        """Check it.
+
+        Example: toy check
+        """
+        if fail:
+            raise NotFound("there is nothing to check")
+        return Report("warning\n", 3)
 
     @command("trace attach")
     def trace(self) -> Stream[Row]:
@@ -91,11 +103,25 @@ def local(directory: Path, client: Client) -> Registry:
     return registry
 
 
-PLACE = Place("toyd", variable="TOY_HOME", default="/nowhere", socket="toy.sock")
+def accounts(client: Client, before: Mapping[str, Any]) -> list[str]:
+    names: list[str] = client.call("accounts", {})
+    return names
+
+
+PLACE = Place(
+    "toyd", variable="TOY_HOME", default="/nowhere", socket="toy.sock", audit=lambda home: home / "audit.log"
+)
 
 
 def program() -> click.Group:
-    return build("toy", declared(Commands), PLACE, help="Controls the toy.", local=local)
+    return build(
+        "toy",
+        declared(Commands),
+        PLACE,
+        help="Controls the toy.",
+        local=local,
+        complete={"account": accounts},
+    )
 
 
 class Result(Struct):
@@ -144,6 +170,46 @@ def test_local_commands_need_no_daemon(toy: Toy, tmp_path: Path) -> None:
     assert toy("--json", "create", "sharedSecret", "-B2") == Result(0, '"ss"\n', "")
 
 
+def test_a_report_has_its_own_form_and_exit_code(toy: Toy, tmp_path: Path) -> None:
+    for options in ((), ("--json",)):
+        assert toy("--home", tmp_path, *options, "check") == Result(3, "warning\n", "")
+
+
+def test_local_acts_are_audited(toy: Toy, tmp_path: Path) -> None:
+    assert toy("--home", tmp_path, "check").err == ""
+    assert toy("--home", tmp_path, "check", "--fail").code == 1
+    assert toy("--home", tmp_path, "show", "place").code == 0
+    [act, failure] = (tmp_path / "audit.log").read_text().splitlines()
+    assert act.endswith('command="check" result="ok"') and f"uid={os.getuid()} " in act
+    assert failure.endswith('command="check" fail=true result="there is nothing to check"')
+
+
+def test_an_audit_log_that_cannot_be_written_is_told(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "audit.log").mkdir()
+    result = toy("--home", tmp_path, "check")
+    assert (result.code, result.out) == (3, "warning\n")
+    assert result.err.startswith("not in the audit log: ")
+
+
+def complete(toy: Toy, monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
+    """What a bash is offered at the end of these words."""
+    monkeypatch.setenv("_TOY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    return [line.partition(",")[2] for line in toy().out.split()]
+
+
+def test_completion(toy: Toy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert complete(toy, monkeypatch, "toy sh") == ["show"]
+    assert complete(toy, monkeypatch, "toy show ") == ["attach", "place"]
+    server = Server(tmp_path / "toy.sock", Answer(reply=["acc2", "acc1", "other"]))
+    words = f"toy --home {tmp_path} show attach acc"
+    assert complete(toy, monkeypatch, words) == ["acc1", "acc2"]
+    server.thread.join()
+    assert server.calls == [Call("accounts", {})]
+    assert complete(toy, monkeypatch, words) == [], "the daemon is gone"
+
+
 def test_exit_codes_and_messages(toy: Toy, tmp_path: Path) -> None:
     assert toy("--home", tmp_path / "x", "show", "place") == Result(
         1, "", f"toy: {tmp_path}/x does not exist\n"
@@ -171,7 +237,7 @@ def test_a_table_and_its_json(toy: Toy, tmp_path: Path) -> None:
     rows = [{"uri": "tel:1", "port": 5}]
     server = Server(tmp_path / "a", Answer(reply=rows))
     assert toy("--socket", tmp_path / "a", "show", "attach") == Result(0, "URI    PORT\ntel:1  5\n", "")
-    assert server.calls == [Call("show attach", {"verbose": False})]
+    assert server.calls == [Call("show attach", {})]
     server = Server(tmp_path / "b", Answer(reply=rows))
     result = toy("--json", "--socket", tmp_path / "b", "show", "attach", "acme", "-v", "-k", "short")
     assert json.loads(result.out) == rows
@@ -187,6 +253,13 @@ def test_a_trace_is_lines_until_it_ends(toy: Toy, tmp_path: Path) -> None:
     result = toy("--json", "--socket", tmp_path / "b", "trace", "attach")
     assert (result.code, len(result.out.splitlines())) == (1, 2)
     assert "3 events were left out" in result.err
+
+
+def test_lost_events_are_told_while_the_trace_goes_on(toy: Toy, tmp_path: Path) -> None:
+    row = Answer(row={"uri": "tel:1", "port": 5})
+    Server(tmp_path / "a", row, Answer(dropped=7), row, Answer(end=0))
+    result = toy("--socket", tmp_path / "a", "trace", "attach")
+    assert result == Result(0, "tel:1, 5\n" * 2, "7 events were left out: they came too fast\n")
 
 
 def test_help_says_what_there_is(toy: Toy) -> None:

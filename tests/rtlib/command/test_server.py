@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from rtlib.command.audit import AuditLog
 from rtlib.command.client import Client
 from rtlib.command.error import CommandError, Conflict, Unavailable
 from rtlib.command.registry import Feed, Registry, Stream, command
@@ -77,6 +79,12 @@ class ServerTests(SynchronousTestCase):
         registry = Registry()
         registry.add(self.work)
         self.factory = CommandFactory(registry, self.clock, self.offences)
+
+    def folder(self) -> Path:
+        """A folder of this test."""
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return Path(folder.name)
 
     def connect(self) -> tuple[Any, Transport]:
         protocol, transport = self.factory.buildProtocol(None), Transport()
@@ -165,7 +173,8 @@ class ServerTests(SynchronousTestCase):
         protocol.resumeProducing()
         self.work.feed.close()
         lines = transport.value().splitlines()
-        self.assertEqual(len(lines), 1002)
+        self.assertEqual(len(lines), 1003)
+        self.assertEqual(lines[1], b'{"dropped":499}')
         self.assertEqual(lines[-1], b'{"end":499}')
 
     def test_a_caller_that_leaves_ends_its_stream(self) -> None:
@@ -179,6 +188,36 @@ class ServerTests(SynchronousTestCase):
         _, transport = self.connect()
         self.factory.close()
         self.assertTrue(transport.disconnected)
+
+    def test_acts_are_audited_with_their_result(self) -> None:
+        path = self.folder() / "audit.log"
+        registry = self.factory.registry
+        self.factory = CommandFactory(registry, self.clock, self.offences, audit=AuditLog(path, lambda: 0.0))
+        for line in (
+            b'{"command":"say","arguments":{"text":"hi","secret":"hidden"}}\n',
+            b'{"command":"say","arguments":{"text":"twice"}}\n',
+            b'{"command":"say","arguments":{"number":1}}\n',
+            b'{"command":"no such command"}\n',
+        ):
+            self.ask(line)
+        protocol, _ = self.connect()
+        protocol.dataReceived(b'{"command":"wait"}\n')
+        protocol.connectionLost(Failure(ConnectionDone()))
+        caller = '1970-01-01T00:00:00.000Z uid=-1 user="" pid=-1 command='
+        self.assertEqual(
+            path.read_text().splitlines(),
+            [
+                f'{caller}"say" text="hi" secret="***" result="ok"',
+                f'{caller}"say" text="twice" result="it was said"',
+                f'{caller}"say" number=1 result="say has no argument number"',
+                f'{caller}"wait" result="the caller left before the end"',
+            ],
+        )
+
+    def test_an_audit_log_that_cannot_be_written_stops_nobody(self) -> None:
+        audit = AuditLog(self.folder() / "no folder" / "audit.log")
+        self.factory = CommandFactory(self.factory.registry, self.clock, self.offences, audit=audit)
+        self.assertEqual(self.ask(b'{"command":"say","arguments":{"text":"hi"}}\n'), {"reply": "hi"})
 
     def test_calls_are_logged_without_secrets_and_cut_short(self) -> None:
         lines: list[str] = []

@@ -1,0 +1,89 @@
+"""What every command that changes an account shares: its turn, its thread, its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+from crs.identity import is_account, is_uri
+from rtlib.command.registry import Argument, BadArgument, CommandError, NotFound
+
+if TYPE_CHECKING:
+    from crs.accounts import Account, Accounts
+    from crs.blacklist import Blacklists
+
+T = TypeVar("T")
+
+NewAccountId = Annotated[str, Argument("At most 20 of the characters a-z, A-Z, 0-9, - and _.")]
+AccountId = Annotated[str, Argument("The account's ID.", completes="account")]
+Uri = Annotated[str, Argument("The mobile number of the client.", completes="client")]
+
+
+class AccountFiles:
+    """The accounts' files, changed by one command at a time: `async with files:` waits for its turn."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        blacklists: Blacklists,
+        in_thread: Callable[..., Awaitable[Any]],
+    ) -> None:
+        """`in_thread(function, *arguments)` calls where blocking is allowed."""
+        from twisted.internet.defer import DeferredLock
+
+        self.accounts = accounts
+        self.blacklists = blacklists
+        self._in_thread = in_thread
+        self._turn = DeferredLock()
+
+    async def __aenter__(self) -> None:
+        await self._turn.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turn.release()
+
+    async def do(self, work: Callable[..., T], *arguments: object) -> T:
+        """Read or write files in a thread. Raises CommandError for what cannot be read or written."""
+        from crs.accounts import AccountError
+
+        try:
+            return cast("T", await self._in_thread(work, *arguments))
+        except AccountError as error:
+            raise CommandError(str(error)) from error
+
+    async def reload(self) -> set[str]:
+        """Read all files anew; returns the accounts whose secret is another one now, or that are gone.
+
+        Raises CommandError, and then nothing has changed.
+        """
+        accounts = await self.do(self.accounts.read)
+        return self.take(accounts, await self.do(self.blacklists.read, accounts))
+
+    def take(self, accounts: dict[str, Account], lists: dict[str, frozenset[str]]) -> set[str]:
+        """From now on this is what there is; returns what `reload` does."""
+        changed = {old.name for old in self.accounts if _secret(accounts.get(old.name)) != old.secret}
+        self.accounts.replace(accounts)
+        self.blacklists.replace(lists)
+        return changed
+
+    def require(self, account: str) -> None:
+        """Raises BadArgument for what is no account ID, NotFound where there is no such account."""
+        check_account(account)
+        if account not in self.accounts:
+            raise NotFound(f"there is no account {account}")
+
+
+def _secret(account: Account | None) -> bytes | None:
+    return None if account is None else account.secret
+
+
+def check_account(account: str) -> None:
+    """Raises BadArgument for what is no account ID."""
+    if not is_account(account):
+        raise BadArgument("account-id: must be 1 to 20 of the characters a-z, A-Z, 0-9, - and _")
+
+
+def check_uri(uri: str) -> None:
+    """Raises BadArgument for what is no client's URI."""
+    if not is_uri(uri):
+        raise BadArgument("uri: must be 1 to 255 printable characters without spaces")

@@ -1,0 +1,64 @@
+"""Limits of crs.conf: for all, and for one account's clients; each is counted where it is reached."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from crs.client.error import Refused
+from crs.client.testing import ACCOUNT, CrsServer
+from crs.signaling.message import ClientData, ErrorCode, ItemKind
+from rtlib.testing.loop import installed_reactor, run
+
+SETTINGS = (
+    "limit sessions-per-client 1",
+    "limit stored-bytes 0",
+    f"limit stored-bytes 4096 {ACCOUNT}",
+    f"limit message-size 2048 {ACCOUNT}",
+)
+
+
+def reached(server: CrsServer) -> dict[str, int]:
+    """How often each limit was reached, as the metrics have it."""
+    with urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as page:
+        text = page.read().decode()
+    found = re.findall(r'^crs_limits_reached_total\{limit="(.+)"\} (\S+)', text, re.MULTILINE)
+    return {name: int(float(count)) for name, count in found}
+
+
+def test_limits_are_enforced_and_counted(tmp_path: Path) -> None:
+    reactor: Any = installed_reactor()
+
+    async def story(server: CrsServer) -> None:
+        alice, _ = await server.attached(reactor, "+461")
+        bob, told = await server.attached(reactor, "+462")
+        carol, _ = await server.attached(reactor, "+463")
+        outgoing = await alice.call("+462")
+        incoming = await told.calls.get()
+        for caller in (alice, carol):
+            with pytest.raises(Refused, match="may have 1 calls at a time") as refusal:
+                await caller.call("+462")
+            assert refusal.value.code is ErrorCode.limit
+        await outgoing.hangup()
+        await incoming.ended.wait()
+        for name in "ab":
+            await alice.store(ClientData(name=name, data=bytes(1500)))
+        with pytest.raises(Refused, match="may keep 4096 bytes") as refusal:
+            await alice.store(ClientData(name="c", data=bytes(1500)))
+        assert refusal.value.code is ErrorCode.quota
+        await alice.delete(ItemKind.data, "a")
+        await alice.store(ClientData(name="c", data=bytes(1500)))
+        with pytest.raises(Exception, match="1009"):
+            await carol.post("+461", bytes(2048))
+        counts = await deferToThread(reached, server)
+        assert counts == {"sessions-per-client": 2, "stored-bytes": 1, "message-size": 1}
+        await alice.close()
+        await bob.close()
+
+    with CrsServer(tmp_path / "crs", SETTINGS) as server:
+        run(lambda: story(server), timeout=60)

@@ -1,0 +1,112 @@
+"""A bash completes crs-cli's commands, options, and the running server's accounts and clients."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from crs.client.testing import ACCOUNT, CrsServer
+from rtlib.testing.daemon import ROOT
+from rtlib.testing.loop import installed_reactor, run
+
+SCRIPT = ROOT / "etc" / "bash-completion" / "crs-cli"
+
+pytestmark = pytest.mark.peer("bash")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrsServer]:
+    with CrsServer(tmp_path_factory.mktemp("crs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """crs-cli as a program in a folder of the path."""
+    path = tmp_path_factory.mktemp("bin") / "crs-cli"
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from crs.cli import main\nmain()\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+class Shell:
+    """A bash that has loaded the completion."""
+
+    def __init__(self, program: Path, home: Path) -> None:
+        self._environment = {"PATH": f"{program.parent}:/usr/bin:/bin", "CRS_HOME": str(home)}
+
+    def __call__(self, line: str, behind: str = "") -> list[str]:
+        """What the tab key offers at the end of `line`, with `behind` after the cursor."""
+        words = line.split(" ")
+        script = f"""
+            source {shlex.quote(str(SCRIPT))}
+            COMP_WORDS=({" ".join(map(shlex.quote, words))})
+            COMP_CWORD={len(words) - 1}
+            COMP_LINE={shlex.quote(line + behind)}
+            COMP_POINT={len(line)}
+            complete -p crs-cli >/dev/null || exit 9
+            _crs_cli
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+
+@pytest.fixture
+def shell(program: Path, server: CrsServer) -> Shell:
+    return Shell(program, server.home)
+
+
+def test_commands_and_options(shell: Shell) -> None:
+    assert shell("crs-cli bl") == ["blacklist"]
+    assert shell("crs-cli blacklist ") == ["add", "remove"]
+    assert {"attach", "blacklist", "session", "services", "version"} <= set(shell("crs-cli show "))
+    assert shell("crs-cli show se", " --json") == ["services", "session"]
+    assert set(shell("crs-cli create account --b")) == {"--bits", "--bytes"}
+
+
+def test_accounts_and_clients_of_the_server(shell: Shell, server: CrsServer) -> None:
+    reactor: Any = installed_reactor()
+
+    async def story() -> None:
+        one, _ = await server.attached(reactor, "+4711")
+        two, _ = await server.attached(reactor, "urn:x:two")
+
+        async def offered(line: str) -> list[str]:
+            words: list[str] = await deferToThread(shell, line)
+            return words
+
+        assert await offered("crs-cli delete account ") == [ACCOUNT]
+        assert await offered("crs-cli purge client d") == [ACCOUNT]
+        assert await offered(f"crs-cli purge client {ACCOUNT} ") == ["+4711", "urn:x:two"]
+        assert await offered(f"crs-cli purge client {ACCOUNT} +") == ["+4711"]
+        assert await offered(f"crs-cli purge client {ACCOUNT} urn:x:") == ["two"], "bash splits at colons"
+        assert await offered("crs-cli purge client other ") == []
+        await one.close()
+        await two.close()
+
+    run(story, timeout=60)
+    server.cli("blacklist", "add", ACCOUNT, "+4799")
+    assert shell(f"crs-cli blacklist remove {ACCOUNT} ") == ["+4799"]
+
+
+def test_without_a_server(program: Path, tmp_path: Path) -> None:
+    shell = Shell(program, tmp_path)
+    assert shell("crs-cli pur") == ["purge"]
+    assert shell("crs-cli delete account ") == []
