@@ -14,7 +14,7 @@ from rtlib.audio import tone
 from rtlib.audio.mulaw import SAMPLE_RATE
 from rtlib.testing.daemon import ROOT
 
-pytest.importorskip("pjsua2", reason="the package pjsua2-python is not installed; it has no wheel for this Python")
+pytest.importorskip("pjsua2", reason="pjsua2-python is not installed: it has no wheel for this Python")
 
 SECONDS = 2
 
