@@ -162,11 +162,13 @@ def _rest_collector() -> None:
     """Keep Python's cyclic garbage collector from stopping the proxy for long.
 
     Transactions live for half a minute, hundreds of thousands of objects at a time; the core
-    takes care that they need no collector. What was made until now is never garbage.
+    takes care that they need no collector. What was made until now is never garbage. A collection of the
+    youngest was measured to take 10 ms; of those that survived twenty such, a third of a second: so the
+    latter are rare.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(50_000, 500, 100)
 
 
 class _CommandPort(StreamPort):

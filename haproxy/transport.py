@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -111,10 +111,11 @@ class SipTransport(MultiService):
 
     def send(self, batch: Batch) -> None:
         """Send messages, those of one UDP socket in one system call."""
-        datagrams: dict[int, list[tuple[bytes, Address]]] = {}
+        datagrams: defaultdict[int, list[tuple[bytes, Address]]] = defaultdict(list)
         for data, flow in batch:
-            if flow.transport == "udp":
-                datagrams.setdefault(flow.local, []).append((data, flow.remote))
+            transport, local, remote, _ = flow
+            if transport == "udp":
+                datagrams[local].append((data, remote))
             else:
                 self._send_stream(data, flow)
         for local, part in datagrams.items():
@@ -133,8 +134,13 @@ class SipTransport(MultiService):
         def receive(batch: list[tuple[bytes, Address]]) -> None:
             if len(flows) > FLOWS:
                 flows.clear()
+            known = flows.get
             self._receive(
-                [(data, _flow(flows, local, address)) for data, address in batch if not _is_keepalive(data)]
+                [
+                    (data, known(address) or _remember(flows, local, address))
+                    for data, address in batch
+                    if len(data) > KEEPALIVE or data.strip(b"\r\n\0")
+                ]
             )
 
         endpoint = DatagramEndpoint(
@@ -247,15 +253,9 @@ class _Connector(ClientFactory):
         self._owner.not_connected(self._flow, f"no connection to {where}: {reason.getErrorMessage()}")
 
 
-def _flow(flows: dict[Address, Flow], local: int, address: Address) -> Flow:
-    flow = flows.get(address)
-    if flow is None:
-        flow = flows[address] = Flow("udp", local, address)
+def _remember(flows: dict[Address, Flow], local: int, address: Address) -> Flow:
+    flow = flows[address] = Flow("udp", local, address)
     return flow
-
-
-def _is_keepalive(data: bytes) -> bool:
-    return len(data) <= KEEPALIVE and not data.strip(b"\r\n\0")
 
 
 def _reason(number: int) -> str:

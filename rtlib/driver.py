@@ -75,7 +75,7 @@ class Driver(Generic[Source, Event]):
         try:
             unfinished = self._drain()
         except Exception:  # noqa: BLE001 - the timer must be re-armed, or the machine never wakes again
-            log.failure("sending failed")
+            log.failure("what was received was left undone, or was not sent")
             unfinished = False
         finally:
             self._flushing = False
@@ -88,14 +88,13 @@ class Driver(Generic[Source, Event]):
 
     def _drain(self) -> bool:
         """Alternate sending and events until both are empty; True if the bound ended it first."""
-        for _ in range(EVENTS_PER_FLUSH):
+        left = EVENTS_PER_FLUSH
+        while left:
             self._transmit()
-            if self._stopped:
+            handed_out = self._hand_out(left)
+            if self._stopped or not handed_out:
                 return False
-            event = self._machine.next_event()
-            if event is None:
-                return False
-            self._hand_out(event)
+            left -= handed_out
         self._transmit()
         return True
 
@@ -104,11 +103,17 @@ class Driver(Generic[Source, Event]):
         if batch:
             self._send(batch)
 
-    def _hand_out(self, event: Event) -> None:
-        try:
-            self._on_event(event)
-        except Exception:  # noqa: BLE001 - the events behind this one belong to other calls
-            log.failure("handling {event} failed", event=type(event).__name__)
+    def _hand_out(self, limit: int) -> int:
+        """Hand out all events that there are, `limit` at most; give how many."""
+        for number in range(limit):
+            event = None if self._stopped else self._machine.next_event()
+            if event is None:
+                return number
+            try:
+                self._on_event(event)
+            except Exception:  # noqa: BLE001 - the events behind this one belong to other calls
+                log.failure("handling {event} failed", event=type(event).__name__)
+        return limit
 
     def _arm(self, at_once: bool) -> None:
         if self._stopped:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import ceil
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -51,7 +52,11 @@ class Wheel(Generic[T]):
         """Have `expire` return `item` once its `now` is at or after `when`, and before `when +
         granularity`.
         """
-        number = self._number(when)
+        # In line, not a function of its own: this runs a dozen times for each call of a proxy.
+        granularity = self._granularity
+        number = ceil(when / granularity)
+        if number * granularity < when:  # division rounds: the product, which expire() compares, counts
+            number += 1
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}
@@ -76,15 +81,9 @@ class Wheel(Generic[T]):
         due: list[T] = []
         while self._order and self._order[0] * self._granularity <= now:
             slot = self._slots.pop(heappop(self._order))
-            due.extend(entry.item for entry in sorted(slot, key=_when))
+            due += [entry.item for entry in sorted(slot, key=_when)]
             slot.clear()  # a later cancel() finds nothing to do
         return due
 
-    def _number(self, when: float) -> int:
-        number = ceil(when / self._granularity)
-        # Division rounds: the product, which expire() compares, must not come before `when`.
-        return number if number * self._granularity >= when else number + 1
 
-
-def _when(entry: Entry[T]) -> float:
-    return entry.when
+_when = attrgetter("when")

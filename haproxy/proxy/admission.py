@@ -65,13 +65,16 @@ class Admission:
         if system and not self._has_room(request, user):
             raise Refused(503, "Dispatch Set Is Full")
 
+    @property
+    def examines_calls(self) -> bool:
+        """Whether there is anything that `call` looks at."""
+        checks = self.checks
+        return checks.invite_auth or checks.contact or checks.registered
+
     def call(self, request: Request, flow: Flow, now: float) -> None:
         """Refuse an INVITE for Genesis that the operator's checks forbid. Raises Refused and Ignored."""
         checks = self.checks
-        if (
-            not (checks.invite_auth or checks.contact or checks.registered)
-            or flow.remote in self._sources.allow
-        ):
+        if not self.examines_calls or flow.remote in self._sources.allow:
             return
         caller = _address(request, b"from")
         bindings = self._location.bindings(address_of_record(caller.username, caller.host))

@@ -80,9 +80,12 @@ class Branch:
         """A response came."""
         if not self.answered:
             self.answered = True
-            self.context.proxying.heard(self, now)
-        self._stop()
-        response.remove_first(b"via")
+            if self.target.destination is not None:
+                self.context.proxying.heard(self, now)
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+        response.pop_via()
         status = response.status
         if status < 200:
             self._provisional(response, now)
@@ -215,8 +218,10 @@ class ResponseContext:
         for branch in group:
             self.proxying.launch(branch, now)
         self._launching = False
-        if all(branch.finished for branch in group):
-            self.settle(now)
+        for branch in group:
+            if not branch.finished:
+                return
+        self.settle(now)
 
     def _may_go_on(self) -> bool:
         """Only a server's failure says nothing about the user that was called."""

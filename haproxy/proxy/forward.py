@@ -40,14 +40,18 @@ class Forwarding:
         if target.path:
             request.prepend(b"Route", target.path)
         left = request.max_forwards
-        request.set(b"Max-Forwards", b"%d" % (MAX_FORWARDS if left is None else left - 1))
+        request.set_max_forwards(MAX_FORWARDS if left is None else left - 1)
         known = target.flow if isinstance(target.flow, Flow) else None
         if known is not None and known.transport != "udp" and not target.path:
             then(known, now)
             return
-        hop = hop_of(target.hop or next_hop(request))
+        uri = target.hop or next_hop(request)
         side = self._sides.of(known.local) if known is not None else target.side
-        self._resolver.find(hop, side, then, now)
+        flow = self._resolver.plain(uri, side)
+        if flow is not None:
+            then(flow, now)
+        else:
+            self._resolver.find(hop_of(uri), side, then, now)
 
     def send(self, request: Request, came: Flow, flow: Flow, ending: bytes, now: float) -> ClientTransaction:
         """Send a prepared request and expect responses. Raises Refused."""

@@ -14,6 +14,9 @@ from rtlib.address import Address, pack
 
 TRANSPORTS: dict[bytes, Transport] = {b"": "udp", b"udp": "udp", b"tcp": "tcp"}
 
+KNOWN = 65_536
+"""URIs whose flows are remembered."""
+
 WAITING = 10_000
 """Requests that may wait for a name server; more are refused."""
 
@@ -63,9 +66,26 @@ class Resolver:
         self._token = 0
         self._waiting: dict[int, tuple[Hop, Side | None, Continue]] = {}
         self._flow = lru_cache(65536)(self._make_flow)
+        self._plain: dict[tuple[bytes, int | None, Side | None], Flow] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def plain(self, uri: Uri, side: Side | None) -> Flow | None:
+        """The flow to a URI without parameters whose host is numeric; None for others. Raises Refused."""
+        if uri.params or uri.scheme != b"sip":
+            return None
+        key = uri.host, uri.port, side
+        flow = self._plain.get(key)
+        if flow is None:
+            hop = hop_of(uri)
+            address = hop.address
+            flow = self._flow(hop, side, address) if address is not None else None
+            if flow is not None:
+                if len(self._plain) >= KNOWN:
+                    self._plain.clear()
+                self._plain[key] = flow
+        return flow
 
     def find(self, hop: Hop, side: Side | None, then: Continue, now: float) -> None:
         """Call `then` with the flow to `hop`: at once where the host is numeric. `side` forces the way out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -28,16 +28,16 @@ class Side:
     """What SDP says: the address of `shown_host`, where that is a name."""
     network: IPv4Network | IPv6Network | None = None
     """What is reached on this side; None for everything else."""
+    sent_by: bytes = field(init=False)
+    """What our Via and Record-Route say, with the port even where it is the default one."""
+
+    def __post_init__(self) -> None:
+        host = f"[{self.shown_host}]" if ":" in self.shown_host else self.shown_host
+        object.__setattr__(self, "sent_by", f"{host}:{self.shown_port}".encode())
 
     def local(self, transport: Transport) -> int:
         """The number of this side's socket for a transport, as `Flow.local` has it."""
         return self.number * len(TRANSPORTS) + TRANSPORTS.index(transport)
-
-    @property
-    def sent_by(self) -> bytes:
-        """What our Via and Record-Route say, with the port even where it is the default one."""
-        host = f"[{self.shown_host}]" if ":" in self.shown_host else self.shown_host
-        return f"{host}:{self.shown_port}".encode()
 
     def speaks(self, address: Address) -> bool:
         """Whether an address is of this side's kind: IPv4 or IPv6."""
@@ -54,6 +54,7 @@ class Sides:
     def __init__(self, sides: Iterable[Side]) -> None:
         self._sides = tuple(sides)
         self.private = self._sides[0]
+        self._by_local = {side.local(transport): side for side in self._sides for transport in TRANSPORTS}
         self.towards = lru_cache(65536)(self._towards)
 
     def __iter__(self) -> Iterator[Side]:
@@ -61,7 +62,7 @@ class Sides:
 
     def of(self, local: int) -> Side:
         """The side that a socket belongs to."""
-        return self._sides[local // len(TRANSPORTS)]
+        return self._by_local[local]
 
     def _towards(self, remote: Address) -> Side:
         """The side to reach an address from: the one whose network has it, else the public one."""

@@ -67,10 +67,10 @@ class Sources:
 
     def is_genesis(self, flow: Flow) -> bool:
         """Whether this is one of the registered Genesis systems, by address and port, or by connection."""
-        return any(
-            _same_source(destination.flow, destination.uri, flow)
-            for destination in self._dispatcher.members()
-        )
+        for destination in self._dispatcher.members():
+            if _same_source(destination.flow, destination.uri, flow):
+                return True
+        return False
 
 
 def _same_source(registered: object, contact: bytes, flow: Flow) -> bool:
@@ -87,6 +87,8 @@ def _names(contact: bytes, remote: Address) -> bool:
     try:
         uri = parse_uri(contact)
         host, port = unpack(remote)
-        return (uri.port or 5060) == port and ip_address(uri.host.strip(b"[]").decode()) == ip_address(host)
+        if (uri.port or 5060) != port:
+            return False
+        return ip_address(uri.host.strip(b"[]").decode()) == ip_address(host)
     except (UriError, ValueError):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from haproxy.dispatcher.set import Destination, Dispatcher
 from haproxy.proxy.domain import Domains
@@ -18,8 +18,7 @@ from haproxy.sip.uri import Uri
 from haproxy.sip.uri import parse as parse_uri
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One place to try."""
 
     uri: bytes | None = None

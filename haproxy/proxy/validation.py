@@ -60,9 +60,14 @@ def _refuse_extensions(request: Request) -> None:
 
 def _refuse_loop(request: Request, sent_bys: tuple[bytes, ...]) -> None:
     """A request that has been here and would be routed the same way again goes round in a circle."""
-    vias = request.all(b"via")
-    if not any(sent_by in via for via in vias for sent_by in sent_bys):
-        return
+    for via in request.all(b"via"):
+        for sent_by in sent_bys:
+            if sent_by in via:
+                _refuse_same_way(request, sent_bys)
+                return
+
+
+def _refuse_same_way(request: Request, sent_bys: tuple[bytes, ...]) -> None:
     ending = loop_hash(request)
     for via in request.values(b"via"):
         if any(sent_by in via for sent_by in sent_bys) and b"-" + ending in via:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from haproxy.sip import header, uri
@@ -12,6 +13,7 @@ from haproxy.sip.uri import Uri
 _NAMED: Final = re.compile(
     rb'\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"\s*+|([^"<>]*+))<\s*+([^<>\s"]++)\s*+>(.*)', re.DOTALL
 )
+_LONGEST_CACHED: Final = 256
 _BARE: Final = re.compile(rb"\s*+([^\s<>\";?,]++)((?:\s*+;.*)?)", re.DOTALL)
 
 
@@ -20,7 +22,10 @@ class AddressError(ValueError):
 
 
 class NameAddr:
-    """`"display" <uri>;params`, or the same without brackets, whose parameters are the header's (§20)."""
+    """`"display" <uri>;params`, or the same without brackets, whose parameters are the header's (§20).
+
+    Never changed once it is made: parsed ones are shared.
+    """
 
     __slots__ = ("display", "raw_params", "uri")
 
@@ -63,8 +68,13 @@ def parse(value: bytes) -> NameAddr:
     """Parse one value. Raises AddressError.
 
     Lenient where a sender's meaning is plain: blanks inside the brackets (RFC 4475 badaspec) and
-    unquoted display names with punctuation (baddn) are accepted.
+    unquoted display names with punctuation (baddn) are accepted. Short ones are cached: the To and the
+    Contact of a REGISTER are looked at by several, and come again with the next one.
     """
+    return _cached(value) if len(value) <= _LONGEST_CACHED else _parse(value)
+
+
+def _parse(value: bytes) -> NameAddr:
     match = _NAMED.fullmatch(value)
     if match is not None:
         quoted, plain, target, params = match.groups()
@@ -74,6 +84,9 @@ def parse(value: bytes) -> NameAddr:
     if bare is None:
         raise AddressError("malformed address")
     return _checked(bare[1], bare[2], b"")
+
+
+_cached: Final = lru_cache(8192)(_parse)
 
 
 def _checked(target: bytes, params: bytes, display: bytes) -> NameAddr:

@@ -48,6 +48,8 @@ def arrive(request: Request, flow: Flow) -> Flow:
     """
     via = request.top_via
     host, port = _source(flow.remote)
+    if via.bare and via.host == host and via.port == port:
+        return flow
     stamped = via.stamped(host, port)
     if stamped is not None:
         rport = via.rport is not None

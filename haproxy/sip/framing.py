@@ -13,7 +13,9 @@ PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
 """The answer to a ping of ours."""
 
-_LENGTH: Final = re.compile(rb"\r\n(?i:Content-Length|l)[ \t]*:([^\r]*+(?:\r\n[ \t][^\r]*+)*)(?=\r\n(?![ \t]))")
+_LENGTH: Final = re.compile(
+    rb"\r\n(?i:Content-Length|l)[ \t]*:([^\r]*+(?:\r\n[ \t][^\r]*+)*)(?=\r\n(?![ \t]))"
+)
 
 
 class Framer:

@@ -7,7 +7,8 @@ The lines stay as they came; an edit touches only the lines it names. Headers ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Self
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 from haproxy.sip import address, header, syntax
 from haproxy.sip.address import NameAddr
@@ -107,6 +108,38 @@ class Message:
             return None
         hops = syntax.USUAL_HOPS.get(line)
         return int(_value(line)) if hops is None else hops
+
+    def set_max_forwards(self, hops: int) -> None:
+        """Say how many hops are left, 0 to 255."""
+        line = syntax.HOPS_LINES[hops]
+        if b"max-forwards" in self._first:
+            self._lines[self._names.index(b"max-forwards")] = line
+        else:
+            self._names.append(b"max-forwards")
+            self._lines.append(line)
+        self._first[b"max-forwards"] = line
+
+    def push_via(self, value: bytes) -> None:
+        """Put a Via on top."""
+        line = b"Via: " + value
+        self._names.insert(0, b"via")
+        self._lines.insert(0, line)
+        self._first[b"via"] = line
+        self._via = None
+
+    def pop_via(self) -> None:
+        """Take the first Via value off."""
+        names = self._names
+        if b"," in self._first[b"via"]:
+            self.remove_first(b"via")
+            return
+        index = names.index(b"via")
+        del names[index], self._lines[index]
+        self._via = None
+        if b"via" in names:
+            self._first[b"via"] = self._lines[names.index(b"via", index)]
+        else:
+            del self._first[b"via"]
 
     @property
     def from_(self) -> NameAddr:
@@ -219,6 +252,15 @@ class Message:
     def _copy_start(self, twin: Self) -> None:
         raise NotImplementedError
 
+    def shed(self) -> None:
+        """Let header lines and body go for good. The attributes stay: tags, Call-ID, CSeq, start line.
+
+        To edit it after that is a defect, and raises AttributeError or TypeError.
+        """
+        self._names = self._lines = _NO_LINES
+        self._first = _NO_FIRST
+        self._via, self.body = None, b""
+
     def __bytes__(self) -> bytes:
         return b"\r\n".join([self.start_line, *self._lines, b"", self.body])
 
@@ -248,6 +290,11 @@ class Message:
         """Fill in the attributes that come from headers, as far as they can be read."""
         for derive in _DERIVED.values():
             derive(self)
+
+
+# Shared and unchangeable: three objects less for each of very many messages, also for the collector.
+_NO_LINES: Final[Any] = ()
+_NO_FIRST: Final[Any] = MappingProxyType({})
 
 
 def _value(line: bytes) -> bytes:

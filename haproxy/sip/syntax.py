@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haproxy.sip import address, header, uri, via
+from haproxy.sip.uri import Uri
 from haproxy.sip.via import Via
 
 if TYPE_CHECKING:
@@ -32,16 +34,27 @@ MAX_CSEQ: Final = 2**31 - 1
 Fault: TypeAlias = tuple[int, str]
 """Status code and reason phrase that a malformed request gets."""
 
+RequestLine: TypeAlias = tuple[bytes, bytes, Uri | None, Fault | None]
+"""Method, URI as written and, where it is well-formed, in parts; what is wrong with the line."""
+
+_LONGEST_CACHED: Final = 256
+"""Bytes; what is longer is parsed each time, so that nobody fills the caches with it."""
+
 _METHODS: Final = frozenset(
     b"INVITE ACK BYE CANCEL REGISTER OPTIONS INFO PRACK UPDATE SUBSCRIBE NOTIFY REFER MESSAGE PUBLISH".split()
 )
 _TOKEN: Final = re.compile(header.TOKEN)
 _VERSION: Final = re.compile(rb"(?i:SIP)/[0-9]+\.[0-9]+")
 _STATUS_LINE: Final = re.compile(rb"(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: ([^\r\n]*+))?")
-_USUAL_HOPS: Final = frozenset(b" %d" % hops for hops in range(256))
-_TAGGED: Final = re.compile(
-    rb'[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
-    rb"(?:;tag=([\w.!%*+`'~-]++))?"
+_STATUSES: Final = {b"SIP/2.0 %d " % status: status for status in range(100, 700)}
+HOPS_LINES: Final = tuple(b"Max-Forwards: %d" % hops for hops in range(256))
+"""Max-Forwards as nearly everybody writes it, by what it says."""
+
+USUAL_HOPS: Final = {line: hops for hops, line in enumerate(HOPS_LINES)}
+"""What such a line says."""
+
+_PLAIN_ADDRESS: Final = re.compile(
+    rb'[A-Za-z]++:[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
 )
 
 
@@ -66,14 +79,24 @@ def display(key: bytes) -> str:
 
 def status_line(line: bytes) -> tuple[int, bytes]:
     """Status and reason phrase. Raises ParseError(None): a response is never answered."""
+    status = _STATUSES.get(line[:12])
+    if status is not None:
+        return status, line[12:]
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise ParseError(None, "malformed status line")
     return int(match[1]), match[2] or b""
 
 
-def request_line(line: bytes) -> tuple[bytes, bytes, Fault | None]:
-    """Method and URI, and what is wrong with the line. Raises ParseError(None) where it is not SIP at all."""
+def request_line(line: bytes) -> RequestLine:
+    """Method, URI as written and in parts, and what is wrong with the line; short lines are cached.
+
+    Raises ParseError(None) where it is not SIP at all.
+    """
+    return _cached_request_line(line) if len(line) <= _LONGEST_CACHED else _request_line(line)
+
+
+def _request_line(line: bytes) -> RequestLine:
     parts = line.split(b" ")
     if len(parts) != 3:
         return _odd_request_line(line)
@@ -81,32 +104,38 @@ def request_line(line: bytes) -> tuple[bytes, bytes, Fault | None]:
     if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
         if not _VERSION.fullmatch(version):
             raise ParseError(None, "not a SIP message")
-        return method, target, (505, "Version Not Supported")
+        return method, target, None, (505, "Version Not Supported")
     if method not in _METHODS and not _TOKEN.fullmatch(method):
         raise ParseError(None, "malformed method")
     try:
         parsed = uri.parse(target)
     except uri.UriError as error:
-        return method, target, (400, f"Malformed Request-URI: {error}")
+        return method, target, None, (400, f"Malformed Request-URI: {error}")
     if parsed.headers:
-        return method, target, (400, "Headers In The Request-URI")
-    return method, target, None
+        return method, target, None, (400, "Headers In The Request-URI")
+    return method, target, parsed, None
 
 
-def _odd_request_line(line: bytes) -> tuple[bytes, bytes, Fault]:
+_cached_request_line: Final = lru_cache(8192)(_request_line)
+
+
+def _odd_request_line(line: bytes) -> RequestLine:
     words = line.split()
     if len(words) < 3 or not _VERSION.fullmatch(words[-1]) or not _TOKEN.fullmatch(words[0]):
         raise ParseError(None, "not a SIP message")
-    return words[0], b" ".join(words[1:-1]), (400, "Extra White Space In The Request Line")
+    return words[0], b" ".join(words[1:-1]), None, (400, "Extra White Space In The Request Line")
 
 
-def unusual_key(name: bytes, colon: bytes) -> bytes | None:
-    """The key of a name that is not among the usual spellings; None for a malformed line."""
-    return header.key_of(name) if colon else None
+def unusual_key(line: bytes) -> bytes:
+    """The key of a line whose name is not among the usual spellings. ValueError for a malformed line."""
+    key = header.key_of(line[: line.index(b":")])
+    if key is None:
+        raise ValueError("malformed header line")
+    return key
 
 
 def index(lines: list[bytes]) -> tuple[list[bytes], list[bytes], dict[bytes, bytes], Fault | None]:
-    """Sort out header lines of which some are folded or malformed: keys, lines, first values, fault."""
+    """Sort out header lines of which some are folded or malformed: keys, lines, first lines, fault."""
     joined: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and joined:
@@ -117,15 +146,27 @@ def index(lines: list[bytes]) -> tuple[list[bytes], list[bytes], dict[bytes, byt
     first: dict[bytes, bytes] = {}
     fault: Fault | None = None
     for line in joined:
-        name, colon, value = line.partition(b":")
+        name, colon, _ = line.partition(b":")
         key = header.key_of(name) if colon else None
         if key is None:
             fault = fault or (400, "Malformed Header Line")
         elif key in first and key in header.SINGLE:
             fault = fault or repeated(key)
         keys.append(key or b"")
-        first.setdefault(key or b"", value)
+        first.setdefault(key or b"", line)
     return keys, joined, first, fault
+
+
+def repetition(keys: list[bytes], different: int) -> Fault | None:
+    """The fault of a list of keys in which one is repeated that may stand only once; None without such."""
+    if keys.count(b"via") - 1 == len(keys) - different:
+        return None  # as in nearly every response
+    seen: set[bytes] = set()
+    for key in keys:
+        if key in seen and key in header.SINGLE:
+            return repeated(key)
+        seen.add(key)
+    return None
 
 
 def repeated(key: bytes) -> Fault:
@@ -133,8 +174,9 @@ def repeated(key: bytes) -> Fault:
     return 400, f"More Than One {display(key)} Header"
 
 
-def top_via(raw: bytes) -> Via:
-    """The first value of the first Via line. Raises ParseError with status 400."""
+def top_via(line: bytes) -> Via:
+    """The first value of a Via line. Raises ParseError with status 400."""
+    raw = line[line.index(b":") + 1 :]
     try:
         if b"," in raw:
             raw = header.cut_first(header.unfold(raw.strip()))[0]
@@ -143,9 +185,13 @@ def top_via(raw: bytes) -> Via:
         raise ParseError(400, f"{error}") from None
 
 
-def cseq(raw: bytes) -> tuple[int, bytes] | None:
-    """Number and method of a CSeq value; None where it is malformed or out of range."""
-    words = raw.split()
+def cseq(line: bytes) -> tuple[int, bytes] | None:
+    """Number and method of a CSeq line; None where it is malformed or out of range. Short ones are cached."""
+    return _cached_cseq(line) if len(line) <= _LONGEST_CACHED else _cseq(line)
+
+
+def _cseq(line: bytes) -> tuple[int, bytes] | None:
+    words = line.partition(b":")[2].split()
     if len(words) != 2 or len(words[0]) > 64 or not words[0].isdigit():
         return None
     number, method = int(words[0]), words[1]
@@ -154,59 +200,78 @@ def cseq(raw: bytes) -> tuple[int, bytes] | None:
     return number, method
 
 
-def tag(raw: bytes) -> bytes | None:
-    """The tag of a From or To value, None where it has none. Raises AddressError where it is malformed."""
-    match = _TAGGED.fullmatch(raw)
-    if match is not None:
-        return match[1]
-    return address.parse(header.unfold(raw.strip())).tag
+_cached_cseq: Final = lru_cache(1024)(_cseq)
 
 
-def tag_or_none(raw: bytes) -> bytes | None:
+def tag(line: bytes) -> bytes | None:
+    """The tag of a From or To line, None where it has none. Raises AddressError where it is malformed.
+
+    What stands before the tag is the same for all calls of a user: whether it is well-formed is cached.
+    """
+    front, mark, found = line.rpartition(b";tag=")
+    if not mark:
+        front = line
+    if len(front) <= _LONGEST_CACHED and _is_plain_address(front):
+        if not mark:
+            return None
+        if found and not found.translate(None, header.TOKEN_BYTES):
+            return found
+    return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
+
+
+@lru_cache(8192)
+def _is_plain_address(line: bytes) -> bool:
+    return _PLAIN_ADDRESS.fullmatch(line) is not None
+
+
+def tag_or_none(line: bytes) -> bytes | None:
     """As `tag`, None also for what is malformed."""
     try:
-        return tag(raw)
+        return tag(line)
     except address.AddressError:
         return None
 
 
-def check_core(message: Message, first: dict[bytes, bytes]) -> Fault | None:
-    """Check what every message must have, filling in the message's attributes on the way."""
+def check(message: Message, first: dict[bytes, bytes]) -> Fault | None:
+    """Check what every message must have, filling in the message's attributes, and cut the body to length."""
     try:
-        via_raw, from_raw, to_raw = first[b"via"], first[b"from"], first[b"to"]
-        call_id, cseq_raw = first[b"call-id"].strip(), first[b"cseq"]
+        via_line, from_line, to_line = first[b"via"], first[b"from"], first[b"to"]
+        call_id, cseq_line = first[b"call-id"].partition(b":")[2].strip(), first[b"cseq"]
     except KeyError as missing:
         return 400, f"Missing {display(missing.args[0])} Header"
     try:
-        message._via = top_via(via_raw)
+        message._via = top_via(via_line)
     except ParseError as error:
         return 400, error.reason
     try:
-        message.from_tag, message.to_tag = tag(from_raw), tag(to_raw)
+        message.from_tag, message.to_tag = tag(from_line), tag(to_line)
     except address.AddressError:
-        return 400, f"Malformed {'From' if tag_or_none(from_raw) is None else 'To'} Header"
-    numbered = cseq(cseq_raw)
+        return 400, f"Malformed {'From' if tag_or_none(from_line) is None else 'To'} Header"
+    numbered = _cached_cseq(cseq_line) if len(cseq_line) <= _LONGEST_CACHED else _cseq(cseq_line)
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:
         return 400, "Malformed Call-ID Header"
     message.call_id = call_id
     message.cseq_number, message.cseq_method = numbered
-    return None
+    return _check_numbers(message, first)
 
 
-def check_numbers(message: Message, first: dict[bytes, bytes]) -> Fault | None:
-    """Check Max-Forwards and Content-Length, and cut the body to length."""
+def _check_numbers(message: Message, first: dict[bytes, bytes]) -> Fault | None:
+    """Check Max-Forwards and Content-Length. The usual forms are told without a call: that was measured."""
     hops = first.get(b"max-forwards")
-    if hops is not None and hops not in _USUAL_HOPS and not _is_count(hops.strip(), 255):
+    if hops is not None and hops not in USUAL_HOPS and not _is_count(hops.partition(b":")[2].strip(), 255):
         return 400, "Malformed Max-Forwards Header"
-    length = first.get(b"content-length")
-    if length is None:
+    length_line = first.get(b"content-length")
+    if length_line is None:
         return None
-    length = length.strip()
-    if not _is_count(length, sys.maxsize):
+    length = length_line.partition(b":")[2].strip()
+    if not length.isdigit() or (len(length) > 9 and not _is_count(length, sys.maxsize)):
         return 400, "Malformed Content-Length Header"
-    size = int(length)
+    return None if int(length) == len(message.body) else _cut_body(message, int(length))
+
+
+def _cut_body(message: Message, size: int) -> Fault | None:
     if size < len(message.body):
         message.body = message.body[:size]
     elif size > MAX_MESSAGE_BYTES:

@@ -95,14 +95,24 @@ class TransactionLayer(Engine):
 
     def receive(self, data: bytes, source: Flow, now: float) -> None:
         """Take one datagram, or one message from a stream. Never raises for any input."""
+        message = self.read(data, source)
+        if message is not None:
+            self.take(message, source, now)
+
+    def read(self, data: bytes, source: Flow) -> Request | Response | None:
+        """The first half of `receive`: parse. None for what is answered or dropped already."""
         try:
-            message = parse(data)
-            if type(message) is Request:
-                self._receive_request(message, source, now)
-            elif type(message) is Response:
-                self._receive_response(message, source, now)
+            return parse(data)
         except ParseError as error:
             self._refuse(error, data, source)
+            return None
+
+    def take(self, message: Request | Response, source: Flow, now: float) -> None:
+        """The second half of `receive`: find the transaction, or make one."""
+        if type(message) is Request:
+            self._receive_request(message, source, now)
+        elif type(message) is Response:
+            self._receive_response(message, source, now)
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response. What the transaction's state does not allow any more is dropped.
@@ -131,7 +141,7 @@ class TransactionLayer(Engine):
         if len(self._clients) >= 2 * self._limit:
             raise LayerFull
         branch = branch or self.new_branch()
-        request.prepend(b"Via", self._via_prefix(flow) + branch)
+        request.push_via(self._via_prefix(flow) + branch)
         return self._begin_client(request, flow, branch, now)
 
     def cancel(self, transaction: ClientTransaction, now: float, reason: bytes | None = None) -> None:
@@ -148,10 +158,25 @@ class TransactionLayer(Engine):
         if transaction.state is State.proceeding:
             self._send_cancel(transaction, None, now)
 
+    def shed(self, transaction: ClientTransaction | ServerTransaction) -> None:
+        """Let the request go, if the transaction has its final response and needs it no more.
+
+        A user that does not look at it again saves half of the memory of a transaction, which lingers
+        for half a minute to absorb retransmissions.
+        """
+        if isinstance(transaction, ServerTransaction):
+            if transaction.status >= 200:
+                transaction.request.shed()
+        elif transaction.state is State.accepted or (
+            transaction.state is State.completed and transaction.method != b"INVITE"
+        ):
+            transaction.request.shed()
+            transaction.sent = b""
+
     def send(self, message: Request | Response, flow: Flow, branch: bytes | None = None) -> None:
         """Send without a transaction: the ACK for a 2xx, with our Via on top, or a stateless response."""
         if type(message) is Request:
-            message.prepend(b"Via", self._via_prefix(flow) + (branch or self.new_branch()))
+            message.push_via(self._via_prefix(flow) + (branch or self.new_branch()))
         self._outgoing.append((bytes(message), flow))
 
     def invite_of(self, cancel: ServerTransaction) -> ServerTransaction | None:
@@ -211,7 +236,7 @@ class TransactionLayer(Engine):
 
     def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
         transaction = self._servers.get(server.key_for(ack, via, b"INVITE"))
-        if transaction is None:
+        if transaction is None and not via.has_cookie:
             transaction = self._old_style_invite(ack, via)
         arrive(ack, source)
         event = AckReceived(ack, source)

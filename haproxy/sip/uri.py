@@ -50,7 +50,8 @@ class Uri(NamedTuple):
 
     def param(self, name: bytes) -> bytes | None:
         """A parameter's value by its lower-case name; b"" for a flag such as `;lr`, None where absent."""
-        if not self.params:
+        params = self.params
+        if not params or (name not in params.lower() and b"%" not in params):
             return None
         return _pairs(self.params, b";").get(name)
 

@@ -18,6 +18,7 @@ _USUAL: Final = re.compile(
 )
 _PLACE: Final = re.compile(rb"SIP/2\.0/([A-Z]+) ([A-Za-z0-9][\w.-]*+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _LONGEST_CACHED: Final = 128
+_BEFORE_BRANCH: Final = (b"", b"rport;")
 _ANY: Final = re.compile(
     rb"(?i:SIP)\s*/\s*2\.0\s*/\s*([\w.!%*+`'~-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?\s*(.*)",
     re.DOTALL,
@@ -31,7 +32,7 @@ class ViaError(ValueError):
 class Via:
     """One value of a Via header."""
 
-    __slots__ = ("_params", "branch", "host", "port", "raw", "transport")
+    __slots__ = ("_params", "bare", "branch", "host", "port", "raw", "transport")
 
     raw: bytes
     """The value as written, parameters included."""
@@ -42,6 +43,8 @@ class Via:
     port: int | None
     branch: bytes
     """b"" where there is none."""
+    bare: bool
+    """It has no parameter but a branch, as far as could be seen at a glance."""
     _params: bytes
 
     @property
@@ -112,18 +115,15 @@ def parse(value: bytes) -> Via:
     place = _place(head) if len(head) <= _LONGEST_CACHED else None
     if place is None:
         return _parse_any(value)
-    branch = b""
-    for item in params.split(b";"):
-        if item[:7] == b"branch=":
-            branch = item[7:]
-            if not branch or branch.translate(None, header.TOKEN_BYTES):
-                return _parse_any(value)
-        elif item != b"rport" and not _is_note(item):
-            return _parse_any(value)
+    before, mark, branch = params.rpartition(b"branch=")
+    usual = mark and before in _BEFORE_BRANCH and branch and not branch.translate(None, header.TOKEN_BYTES)
+    if not usual:
+        return _parse_any(value)
     via = _new(Via)
+    via.bare = not before
     via.raw = raw
     via.transport, via.host, via.port = place
-    via._params = raw[len(head) :]
+    via._params = b";" + params
     via.branch = branch
     return via
 
@@ -138,17 +138,12 @@ def _place(head: bytes) -> tuple[bytes, bytes, int | None] | None:
     return transport, host, None if port is None else _checked(port)
 
 
-def _is_note(item: bytes) -> bool:
-    """Whether a parameter is what the next hop noted: `rport=` or `received=` with a plain value."""
-    name, _, value = item.partition(b"=")
-    return name in (b"rport", b"received") and bool(value) and not value.translate(None, header.TOKEN_BYTES)
-
-
 def _parse_any(value: bytes) -> Via:
     match = _USUAL.fullmatch(value)
     if match is None:
         return _parse_unusual(header.unfold(value.strip()))
     via = _new(Via)
+    via.bare = False
     via.raw = value.strip()
     via.transport, via.host, port, via._params, branch = match.groups()
     via.port = None if port is None else _checked(port)
@@ -164,6 +159,7 @@ def _parse_unusual(value: bytes) -> Via:
     if match is None:
         raise ViaError("malformed Via")
     via = _new(Via)
+    via.bare = False
     via.raw = value
     transport, via.host, port, via._params = match.groups()
     if header.parameters(via._params) is None:

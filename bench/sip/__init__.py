@@ -1,0 +1,153 @@
+"""SIP calls and registrations through genproxy, beside Kamailio.
+
+A call is INVITE, 180, 200, ACK, BYE, 200, over UDP, from a caller outside to a Genesis system of the
+dispatcher, with Record-Route; 48 are open at a time. CPU time is that of all processes of a proxy, user and
+system, for each call or registration that was done; for calls until their last transaction is forgotten. The
+proxy has one core, the load the other. Without Kamailio the figures have nothing to be compared with.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.figure import Figure
+from bench.forwarder.load import cores
+from bench.sip import peer, server
+from bench.sip.load import Load, Mode, Sample, Server
+
+OURS = "genproxy"
+CALL, REGISTER, DIGEST = 1.8, 2.0, 1.5
+"""The largest ratios of CPU time that meet the targets."""
+MEMORY = 0.2
+BINDING_KIB = 1.0
+
+ROUNDS = 6
+SECONDS = "1.5"
+LINGERING = 36.0
+"""Seconds until no transaction is left: timers L and J, and some."""
+WAVE = 2000
+WAVES = 5
+WRITTEN = 1.0
+"""Seconds in which bindings go to the database."""
+USERS = (WAVES + 1) * WAVE
+
+
+class Field:
+    """The proxies that run, measured in turn: what else the machine does falls on all alike."""
+
+    def __init__(self, load: Load, servers: Mapping[str, Server]) -> None:
+        self._load = load
+        self._servers = servers
+
+    def rounds(self, mode: Mode) -> dict[str, list[Sample]]:
+        """Several short runs of each, after one that does not count."""
+        samples: dict[str, list[Sample]] = {name: [] for name in self._servers}
+        for number in range(ROUNDS + 1):
+            for name, one in self._servers.items():
+                sample = self._load.run(one, mode, SECONDS)
+                if number:
+                    samples[name].append(sample)
+        return samples
+
+    def aftermath(self) -> dict[str, float]:
+        """Seconds of CPU time that each takes to forget all transactions."""
+        before = {name: one.cpu() for name, one in self._servers.items()}
+        time.sleep(LINGERING)
+        return {name: one.cpu() - before[name] for name, one in self._servers.items()}
+
+    def register(self, users: range) -> None:
+        """Have users register, no faster than a database follows."""
+        for one in self._servers.values():
+            self._load.run(one, "register", f"{len(users)}x", users)
+        time.sleep(WRITTEN)
+
+    def memory(self) -> dict[str, float]:
+        """KiB that each has."""
+        return {name: one.kib() for name, one in self._servers.items()}
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one, or the lower one of two."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def compared(name: str, unit: str, values: Mapping[str, float], target: float | None = None) -> Figure:
+    """Ours, beside the peer's if there is one."""
+    other = next((value for key, value in values.items() if key != OURS), None)
+    return Figure(name, values[OURS], unit, other, peer.PROGRAM if other else "", target)
+
+
+def bindings(field: Field) -> Iterator[Figure]:
+    """What a binding takes: as many registrations twice, first of the same users, then of others.
+
+    Between the two all transactions are forgotten, so that the second time theirs take the same memory.
+    """
+    for _ in range(WAVES):
+        field.register(range(WAVE))
+    field.aftermath()
+    before = field.memory()
+    for wave in range(1, WAVES + 1):
+        field.register(range(wave * WAVE, (wave + 1) * WAVE))
+    grown = {name: (kib - before[name]) / (WAVES * WAVE) for name, kib in field.memory().items()}
+    yield Figure("memory of a binding", grown[OURS], "KiB", BINDING_KIB, "wanted", 1.0)
+    yield compared("memory of a binding, beside Kamailio", "KiB", grown)
+
+
+def calls(field: Field) -> Iterator[Figure]:
+    """Calls at saturation."""
+    samples = field.rounds("call")
+    memory = field.memory()
+    last = field.aftermath()
+    # What the first run, which does not count, left behind is forgotten with the rest.
+    ending = {name: last[name] * ROUNDS / (ROUNDS + 1) / _done(some) * 1e6 for name, some in samples.items()}
+    during = {name: median(sample.cost for sample in some) for name, some in samples.items()}
+    yield compared("call", "us", {name: during[name] + ending[name] for name in samples}, CALL)
+    yield compared("call, of which to forget it later", "us", ending)
+    rates = {name: median(sample.done / sample.passed for sample in some) for name, some in samples.items()}
+    yield compared("calls on one core", "calls/s", rates)
+    yield Figure("calls lost", float(sum(sample.lost for sample in samples[OURS])), "calls")
+    yield compared("memory after so many calls", "KiB", memory, MEMORY)
+
+
+def registrations(field: Field, mode: Mode, name: str, target: float) -> Iterator[Figure]:
+    """REGISTER of all users in turn."""
+    samples = field.rounds(mode)
+    costs = {server: median(sample.cost for sample in some) for server, some in samples.items()}
+    yield compared(name, "us", costs, target)
+    yield Figure(f"{name}, lost", float(sum(sample.lost for sample in samples[OURS])), "registrations")
+
+
+def _done(samples: Iterable[Sample]) -> int:
+    return sum(sample.done for sample in samples)
+
+
+def _started(stack: ExitStack, folder: Path, load: Load, *, digest: bool) -> Field:
+    core = cores()[0]
+    servers = {OURS: stack.enter_context(server.genproxy(core, folder / OURS, load, digest=digest))}
+    if peer.installed():
+        running = peer.kamailio(core, folder / peer.PROGRAM, load, digest=digest)
+        servers[peer.PROGRAM] = stack.enter_context(running)
+    return Field(load, servers)
+
+
+def measure() -> Iterator[Figure]:
+    """Measure all; it takes three minutes, most of them waiting for timers."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as last:
+        folder = Path(name)
+        load = Load(folder, cores()[1], USERS)
+        last.callback(load.close)
+        with ExitStack() as stack:
+            (folder / "plain").mkdir()
+            field = _started(stack, folder / "plain", load, digest=False)
+            yield from bindings(field)
+            yield from calls(field)
+            yield from registrations(field, "register", "REGISTER", REGISTER)
+        with ExitStack() as stack:
+            (folder / "digest").mkdir()
+            field = _started(stack, folder / "digest", load, digest=True)
+            yield from registrations(field, "digest", "REGISTER with digest", DIGEST)
