@@ -123,6 +123,22 @@ def test_events_come_after_what_was_sent_and_may_call_verbs_and_flush(world: Wor
     assert order == [("send", b"first"), ("event", "e1"), ("end", "e1"), ("send", b"from-event")]
 
 
+def test_what_several_events_lead_to_goes_out_together(world: World) -> None:
+    world.driver._on_event = lambda event: world.machine.receive(event.encode(), 1, 0)
+    world.driver.receive([(b"event e1", 1), (b"event e2", 1)])
+    assert world.sent == [[(b"e1", 1), (b"e2", 1)]]
+
+
+def test_no_event_is_handed_out_after_stop(world: World) -> None:
+    def on_event(event: str) -> None:
+        world.seen.append(event)
+        world.driver.stop()
+
+    world.driver._on_event = on_event
+    world.driver.receive([(b"event e1", 1), (b"event e2", 1)])
+    assert world.seen == ["e1"]
+
+
 def test_a_failing_event_is_logged_and_the_others_run(world: World, failures: list[BaseException]) -> None:
     def on_event(event: str) -> None:
         world.seen.append(event)

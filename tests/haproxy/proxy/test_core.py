@@ -9,7 +9,9 @@ import pytest
 
 from haproxy.dispatcher.set import PrimaryChanged
 from haproxy.proxy.event import Offence, Resolve
+from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
+from rtlib.address import pack
 
 GENESIS_A = "192.0.2.11:5060"
 GENESIS_B = "192.0.2.12:5060"
@@ -430,3 +432,53 @@ class TestProbes:
         world.systems()
         world.advance(100)
         assert world.reached(b"OPTIONS") == []
+
+
+class TestStages:
+    """What came with one batch is parsed first, and worked on when it is asked what to send."""
+
+    def test_the_messages_of_a_batch_are_answered_together(self, world: Any) -> None:
+        world.systems()
+        flow = Flow("udp", 0, pack("192.0.2.50", 5060))
+        for number in range(300):  # more than may wait
+            invite = world.request("INVITE", HOME, PHONE, f"Contact: <sip:{number}@{PHONE}>")
+            world.core.receive(invite, flow, world.now)
+        sent = world.core.to_send(world.now)
+        assert [data[:6] for data, _ in sent] == [b"INVITE"] * 300
+        assert world.core.to_send(world.now) == []
+
+    def test_a_retransmission_in_the_same_batch_is_absorbed(self, world: Any) -> None:
+        world.systems()
+        flow = Flow("udp", 0, pack("192.0.2.50", 5060))
+        invite = world.request("INVITE", HOME, PHONE)
+        for _ in range(2):
+            world.core.receive(invite, flow, world.now)
+        assert len(world.core.to_send(world.now)) == 1
+
+    def test_a_defect_met_by_one_message_leaves_the_others(
+        self, world: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.systems()
+
+        def process(*_: object) -> None:
+            raise RuntimeError("defect")
+
+        monkeypatch.setattr(world.core._registrar, "process", process)
+        flow = Flow("udp", 0, pack("192.0.2.50", 5060))
+        contact = f"Contact: <sip:5000@{PHONE}>"
+        register = world.request("REGISTER", "sip:192.0.2.1", PHONE, contact, to="<sip:5000@192.0.2.1>")
+        for data in (register, world.request("INVITE", HOME, PHONE)):
+            world.core.receive(data, flow, world.now)
+        with pytest.raises(RuntimeError, match="defect"):
+            world.core.to_send(world.now)
+        assert world.core.get_timer() <= world.now
+        world.collect()
+        assert world.forwarded(GENESIS_A).method == b"INVITE"
+
+    def test_answered_requests_keep_only_what_names_them(self, world: Any) -> None:
+        world.systems()
+        call(world, call="the-call")
+        world.answer(GENESIS_A, 200)
+        of_call = [each for each in world.core.layer.transactions() if each.request.call_id == b"the-call"]
+        assert [each.request.method for each in of_call] == [b"INVITE", b"INVITE"]
+        assert all(each.request.headers() == [] for each in of_call)

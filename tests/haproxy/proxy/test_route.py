@@ -63,3 +63,17 @@ def test_without_route() -> None:
     bye = request()
     assert first_route(bye) is None
     assert next_hop(bye).host == b"peer.example"
+
+
+def test_the_usual_single_value_is_told_by_its_bytes() -> None:
+    one = router()
+    invite = request()
+    one.record(invite, (PUBLIC, "tcp"), (PUBLIC, "tcp"))
+    own = invite.values(b"record-route")[0]
+    bye = request(own, b"<sip:next.example;lr>")
+    assert one.take_own(bye) == (True, True, PUBLIC)
+    assert bye.values(b"route") == [b"<sip:next.example;lr>"]
+    spelled = own.replace(b";lr", b";LR").replace(b"<", b"< ")
+    assert one.take_own(request(spelled)) == (True, True, PUBLIC)
+    assert one.take_own(request(own[:-2] + b"x>")) == (True, False, PUBLIC)
+    assert one.take_own(request(own + b", <sip:next.example;lr>")) == (True, True, PUBLIC)

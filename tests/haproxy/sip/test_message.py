@@ -392,3 +392,62 @@ def test_no_input_takes_long(old: bytes, new: bytes) -> None:
     with contextlib.suppress(ParseError):
         parse(INVITE.replace(old, new, 1)).top_via.stamped(b"192.0.2.9", 1)
     assert time.process_time() - start < 1.0
+
+
+def test_vias_are_pushed_and_popped() -> None:
+    request = invite()
+    before = bytes(request)
+    request.push_via(b"SIP/2.0/UDP proxy;branch=z9hG4bKnew")
+    assert bytes(request).startswith(request.start_line + b"\r\nVia: SIP/2.0/UDP proxy;branch=z9hG4bKnew\r\n")
+    assert request.branch == b"z9hG4bKnew"
+    request.pop_via()
+    assert bytes(request) == before
+    request.pop_via()
+    assert request.values(b"via") == [b"SIP/2.0/TCP 192.0.2.2;branch=z9hG4bKa0", b"SIP/2.0/UDP 192.0.2.3"]
+    request.pop_via()
+    assert request.values(b"via") == [b"SIP/2.0/UDP 192.0.2.3"]
+    request.pop_via()
+    assert b"via" not in request
+
+
+def test_hops_are_counted_in_place() -> None:
+    request = invite()
+    request.set_max_forwards(69)
+    assert bytes(request) == INVITE.replace(b"Max-Forwards: 70", b"Max-Forwards: 69")
+    assert request.max_forwards == 69
+    request.remove(b"max-forwards")
+    request.set_max_forwards(7)
+    assert request.headers()[-1] == (b"max-forwards", b"7")
+
+
+def test_what_is_shed_is_gone_and_the_rest_says_what_it_was() -> None:
+    request = invite()
+    copy = request.copy()
+    request.shed()
+    assert (request.headers(), request.body, b"via" in request) == ([], b"", False)
+    assert (request.method, request.uri, request.call_id) == (copy.method, copy.uri, copy.call_id)
+    assert (request.cseq, request.from_tag, request.to_tag) == (copy.cseq, copy.from_tag, copy.to_tag)
+    assert bytes(copy) == INVITE
+    with pytest.raises(AttributeError):
+        request.append(b"Subject", b"late")
+    assert invite().headers() != []
+
+
+def test_unusual_names_and_repeated_ones() -> None:
+    plain = (
+        b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\n"
+        b"To: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n\r\n"
+    )
+    odd = plain.replace(b"Max-Forwards: 70", b"mAX-fORWARDS : 70\r\nX-Odd: 1\r\nX-Odd: 2")
+    request = parse(odd)
+    assert request.max_forwards == 70
+    assert request.all(b"x-odd") == [b"1", b"2"]
+    assert bytes(request) == odd
+    for spelling, reason in (
+        (b"Max-Forwards: 70\r\nMAX-FORWARDS: 70", "More Than One Max-Forwards"),
+        (b"Via: SIP/2.0/UDP h\r\nt: <sip:a@b>", "More Than One To"),
+        (b"Max-Forwards: 70\r\nTo", "Malformed Header Line"),
+        (b"Max-Forwards: 70\r\nno name: 1", "Malformed Header Line"),
+    ):
+        with pytest.raises(ParseError, match=reason):
+            parse(plain.replace(b"Max-Forwards: 70", spelling))
