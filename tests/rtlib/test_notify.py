@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -100,7 +101,9 @@ class ScriptNotifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Processes()
-        file = script(Path(self.mktemp()), "exit 0")
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = script(Path(folder.name) / "notify.sh", "exit 0")
         self.notifier = ScriptNotifier(self.reactor, file, timeout=10, queue=2, parallel=2)
 
     def test_few_run_some_wait_the_rest_is_dropped(self) -> None:
