@@ -2,7 +2,7 @@
 VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
-JOBS   ?= 4
+JOBS   ?= 3
 
 .PHONY: help demo run test test-native lint bench docs clean
 .DEFAULT_GOAL := help
