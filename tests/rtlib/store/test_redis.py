@@ -332,7 +332,7 @@ def test_a_server_that_will_not_do_is_refused_with_the_reason(
             await store.write(1, [Put("k", b"v")])
 
     with RedisServer(**settings) as server:
-        play(server, body, patience=0.2, **arguments)
+        play(server, body, patience=2.0, **arguments)
 
 
 def test_expendable_data_may_be_anywhere_and_a_login_may_be_needed() -> None:
