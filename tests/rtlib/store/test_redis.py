@@ -230,7 +230,7 @@ def test_while_the_server_is_away_writes_wait_then_fail_and_later_succeed_again(
                 await pause(0.01)
         assert value == 1  # what failed, and was not on its way, was not done
 
-    play(server, body, patience=0.3)
+    play(server, body, patience=1.5)
 
 
 def test_a_short_absence_is_not_noticed(server: RedisServer) -> None:
@@ -269,7 +269,7 @@ def test_a_write_that_was_on_its_way_when_the_server_hung_is_uncertain(
         (count,) = await store.write(1, [Increment("n", 0)])
         assert count in {1, 2}
 
-    play(server, body, patience=0.3)
+    play(server, body, patience=1.5)
 
 
 def test_stop_does_not_wait_for_a_server_that_is_away(server: RedisServer) -> None:
