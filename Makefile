@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 JOBS   ?= 3
 
-.PHONY: help demo run test test-native lint bench docs clean
+.PHONY: help demo run test fuzz test-native lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set everything up and see a real call go through each server (under a minute)"
 	@echo "make run     start both servers with sample configuration on loopback ports; ctrl-c stops them"
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
+	@echo "make fuzz    the property tests with many random examples; FUZZ=tests/haproxy narrows it down"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
@@ -25,6 +26,9 @@ run: $(VENV)/.base
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
+
+fuzz: $(VENV)/.test
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) -m hypothesis --timeout 7200 $(or $(FUZZ),tests)
 
 test-native: $(VENV)/.test
 	tests/native/check $(BIN)/python
