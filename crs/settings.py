@@ -236,7 +236,6 @@ _WITHOUT_EFFECT: Final = frozenset(
         "db_backup",
         "rtp_proxy",
         "opaque_proxy",
-        "opaque_multicast",
     }
 )
 
@@ -269,7 +268,11 @@ class Settings:
     @property
     def relay_limits(self) -> dict[str, int | None]:
         """The most allocations of each kind that this version has."""
-        return {"rtp": self.relay.rtp, "opaque": self.relay.opaque}
+        return {
+            "rtp": self.relay.rtp,
+            "opaque": self.relay.opaque,
+            "opaque-multicast": self.relay.opaque_multicast,
+        }
 
     def without_effect(self) -> list[str]:
         """The directives and keys that the files have and that do nothing in this version."""

@@ -1,6 +1,6 @@
 """The table of relay allocations: legs with their identifiers, bind keys and bound addresses.
 
-An allocation is one media stream of one session, with a leg for each party. A leg is bound
+An allocation is one media stream of one group (session), with a leg for each party. A leg is bound
 by an authentic bind packet; a newer one moves it (Wi-Fi to LTE, NAT rebinding). Sans-IO.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from crs.relay import packet
 from rtlib.address import Address
@@ -18,8 +18,22 @@ from rtlib.address import Address
 IDLE: Final = 120.0
 """Seconds without a packet or bind after which an allocation is given up."""
 
-LEGS: Final = 2
-"""The parties of an rtp or opaque allocation."""
+NODES: Final = 256
+"""The most nodes of a multicast allocation."""
+
+
+class Shape(NamedTuple):
+    """How many legs an allocation of some kind is made with, and how many it may get."""
+
+    legs: int
+    most: int
+
+
+KINDS: Final[Mapping[str, Shape]] = {
+    "rtp": Shape(2, 2),
+    "opaque": Shape(2, 2),
+    "opaque-multicast": Shape(0, NODES),
+}
 
 
 class RelayFull(Exception):
@@ -57,13 +71,19 @@ class Allocation:
 
     group: int
     kind: str
-    legs: tuple[Leg, Leg]
+    legs: list[Leg]
     last_active: float
 
-    def peer(self, leg: Leg) -> Leg:
-        """The other party's leg."""
-        first, second = self.legs
-        return second if leg is first else first
+    @property
+    def is_multicast(self) -> bool:
+        """Whether everyone gets what one sends; else two legs send to each other."""
+        return KINDS[self.kind].most > 2
+
+    def peer(self, leg: Leg) -> Leg | None:
+        """The other party's leg; None while there is none, and for multicast."""
+        if self.is_multicast:
+            return None
+        return next((other for other in self.legs if other is not leg), None)
 
     @property
     def bound(self) -> int:
@@ -102,6 +122,31 @@ class AllocationTable:
         self._groups[group] = made
         self.counts.update(kinds)
         return made
+
+    def add_leg(self, group: int, now: float) -> tuple[Allocation, Leg]:
+        """One more leg of the only allocation that the group owns.
+
+        Raises KeyError if it has none, RelayFull if that has all the legs that it may get.
+        """
+        [allocation] = self._groups[group]
+        most = KINDS[allocation.kind].most
+        if len(allocation.legs) >= most:
+            raise RelayFull(f"a relay of type {allocation.kind} has at most {most} nodes")
+        leg = self._make_leg()
+        allocation.legs.append(leg)
+        allocation.last_active = now
+        self._legs[leg.identifier] = (allocation, leg)
+        return allocation, leg
+
+    def remove_leg(self, group: int, identifier: int) -> Allocation | None:
+        """Forget a leg of the group; give the allocation that had it, None if none had."""
+        found = self._legs.get(identifier)
+        if found is None or found[0].group != group:
+            return None
+        allocation, leg = found
+        allocation.legs.remove(leg)
+        del self._legs[identifier]
+        return allocation
 
     def release(self, group: int) -> list[Allocation]:
         """Forget the group's allocations and return them; empty when it has none."""
@@ -150,19 +195,18 @@ class AllocationTable:
                 raise RelayFull(f"all {limit} relays of type {kind} are in use")
 
     def _allocate(self, group: int, kind: str, now: float) -> Allocation:
-        first = self._identifier()
-        second = self._identifier(first)
-        legs = (Leg(first, self._entropy(packet.KEY_SIZE)), Leg(second, self._entropy(packet.KEY_SIZE)))
-        allocation = Allocation(group, kind, legs, now)
-        for leg in legs:
+        allocation = Allocation(group, kind, [], now)
+        for _ in range(KINDS[kind].legs):
+            leg = self._make_leg()
+            allocation.legs.append(leg)
             self._legs[leg.identifier] = (allocation, leg)
         return allocation
 
-    def _identifier(self, taken: int = 0) -> int:
+    def _make_leg(self) -> Leg:
         while True:
             identifier = int.from_bytes(self._entropy(4))
-            if identifier not in (0, taken) and identifier not in self._legs:
-                return identifier
+            if identifier != 0 and identifier not in self._legs:
+                return Leg(identifier, self._entropy(packet.KEY_SIZE))
 
     def _judge(self, control: packet.Control, source: Address) -> Bind:
         found = self._legs.get(control.identifier)

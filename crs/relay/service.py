@@ -19,7 +19,7 @@ from crs.relay import packet
 from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg, RelayFull
 from rtlib import address
 from rtlib.address import Address
-from rtlib.media.forwarder import OPAQUE, Classify, FlowCounters, Forwarder, PortCounters
+from rtlib.media.forwarder import OPAQUE, Audience, Classify, FlowCounters, Forwarder, PortCounters
 from rtlib.offence import OffenceLog
 
 log = Logger()
@@ -29,7 +29,7 @@ SWEEP: Final = 10.0
 
 
 class LegTicket(NamedTuple):
-    """What one party needs to use its leg."""
+    """What one party needs to use its leg. `peer` is the other party's identifier, 0 for multicast."""
 
     identifier: int
     peer: int
@@ -79,6 +79,7 @@ class RelayService(Service):
         self._sweep.clock = clock
         self._socket = sock
         self._handle = 0
+        self._audiences: dict[Allocation, Audience] = {}
 
     def startService(self) -> None:
         """Open the port: not before, for a forwarder's thread would not survive twistd's fork."""
@@ -100,21 +101,35 @@ class RelayService(Service):
 
     def allocate(self, group: int, kinds: Sequence[str]) -> list[tuple[LegTicket, LegTicket]]:
         """Two legs for each stream. Raises RelayFull."""
-        if self.refusal:
-            raise RelayFull(self.refusal)
-        made = self.table.allocate(group, kinds, self._now())
-        for allocation in made:
-            for leg in allocation.legs:
-                self._forwarder.set_flow(self._handle, leg.identifier, None, [])
-        return [_tickets(allocation) for allocation in made]
+        return [_tickets(allocation) for allocation in self._allocate(group, kinds)]
+
+    def allocate_multicast(self, group: int, kind: str = "opaque-multicast") -> None:
+        """A stream without nodes, in which everyone will get what one sends. Raises RelayFull."""
+        for allocation in self._allocate(group, [kind]):
+            self._audiences[allocation] = self._forwarder.audience()
+
+    def add_node(self, group: int) -> LegTicket:
+        """One more leg of the group's multicast stream.
+
+        Raises KeyError for a group that has none, RelayFull if it has `allocation.NODES` nodes.
+        """
+        _, leg = self.table.add_leg(group, self._now())
+        self._forwarder.set_flow(self._handle, leg.identifier, None, [])
+        return LegTicket(leg.identifier, 0, leg.key)
+
+    def remove_node(self, group: int, identifier: int) -> None:
+        """A leg of the group's multicast stream gets and sends nothing any more, if it was one."""
+        allocation = self.table.remove_leg(group, identifier)
+        if allocation is not None:
+            self._remove_flow(allocation.kind, identifier)
+            self._gather(allocation)
 
     def release(self, group: int) -> None:
         """The group's legs forward nothing any more; nothing happens if it has none."""
         for allocation in self.table.release(group):
+            self._audiences.pop(allocation, None)
             for leg in allocation.legs:
-                kind = allocation.kind
-                self._ended[kind] = self._ended[kind].plus(self._forwarder.flow(self._handle, leg.identifier))
-                self._forwarder.remove_flow(self._handle, leg.identifier)
+                self._remove_flow(allocation.kind, leg.identifier)
 
     def sweep(self) -> None:
         """Take over from the forwarder who was active, and report the groups that were not."""
@@ -141,8 +156,8 @@ class RelayService(Service):
 
     def last_active(self, allocation: Allocation) -> float:
         """When a leg of this allocation was last active, on the clock `now`."""
-        flows = [self._forwarder.flow(self._handle, leg.identifier) for leg in allocation.legs]
-        return max(allocation.last_active, *(flow.last_active for flow in flows))
+        flows = (self._forwarder.flow(self._handle, leg.identifier) for leg in allocation.legs)
+        return max([allocation.last_active, *(flow.last_active for flow in flows)])
 
     def _unmatched(self, port: int, batch: list[tuple[bytes, Address]]) -> None:
         offences: Counter[tuple[str, Address]] = Counter()
@@ -156,23 +171,48 @@ class RelayService(Service):
             self._offend(kind, source, count)
 
     def _bind(self, control: packet.Control, source: Address) -> bool:
-        """Bind a leg, acknowledge, and let packets flow as far as both legs are bound."""
-        outcome = self.table.bind(control, source, self._now())
+        """Bind a leg, acknowledge, and let packets flow as far as legs are bound."""
         found = self.table.find(control.identifier)
+        before = found[1].address if found else None
+        outcome = self.table.bind(control, source, self._now())
         if outcome not in ACCEPTED or found is None:
             return False
         allocation, leg = found
-        self._connect(allocation, leg)
+        if leg.address != before:
+            self._connect(allocation, leg)
         acknowledgement = packet.build(packet.Type.bind_ack, leg.identifier, leg.counter, leg.key)
         self._forwarder.send(self._handle, acknowledgement, source)
         return True
 
     def _connect(self, allocation: Allocation, leg: Leg) -> None:
         """Tell the forwarder the address of a leg: packets from there go on, packets to the leg go there."""
-        peer = allocation.peer(leg)
-        for sender, receiver in ((leg, peer), (peer, leg)):
+        audience = self._audiences.get(allocation)
+        if audience is not None:
+            self._forwarder.set_speaker(self._handle, leg.identifier, leg.address, audience)
+            self._gather(allocation)
+            return
+        first, second = allocation.legs
+        for sender, receiver in ((first, second), (second, first)):
             targets = [] if receiver.address is None else [(self._handle, receiver.address)]
             self._forwarder.set_flow(self._handle, sender.identifier, sender.address, targets)
+
+    def _gather(self, allocation: Allocation) -> None:
+        """Tell the forwarder who listens now: one list, however many speak to it."""
+        listeners = [(self._handle, leg.address) for leg in allocation.legs if leg.address is not None]
+        self._forwarder.set_audience(self._audiences[allocation], listeners)
+
+    def _allocate(self, group: int, kinds: Sequence[str]) -> list[Allocation]:
+        if self.refusal:
+            raise RelayFull(self.refusal)
+        made = self.table.allocate(group, kinds, self._now())
+        for allocation in made:
+            for leg in allocation.legs:
+                self._forwarder.set_flow(self._handle, leg.identifier, None, [])
+        return made
+
+    def _remove_flow(self, kind: str, identifier: int) -> None:
+        self._ended[kind] = self._ended[kind].plus(self._forwarder.flow(self._handle, identifier))
+        self._forwarder.remove_flow(self._handle, identifier)
 
     def _offend(self, kind: str, source: Address, count: int) -> None:
         host = address.unpack(source)[0]

@@ -189,6 +189,61 @@ static PyObject *method_set_flow(Engine *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static const char AUDIENCE[] = "rtlib.media._forwarder.audience";
+
+static void drop_audience(PyObject *capsule)
+{
+    engine_drop_audience(PyCapsule_GetPointer(capsule, AUDIENCE));
+}
+
+static PyObject *method_audience(Engine *self, PyObject *unused)
+{
+    (void)unused;
+    struct audience *audience = engine_make_audience(self->engine);
+    if (audience == NULL)
+        return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(audience, AUDIENCE, drop_audience);
+    if (capsule == NULL)
+        engine_drop_audience(audience);
+    return capsule;
+}
+
+static int to_audience(PyObject *object, void *result)
+{
+    return (*(struct audience **)result = PyCapsule_GetPointer(object, AUDIENCE)) != NULL;
+}
+
+static PyObject *method_set_audience(Engine *self, PyObject *args)
+{
+    struct audience *audience;
+    PyObject *sequence;
+    struct target targets[MAX_TARGETS];
+    if (!PyArg_ParseTuple(args, "O&O:set_audience", to_audience, &audience, &sequence))
+        return NULL;
+    Py_ssize_t count = read_targets(sequence, targets);
+    if (count < 0)
+        return NULL;
+    int result = engine_set_audience(self->engine, audience, targets, (size_t)count);
+    if (result < 0)
+        return failed(result, args);
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_set_speaker(Engine *self, PyObject *args)
+{
+    long long port;
+    uint32_t key;
+    struct endpoint source;
+    struct audience *audience;
+    if (!PyArg_ParseTuple(args, "LO&O&O&:set_speaker", &port, to_key, &key, to_endpoint_or_none, &source, to_audience,
+                          &audience))
+        return NULL;
+    int result = engine_set_speaker(self->engine, port, key, &source, audience);
+    if (result < 0)
+        return failed(result, args);
+    Py_RETURN_NONE;
+}
+
 static PyObject *method_remove_flow(Engine *self, PyObject *args)
 {
     long long port;
@@ -315,6 +370,9 @@ static PyMethodDef methods[] = {
     {"close", (PyCFunction)method_close, METH_VARARGS, "close(port): close its socket and forget its flows."},
     {"stop", (PyCFunction)method_stop, METH_NOARGS, "Close all ports and end the thread."},
     {"set_flow", (PyCFunction)method_set_flow, METH_VARARGS, "set_flow(port, key, source, targets)."},
+    {"audience", (PyCFunction)method_audience, METH_NOARGS, "An audience without targets."},
+    {"set_audience", (PyCFunction)method_set_audience, METH_VARARGS, "set_audience(audience, targets)."},
+    {"set_speaker", (PyCFunction)method_set_speaker, METH_VARARGS, "set_speaker(port, key, source, audience)."},
     {"remove_flow", (PyCFunction)method_remove_flow, METH_VARARGS, "remove_flow(port, key)."},
     {"flow", (PyCFunction)method_flow, METH_VARARGS, "flow(port, key): the fields of FlowCounters."},
     {"port_counters", (PyCFunction)method_port_counters, METH_VARARGS, "The fields of PortCounters."},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from rtlib.address import Address
 
@@ -21,6 +21,10 @@ OPAQUE = 0x10
 """First byte of opaque relay data. First bytes 0x01 to 0x0f are relay control packets."""
 UNMATCHED_PER_DRAIN = 256
 """Packets without a flow that are handed up for one wake-up of a port; the rest are dropped and counted."""
+
+
+MAX_TARGETS = 256
+"""Targets of one flow or audience."""
 
 
 class Classify(enum.Enum):
@@ -39,8 +43,14 @@ class Target(NamedTuple):
     address: Address
 
 
+Audience = NewType("Audience", object)
+"""Targets that many flows share; only the forwarder that made it can use it."""
+
+
 class FlowCounters(NamedTuple):
-    """A snapshot. `tx` counts packets to all targets; `last_active` is monotonic, 0.0 for never."""
+    """A snapshot. `targets` are the flow's own, not its audience's. `tx` counts packets to all targets;
+    `last_active` is monotonic, 0.0 for never.
+    """
 
     source: Address | None
     targets: tuple[Target, ...]
@@ -108,8 +118,17 @@ class Forwarder(Protocol):
         self, port: int, key: int, source: Address | None, targets: Sequence[tuple[int, Address]]
     ) -> None:
         """Add a flow or change one, which keeps its counters. A target whose port is closed later is
-        skipped.
+        skipped. ValueError for more than MAX_TARGETS targets.
         """
+
+    def audience(self) -> Audience:
+        """Make an audience without targets, for `set_speaker`. It ends when nobody holds it."""
+
+    def set_audience(self, audience: Audience, targets: Sequence[tuple[int, Address]]) -> None:
+        """Change where the packets of all its speakers go. ValueError for more than MAX_TARGETS targets."""
+
+    def set_speaker(self, port: int, key: int, source: Address | None, audience: Audience) -> None:
+        """Like `set_flow`, for a flow whose packets go to all of an audience except to its own source."""
 
     def remove_flow(self, port: int, key: int) -> None:
         """Forget a flow; nothing happens if it is not there."""

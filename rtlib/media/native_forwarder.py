@@ -16,7 +16,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rtlib.address import Address
-from rtlib.media.forwarder import Classify, FlowCounters, PortCounters, Target, Unmatched, Unreachable
+from rtlib.media.forwarder import (
+    Audience,
+    Classify,
+    FlowCounters,
+    PortCounters,
+    Target,
+    Unmatched,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from rtlib.media._forwarder import Engine
@@ -46,7 +54,7 @@ class NativeForwarder:
     """See `rtlib.media.forwarder.Forwarder`. The thread starts with `open`, after a daemon has forked.
 
     `pause`: seconds from 0 to 0.01 between two drains under load; packets that come alone never wait.
-    A flow has 256 targets at most, ValueError beyond that. ImportError if not `available()`.
+    ImportError if not `available()`.
     """
 
     def __init__(self, reactor: IReactorFDSet, pause: float = PAUSE) -> None:
@@ -84,6 +92,18 @@ class NativeForwarder:
     ) -> None:
         """Add a flow or change one."""
         self._engine.set_flow(port, key, source, targets)
+
+    def audience(self) -> Audience:
+        """Make an audience without targets."""
+        return Audience(self._engine.audience())
+
+    def set_audience(self, audience: Audience, targets: Sequence[tuple[int, Address]]) -> None:
+        """Change where the packets of all its speakers go."""
+        self._engine.set_audience(audience, targets)
+
+    def set_speaker(self, port: int, key: int, source: Address | None, audience: Audience) -> None:
+        """Add a flow that goes to an audience, or change one."""
+        self._engine.set_speaker(port, key, source, audience)
 
     def remove_flow(self, port: int, key: int) -> None:
         """Forget a flow."""

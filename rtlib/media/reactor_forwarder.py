@@ -14,8 +14,10 @@ from rtlib.address import Address
 from rtlib.datagram import DatagramEndpoint
 from rtlib.media.forwarder import (
     MAX_PACKET,
+    MAX_TARGETS,
     OPAQUE,
     RELAY_HEADER,
+    Audience,
     Classify,
     FlowCounters,
     PortCounters,
@@ -88,15 +90,25 @@ class ReactorForwarder:
         self, port: int, key: int, source: Address | None, targets: Sequence[tuple[int, Address]]
     ) -> None:
         """Add a flow or change one."""
-        outputs = [(self._ports[handle], address) for handle, address in targets if handle in self._ports]
-        owner = self._ports[port]
-        name = owner.name(key)
-        flow = owner.flows.get(name)
-        if flow is None:
-            flow = owner.flows[name] = _Flow()
-        flow.source = source
+        flow = self._flow(port, key, source)
         flow.targets = tuple(Target(*target) for target in targets)
-        flow.outputs = outputs
+        flow.outputs, flow.audience = self._outputs(targets), None
+
+    def audience(self) -> Audience:
+        """Make an audience without targets."""
+        return Audience(_Audience())
+
+    def set_audience(self, audience: Audience, targets: Sequence[tuple[int, Address]]) -> None:
+        """Change where the packets of all its speakers go."""
+        assert isinstance(audience, _Audience)
+        audience.outputs = self._outputs(targets)
+
+    def set_speaker(self, port: int, key: int, source: Address | None, audience: Audience) -> None:
+        """Add a flow that goes to an audience, or change one."""
+        assert isinstance(audience, _Audience)
+        flow = self._flow(port, key, source)
+        flow.targets = ()
+        flow.outputs, flow.audience = [], audience
 
     def remove_flow(self, port: int, key: int) -> None:
         """Forget a flow."""
@@ -122,6 +134,18 @@ class ReactorForwarder:
             port.endpoint.stop()
         self._ports.clear()
 
+    def _flow(self, port: int, key: int, source: Address | None) -> _Flow:
+        """Find or make a flow and give it this source."""
+        owner = self._ports[port]
+        flow = owner.flows.setdefault(owner.name(key), _Flow())
+        flow.source = source
+        return flow
+
+    def _outputs(self, targets: Sequence[tuple[int, Address]]) -> list[tuple[_Port, Address]]:
+        if len(targets) > MAX_TARGETS:
+            raise ValueError(f"there are {MAX_TARGETS} targets at most")
+        return [(self._ports[handle], address) for handle, address in targets if handle in self._ports]
+
     def _unmatched(self, handle: int, packets: Batched) -> None:
         try:
             self.on_unmatched(handle, packets)
@@ -129,10 +153,20 @@ class ReactorForwarder:
             log.failure("handling packets without a flow failed")
 
 
+class _Audience:
+    """Targets that flows share."""
+
+    __slots__ = ("outputs",)
+
+    def __init__(self) -> None:
+        self.outputs: list[tuple[_Port, Address]] = []
+
+
 class _Flow:
     """One sender: where its packets must come from and go to, and what has been counted."""
 
     __slots__ = (
+        "audience",
         "last_active",
         "outputs",
         "rx",
@@ -148,8 +182,14 @@ class _Flow:
         self.source: Address | None = None
         self.targets: tuple[Target, ...] = ()
         self.outputs: list[tuple[_Port, Address]] = []
+        self.audience: _Audience | None = None
         self.rx = self.rx_bytes = self.tx = self.tx_bytes = self.wrong_source = 0
         self.last_active = 0.0
+
+    def others(self, audience: _Audience) -> list[tuple[_Port, Address]]:
+        """Give the outputs of an audience without our own source."""
+        source = self.source
+        return [output for output in audience.outputs if output[1] != source]
 
     def counters(self) -> FlowCounters:
         return FlowCounters(
@@ -197,6 +237,10 @@ class _Port:
     def forget(self, closed: _Port) -> None:
         """Send nothing through a port that is closed."""
         for flow in self.flows.values():
+            if flow.audience is not None:
+                flow.audience.outputs = [
+                    output for output in flow.audience.outputs if output[0] is not closed
+                ]
             flow.outputs = [output for output in flow.outputs if output[0] is not closed]
 
     def counters(self) -> PortCounters:
@@ -222,7 +266,7 @@ class _Port:
             flow.rx += 1
             flow.rx_bytes += size
             flow.last_active = now
-            outputs = flow.outputs
+            outputs = flow.outputs if flow.audience is None else flow.others(flow.audience)
             if not outputs:
                 self._no_destination += 1
             for port, address in outputs:

@@ -15,7 +15,14 @@ from rtlib.address import Address, pack
 from rtlib.datagram import BATCHES_PER_WAKE
 from rtlib.listen import bind_datagram
 from rtlib.media import native_forwarder
-from rtlib.media.forwarder import MAX_PACKET, UNMATCHED_PER_DRAIN, Classify, Forwarder, PortCounters
+from rtlib.media.forwarder import (
+    MAX_PACKET,
+    MAX_TARGETS,
+    UNMATCHED_PER_DRAIN,
+    Classify,
+    Forwarder,
+    PortCounters,
+)
 from rtlib.media.native_forwarder import NativeForwarder
 from rtlib.media.reactor_forwarder import BATCH, ReactorForwarder
 
@@ -236,6 +243,71 @@ def test_a_flow_without_targets_counts_and_drops(bench: Bench) -> None:
     one.send(port, rtp(SSRC))
     assert bench.up == [] and bench.forwarder.port_counters(port).no_destination == 1
     assert bench.forwarder.flow(port, SSRC).rx == 1
+
+
+def test_an_audience_hears_every_speaker_but_nobody_hears_himself(bench: Bench) -> None:
+    port, parties = bench.port(Classify.RELAY), [bench.party() for _ in range(4)]
+    audience = bench.forwarder.audience()
+    for number, party in enumerate(parties):
+        bench.forwarder.set_speaker(port, number, party.address, audience)
+    parties[0].send(port, opaque(0))
+    assert bench.forwarder.port_counters(port).no_destination == 1 and bench.up == []
+    bench.forwarder.set_audience(audience, [(port, party.address) for party in parties])
+    for number, party in enumerate(parties):
+        party.send(port, opaque(number))
+    for number, party in enumerate(parties):
+        others = sorted({0, 1, 2, 3} - {number})
+        assert [data for data, _ in party.got()] == [opaque(other) for other in others]
+        flow = bench.forwarder.flow(port, number)
+        assert (flow.tx, flow.targets) == (3, ())
+    bench.forwarder.set_audience(audience, [(port, parties[1].address)])
+    parties[0].send(port, opaque(0))
+    assert [len(party.got()) for party in parties] == [0, 1, 0, 0]
+
+
+def test_a_flow_leaves_its_audience(bench: Bench) -> None:
+    port, one, two, three = bench.port(Classify.RELAY), bench.party(), bench.party(), bench.party()
+    audience = bench.forwarder.audience()
+    bench.forwarder.set_audience(audience, [(port, two.address)])
+    bench.forwarder.set_speaker(port, SSRC, one.address, audience)
+    bench.forwarder.set_flow(port, SSRC, one.address, [(port, three.address)])
+    one.send(port, opaque(SSRC))
+    assert (two.got(), len(three.got())) == ([], 1)
+    bench.forwarder.set_speaker(port, SSRC, one.address, audience)
+    del audience  # its speaker still holds it
+    one.send(port, opaque(SSRC))
+    assert (len(two.got()), three.got()) == (1, [])
+    bench.forwarder.remove_flow(port, SSRC)
+    one.send(port, opaque(SSRC))
+    assert two.got() == [] and len(bench.up) == 1
+
+
+def test_as_many_targets_as_there_may_be(bench: Bench) -> None:
+    port, one, two = bench.port(Classify.RELAY), bench.party(), bench.party()
+    audience = bench.forwarder.audience()
+    bench.forwarder.set_audience(audience, [(port, two.address)] * MAX_TARGETS)
+    bench.forwarder.set_speaker(port, SSRC, one.address, audience)
+    one.send(port, opaque(SSRC), opaque(SSRC))
+    assert bench.forwarder.flow(port, SSRC).tx == 2 * MAX_TARGETS
+    targets = [(port, two.address)] * (MAX_TARGETS + 1)
+    with pytest.raises(ValueError):
+        bench.forwarder.set_audience(audience, targets)
+    with pytest.raises(ValueError):
+        bench.forwarder.set_flow(port, SSRC, one.address, targets)
+    with pytest.raises(ValueError):
+        bench.forwarder.set_speaker(port, -1, one.address, audience)
+    with pytest.raises(KeyError):
+        bench.forwarder.set_speaker(port + 1, SSRC, one.address, audience)
+
+
+def test_an_audience_in_a_port_that_is_closed(bench: Bench) -> None:
+    left, right, one, two = bench.port(Classify.PORT), bench.port(Classify.PORT), bench.party(), bench.party()
+    audience = bench.forwarder.audience()
+    bench.forwarder.set_audience(audience, [(right, two.address), (left, two.address)])
+    bench.forwarder.set_speaker(left, 0, one.address, audience)
+    bench.forwarder.close(right)
+    one.send(left, rtp(1))
+    assert [source for _, source in two.got()] == [bench.forwarder.address(left)[1]]
 
 
 @pytest.mark.parametrize("first", range(1, 16))

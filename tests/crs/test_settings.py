@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crs.relay.allocation import KINDS
 from crs.settings import load
 from rtlib.settings import SettingsError
 
@@ -37,7 +38,7 @@ def test_nothing_means_the_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     main = settings.main
     assert (main.client_listen_port, main.relay_listen_port, main.metrics_listen) == (5223, 146, None)
-    assert settings.name == "crs1" and settings.relay_limits == {"rtp": None, "opaque": None}
+    assert settings.name == "crs1" and settings.relay_limits == dict.fromkeys(KINDS)
     assert settings.without_effect() == []
 
 

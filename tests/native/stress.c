@@ -18,7 +18,7 @@
 #include "engine.h"
 #include "fuzz.h"
 
-enum { PORTS = 6, KEYS = 8, SENDERS = 3, SINKS = 2, MANY = 70 };
+enum { PORTS = 6, KEYS = 8, SENDERS = 3, SINKS = 2, MANY = 70, AUDIENCES = 3 };
 
 int __real_sendmmsg(int, struct mmsghdr *, unsigned, int);
 int __real_recvmmsg(int, struct mmsghdr *, unsigned, int, struct timespec *);
@@ -73,6 +73,7 @@ struct rig {
     struct endpoint sources[SENDERS];
     int sinks[SINKS];
     struct endpoint sinks_at[SINKS + 1]; /* the last one is dead */
+    struct audience *audiences[AUDIENCES];
     atomic_bool done;
     uint64_t packets_up, failures_up, closes, longest_close;
 };
@@ -157,8 +158,28 @@ static void change_flow(struct rig *rig, struct random *random)
     uint32_t key = place->relay ? choose(random, KEYS) : 0;
     for (size_t i = 0; i < count; i++)
         targets[i] = (struct target){rig->places[choose(random, PORTS)].handle, rig->sinks_at[choose(random, SINKS + 1)]};
+    if (count > 0 && choose(random, 8) == 0)
+        targets[0].address = rig->sources[0]; /* a speaker that listens */
     const struct endpoint *source = choose(random, 8) ? &rig->sources[0] : &none;
-    check(engine_set_flow(rig->engine, place->handle, key, source, targets, count) == 0);
+    struct audience *audience = rig->audiences[choose(random, AUDIENCES)];
+    switch (choose(random, 4)) {
+    case 0:
+        check(engine_set_audience(rig->engine, audience, targets, count) == 0);
+        break;
+    case 1:
+        check(engine_set_speaker(rig->engine, place->handle, key, source, audience) == 0);
+        break;
+    default:
+        check(engine_set_flow(rig->engine, place->handle, key, source, targets, count) == 0);
+    }
+}
+
+/* Its speakers keep the old one. */
+static void change_audience(struct rig *rig, struct random *random)
+{
+    struct audience **audience = &rig->audiences[choose(random, AUDIENCES)];
+    engine_drop_audience(*audience);
+    check((*audience = engine_make_audience(rig->engine)) != NULL);
 }
 
 static void read_everything(struct rig *rig)
@@ -211,6 +232,9 @@ static void act(struct rig *rig, struct random *random)
         break;
     case 5:
         take(rig);
+        break;
+    case 6:
+        change_audience(rig, random);
         break;
     default:
         change_flow(rig, random);
@@ -307,6 +331,8 @@ static void set_up(struct rig *rig)
     for (size_t i = 0; i < SINKS; i++)
         rig->sinks[i] = bound_socket(&rig->sinks_at[i]);
     close(bound_socket(&rig->sinks_at[SINKS]));
+    for (size_t i = 0; i < AUDIENCES; i++)
+        check((rig->audiences[i] = engine_make_audience(rig->engine)) != NULL);
     for (size_t p = 0; p < PORTS; p++)
         open_place(rig, &rig->places[p], p % 2);
 }
@@ -330,6 +356,8 @@ int main(int count, char **arguments)
     account(&rig, &random, seconds / 2);
     struct contention contention = engine_contention(rig.engine);
     engine_free(rig.engine);
+    for (size_t i = 0; i < AUDIENCES; i++)
+        engine_drop_audience(rig.audiences[i]);
     for (size_t i = 0; i < SENDERS; i++)
         close(rig.senders[i]);
     for (size_t i = 0; i < SINKS; i++)

@@ -67,6 +67,13 @@ static struct flow *flow_make(uint64_t key, const struct endpoint *source, const
     return flow;
 }
 
+static void flow_free(struct flow *flow)
+{
+    if (flow != NULL && flow->audience != NULL)
+        engine_drop_audience(flow->audience);
+    free(flow);
+}
+
 static void link_flow(struct port *port, struct flow *flow)
 {
     flow->previous = NULL;
@@ -94,7 +101,7 @@ static void remove_flow(struct engine *engine, struct port *port, uint64_t key)
     if (flow == NULL)
         return;
     unlink_flow(port, flow);
-    free(flow);
+    flow_free(flow);
 }
 
 void control_forget_flows(struct engine *engine, struct port *port)
@@ -104,17 +111,11 @@ void control_forget_flows(struct engine *engine, struct port *port)
         remove_flow(engine, port, port->flows->key);
 }
 
-int engine_set_flow(struct engine *engine, int64_t handle, uint32_t key, const struct endpoint *source,
-                    const struct target *targets, size_t target_count)
+/* Put a flow that was made for this port, NULL for no memory, in the place of the one with its key. */
+static int put_flow(struct engine *engine, struct port *port, struct flow *flow)
 {
-    struct port *port = find_port(engine, handle);
-    if (port == NULL)
-        return -ENOENT;
-    if (target_count > MAX_TARGETS || (!port->relay && key != 0))
-        return -EINVAL;
-    struct flow *flow = flow_make(table_key(port_index(handle), key), source, targets, target_count);
     if (flow == NULL || !make_room_for_flow(engine)) {
-        free(flow);
+        flow_free(flow);
         return -ENOMEM;
     }
     struct flow *before = table_find(&engine->flows, flow->key);
@@ -125,6 +126,68 @@ int engine_set_flow(struct engine *engine, int64_t handle, uint32_t key, const s
     if (before != NULL)
         flow->counters = before->counters;
     table_put(&engine->flows, flow);
+    pthread_mutex_unlock(&engine->lock);
+    flow_free(before);
+    return 0;
+}
+
+int engine_set_flow(struct engine *engine, int64_t handle, uint32_t key, const struct endpoint *source,
+                    const struct target *targets, size_t target_count)
+{
+    struct port *port = find_port(engine, handle);
+    if (port == NULL)
+        return -ENOENT;
+    if (target_count > MAX_TARGETS || (!port->relay && key != 0))
+        return -EINVAL;
+    return put_flow(engine, port, flow_make(table_key(port_index(handle), key), source, targets, target_count));
+}
+
+int engine_set_speaker(struct engine *engine, int64_t handle, uint32_t key, const struct endpoint *source,
+                       struct audience *audience)
+{
+    struct port *port = find_port(engine, handle);
+    if (port == NULL)
+        return -ENOENT;
+    if (audience->engine != engine || (!port->relay && key != 0))
+        return -EINVAL;
+    struct flow *flow = flow_make(table_key(port_index(handle), key), source, NULL, 0);
+    if (flow != NULL) {
+        flow->audience = audience;
+        audience->holders++;
+    }
+    return put_flow(engine, port, flow);
+}
+
+struct audience *engine_make_audience(struct engine *engine)
+{
+    struct audience *audience = calloc(1, sizeof *audience);
+    if (audience != NULL)
+        *audience = (struct audience){.engine = engine, .holders = 1};
+    return audience;
+}
+
+void engine_drop_audience(struct audience *audience)
+{
+    /* No flow that the media thread can find holds it any more, if this was the last one. */
+    if (--audience->holders > 0)
+        return;
+    free(audience->targets);
+    free(audience);
+}
+
+int engine_set_audience(struct engine *engine, struct audience *audience, const struct target *targets, size_t count)
+{
+    if (audience->engine != engine || count > MAX_TARGETS)
+        return -EINVAL;
+    struct target *after = calloc(count > 0 ? count : 1, sizeof *targets);
+    if (after == NULL)
+        return -ENOMEM;
+    if (count > 0)
+        memcpy(after, targets, count * sizeof *targets);
+    control_lock(engine);
+    struct target *before = audience->targets;
+    audience->targets = after;
+    audience->target_count = count;
     pthread_mutex_unlock(&engine->lock);
     free(before);
     return 0;

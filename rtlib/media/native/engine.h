@@ -18,7 +18,7 @@
 
 enum {
     BATCH = 64,        /* packets received between two looks at the table */
-    MAX_TARGETS = 256, /* of one flow, and packets sent between two looks at the table */
+    MAX_TARGETS = 256, /* of a flow or an audience, and packets sent between two looks at the table */
 };
 
 struct engine;
@@ -29,13 +29,19 @@ struct port_counters {
     uint64_t too_short, too_long, no_destination, send_errors, unmatched, unmatched_dropped;
 };
 
-/* A copy of a flow. */
+/* A copy of a flow, without the targets of its audience. */
 struct flow_view {
     struct endpoint source;
     struct flow_counters counters;
     size_t target_count;
     struct target targets[MAX_TARGETS];
 };
+
+/* An audience without targets, held by the caller; NULL without memory. It outlives the engine if it is held. */
+struct audience *engine_make_audience(struct engine *engine);
+void engine_drop_audience(struct audience *audience);
+/* -EINVAL for more than MAX_TARGETS targets and for an audience of another engine. */
+int engine_set_audience(struct engine *engine, struct audience *audience, const struct target *targets, size_t count);
 
 /* How often the control side found the lock taken, and the longest time in ns that it then waited. */
 struct contention {
@@ -64,6 +70,9 @@ void engine_stop(struct engine *engine);
  */
 int engine_set_flow(struct engine *engine, int64_t port, uint32_t key, const struct endpoint *source,
                     const struct target *targets, size_t target_count);
+/* The same with the targets of an audience of this engine; -EINVAL for one of another. */
+int engine_set_speaker(struct engine *engine, int64_t port, uint32_t key, const struct endpoint *source,
+                       struct audience *audience);
 int engine_remove_flow(struct engine *engine, int64_t port, uint32_t key);
 int engine_flow(struct engine *engine, int64_t port, uint32_t key, struct flow_view *view);
 int engine_port_counters(struct engine *engine, int64_t port, struct port_counters *counters);

@@ -28,33 +28,46 @@ static size_t group_of(struct departures *departures, struct port *port)
     return port->group;
 }
 
-/* False if none of the flow's targets has an open port. */
-static bool depart(struct engine *engine, struct flow *flow, size_t i)
+/* False if the target's port is not open. */
+static bool depart_to(struct engine *engine, struct flow *flow, const struct target *target, size_t i)
 {
     struct departures *departures = &engine->batch->departures;
     const struct arrivals *arrivals = &engine->batch->arrivals;
     size_t size = arrivals->headers[i].msg_len;
-    bool any = false;
-    for (size_t t = 0; t < flow->target_count; t++) {
-        const struct target *target = &flow->targets[t];
-        struct port *port = find_port(engine, target->port);
-        if (port == NULL)
-            continue;
-        any = true;
-        flow->counters.tx++;
-        flow->counters.tx_bytes += size;
-        if (target->address.size != port->name_size) {
-            port->counters.send_errors++; /* the other family */
-            continue;
-        }
-        departures->all[departures->count++] = (struct departure){
-            .data = arrivals->data[i],
-            .size = size,
-            .group = group_of(departures, port),
-            .to = target->address,
-        };
+    struct port *port = find_port(engine, target->port);
+    if (port == NULL)
+        return false;
+    flow->counters.tx++;
+    flow->counters.tx_bytes += size;
+    if (target->address.size != port->name_size) {
+        port->counters.send_errors++; /* the other family */
+        return true;
     }
+    departures->all[departures->count++] = (struct departure){
+        .data = arrivals->data[i],
+        .size = size,
+        .group = group_of(departures, port),
+        .to = target->address,
+    };
+    return true;
+}
+
+/* False if none of the flow's targets has an open port. */
+static bool depart(struct engine *engine, struct flow *flow, size_t i)
+{
+    const struct audience *audience = flow->audience;
+    bool any = false;
+    for (size_t t = 0; t < flow->target_count; t++)
+        any |= depart_to(engine, flow, &flow->targets[t], i);
+    for (size_t t = 0; audience != NULL && t < audience->target_count; t++)
+        if (!endpoint_equal(&audience->targets[t].address, &flow->source))
+            any |= depart_to(engine, flow, &audience->targets[t], i);
     return any;
+}
+
+static size_t most_copies(const struct flow *flow)
+{
+    return flow->audience == NULL ? flow->target_count : flow->audience->target_count;
 }
 
 static void forward(struct engine *engine, struct port *port, struct flow *flow, size_t i, uint64_t now)
@@ -83,7 +96,7 @@ static bool handle(struct engine *engine, struct port *port, size_t i, uint64_t 
     struct flow *flow = NULL;
     if (verdict == VERDICT_FLOW)
         flow = table_find(&engine->flows, table_key(port_index(port->handle), key));
-    if (flow != NULL && flow->target_count > MAX_TARGETS - engine->batch->departures.count)
+    if (flow != NULL && most_copies(flow) > MAX_TARGETS - engine->batch->departures.count)
         return false;
     port->counters.received++;
     port->counters.received_bytes += size;

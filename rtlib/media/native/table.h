@@ -18,6 +18,17 @@ struct target {
     struct endpoint address;
 };
 
+/*
+ * Targets that flows share: each sends to all of them but its own source. The control side counts who holds it, and
+ * changes `targets` with the engine's lock held, as the media thread reads them.
+ */
+struct audience {
+    const void *engine; /* whose lock that is */
+    size_t holders;
+    size_t target_count;
+    struct target *targets;
+};
+
 struct flow_counters {
     uint64_t rx, rx_bytes, tx, tx_bytes, wrong_source;
     uint64_t last_active; /* ns of CLOCK_MONOTONIC, 0: never */
@@ -28,6 +39,7 @@ struct flow {
     struct flow *next, *previous; /* the other flows of the port */
     struct endpoint source;
     struct flow_counters counters;
+    struct audience *audience; /* NULL: it has targets of its own */
     size_t target_count;
     struct target targets[];
 };

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from crs.relay import packet
-from crs.relay.allocation import IDLE, AllocationTable, Bind, Leg, RelayFull
+from crs.relay.allocation import IDLE, NODES, AllocationTable, Bind, Leg, RelayFull
 from crs.relay.packet import Control, Type
 
 HERE, THERE = b"here", b"there"
@@ -62,7 +62,7 @@ def test_limits_are_all_or_nothing() -> None:
 
 def test_identifiers_are_unique_and_never_zero() -> None:
     """Also when the dice insist."""
-    throws = iter([bytes(4), b"\0\0\0\1", b"\0\0\0\1", b"\0\0\0\2", b"k" * 32, b"l" * 32])
+    throws = iter([bytes(4), b"\0\0\0\1", b"k" * 32, b"\0\0\0\1", b"\0\0\0\2", b"l" * 32])
     relays = AllocationTable(lambda size: next(throws), {"rtp": None})
     legs = relays.allocate(1, ["rtp"], 0.0)[0].legs
     assert [leg.identifier for leg in legs] == [1, 2]
@@ -75,6 +75,30 @@ def test_a_group_is_idle_when_all_its_streams_are() -> None:
     assert relays.idle(IDLE) == []
     assert relays.idle(50.0 + IDLE) == [1]
     assert second.last_active == 0.0
+
+
+def test_multicast_legs_come_and_go() -> None:
+    relays = table(**{"opaque-multicast": 1, "rtp": None})
+    [allocation] = relays.allocate(1, ["opaque-multicast"], 0.0)
+    relays.allocate(2, ["rtp"], 0.0)
+    assert allocation.legs == []
+    with pytest.raises(RelayFull):
+        relays.allocate(3, ["opaque-multicast"], 0.0)
+    legs = [relays.add_leg(1, 5.0)[1] for _ in range(NODES)]
+    assert allocation.last_active == 5.0 and allocation.peer(legs[0]) is None
+    with pytest.raises(RelayFull, match="256 nodes"):
+        relays.add_leg(1, 5.0)
+    with pytest.raises(RelayFull, match="2 nodes"):
+        relays.add_leg(2, 5.0)
+    with pytest.raises(KeyError):
+        relays.add_leg(3, 5.0)
+    assert relays.remove_leg(2, legs[0].identifier) is None
+    assert relays.remove_leg(1, legs[0].identifier) is allocation
+    assert relays.remove_leg(1, legs[0].identifier) is None
+    assert relays.bind(bind(legs[0], 1), HERE, 6.0) is Bind.unknown
+    assert relays.bind(bind(relays.add_leg(1, 6.0)[1], 1), HERE, 6.0) is Bind.bound
+    relays.release(1)
+    assert relays.find(legs[1].identifier) is None and len(relays) == 1
 
 
 def test_a_released_identifier_is_unknown() -> None:

@@ -61,7 +61,7 @@ def on_a_relay(story: Callable[[RelayService, OffenceLog, list[float]], Any]) ->
             bind_datagram("127.0.0.1", 0),
             forwarder,
             reactor,
-            limits={"rtp": None, "opaque": None},
+            limits={"rtp": None, "opaque": None, "opaque-multicast": 1},
             offences=offences,
             now=lambda: clock[0],
         )
@@ -119,6 +119,47 @@ def test_a_leg_moves_and_cannot_be_hijacked() -> None:
         assert await callee.receive() is None
         assert offences.totals["relay: refused bind"] == 1
         for client in (caller, callee, moved, thief):
+            client.socket.close()
+
+    on_a_relay(story)
+
+
+def test_multicast_from_one_to_all_others() -> None:
+    async def story(relay: RelayService, offences: OffenceLog, clock: list[float]) -> None:
+        relay.allocate_multicast(1)
+        with pytest.raises(RelayFull):
+            relay.allocate_multicast(2)
+        nodes = [Client(relay, relay.add_node(1)) for _ in range(4)]
+        identifiers = [node.ticket.identifier for node in nodes]
+        assert len(set(identifiers)) == 4 and {node.ticket.peer for node in nodes} == {0}
+        for node in nodes[:3]:
+            node.bind()
+            assert await node.receive() is not None
+        for speaker in nodes[:3]:
+            data = packet.opaque(speaker.ticket.identifier, b"hello")
+            speaker.socket.send(data)
+            for listener in nodes[:3]:
+                assert await listener.receive() == (None if listener is speaker else data)
+        moved = Client(relay, nodes[2].ticket)
+        moved.bind(2)
+        assert await moved.receive() is not None
+        relay.remove_node(1, identifiers[1])
+        relay.remove_node(1, 12345)
+        nodes[1].socket.send(packet.opaque(identifiers[1], b"after leaving"))
+        data = packet.opaque(identifiers[0], b"who is still there")
+        nodes[0].socket.send(data)
+        assert await moved.receive() == data
+        for silent in nodes:
+            assert await silent.receive() is None
+        counters = relay.counters()["opaque-multicast"]
+        assert (counters.rx, counters.tx) == (4, 3 * 2 + 1)
+        [allocation] = relay.table
+        assert allocation.bound == 2
+        relay.release(1)
+        assert relay.counters()["opaque-multicast"] == counters
+        with pytest.raises(KeyError):
+            relay.add_node(1)
+        for client in (*nodes, moved):
             client.socket.close()
 
     on_a_relay(story)
