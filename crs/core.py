@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from crs.accounts import Accounts
-from crs.relay.service import RelayService
+from crs.relay.interface import Relay
 from crs.storage import Storage
 from crs.switchboard import Switchboard
 from rtlib.address import join
@@ -43,7 +43,7 @@ class Core(Service):
         store: Store,
         storage: Storage,
         *,
-        relay: RelayService,
+        relay: Relay,
         switchboard: Switchboard,
         clients: StreamPort,
         notifier: Notifier,

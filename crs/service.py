@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from crs import blacklist
 from crs.accounts import Accounts
+from crs.addressmap import AddressMap
 from crs.blacklist import Blacklists
 from crs.commands.account import AccountCommands
 from crs.commands.blacklist import BlacklistCommands
@@ -105,12 +106,14 @@ class Server(DaemonService):
         self._storage = Storage(self._store, self._limits)
         self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
         self._trace = TraceCommands(time.time, LogWatch().set)
+        self._addresses = AddressMap(_addresses(settings.main))
         self._relay = RelayService(
             sockets.relay,
             forwarder(reactor),
             reactor,
             limits=settings.relay_limits,
             offences=self._offences,
+            translate=self._addresses.find,
         )
         self._keep_alive: Rules[KeepAlive] = Rules(_keep_alive(settings.main))
         self._cleanup: Rules[float] = Rules(_cleanup(settings.main))
@@ -237,7 +240,7 @@ class Server(DaemonService):
             "asks_pending", "Work that the storage or the relay has not done yet.", lambda: machine.pending
         )
         metrics.gauge("store_waiting", "Operations that wait for the disk.", lambda: self._store.waiting)
-        metrics.gauge("relays", "Relay resources in use.", lambda: dict(relay.table.counts), "type")
+        metrics.gauge("relays", "Relay resources in use.", lambda: dict(relay.last_statistics.in_use), "type")
         metrics.counter(
             "events",
             "Events of clients, calls and messages.",
@@ -257,13 +260,13 @@ class Server(DaemonService):
         return metrics
 
     def _relay_packets(self) -> dict[str, float]:
-        return dict(self._relay.port_counters()._asdict())
+        return dict(self._relay.last_statistics.port._asdict())
 
     def _events(self) -> dict[tuple[str, ...], float]:
         return dict(self._trace.totals.items())
 
     def _binds(self) -> dict[str, float]:
-        return {outcome.value: count for outcome, count in self._relay.table.binds.items()}
+        return dict(self._relay.last_statistics.binds)
 
     def _manhole(self, sock: socket) -> StreamPort:
         from rtlib.manhole import manhole_factory
@@ -288,6 +291,7 @@ class Server(DaemonService):
         self._keep_alive.replace(_keep_alive(new.main))
         self._cleanup.replace(_cleanup(new.main))
         self._limits.replace(_limits(new.main))
+        self._addresses.replace(_addresses(new.main))
         accounts = self._accounts.read()
         changed = self._files.take(accounts, self._blacklists.read(accounts))
         self._doorway.purge(lambda client: client.account in changed)
@@ -299,6 +303,11 @@ def _keep_alive(main: Main) -> Iterator[tuple[str, KeepAlive]]:
     for line in main.keep_alive:
         grace = GRACE if line.grace_period is None else line.grace_period / 1000
         yield line.match, KeepAlive(line.method, line.interval / 1000, grace)
+
+
+def _addresses(main: Main) -> Iterator[tuple[str, str]]:
+    for line in main.addr_map:
+        yield line.public, line.used
 
 
 def _limits(main: Main) -> Iterator[tuple[str, int, str | None]]:

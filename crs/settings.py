@@ -14,6 +14,7 @@ from pydantic import AfterValidator, model_validator
 
 from crs.identity import parse as parse_identity
 from crs.limits import BOUNDS
+from crs.relay.allocation import KINDS
 from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue, setting
 from rtlib.settings.directives import Directive, Grammar
 from rtlib.settings.schema import Named
@@ -113,7 +114,10 @@ class Main(Section):
     key: str | None = setting(None, "secret shared by the hosts of the pool", secret=True, min_length=8)
     ips: tuple[HostAddress, ...] = setting((), "public addresses of the hosts")
     hosts: tuple[Name, ...] = setting((), "the hosts of the pool")
-    listen_ip: IpAddress = setting("0.0.0.0", "address to listen on for clients and media")  # noqa: S104  the server's purpose
+    listen_ip: IpAddress = setting(
+        "0.0.0.0",  # noqa: S104  the server's purpose
+        "address to listen on for clients and media; :: is all of IPv6 and IPv4",
+    )
     client_listen_port: ListenPort = setting(5223, "TCP port for clients")
     relay_listen_port: ListenPort = setting(146, "UDP port of the media relay")
     metrics_listen: Endpoint | None = setting(None, "address and port for Prometheus; absent means off")
@@ -137,7 +141,9 @@ class Main(Section):
     cps: Cps | None = setting(None, "push server")
     features: tuple[Literal["push"], ...] = setting((), "optional features that are on")
     push_config: tuple[tuple[str, ...], ...] = setting((), "how push notifications are sent")
-    addr_map: tuple[AddressMap, ...] = setting((), "addresses to use in place of public ones")
+    addr_map: tuple[AddressMap, ...] = setting(
+        (), "addresses to use in place of other servers' public ones; the first match counts", live=True
+    )
     keep_alive: tuple[KeepAlive, ...] = setting(
         (),
         "how and when silent clients are pinged, from their next connection on; the first match counts",
@@ -232,10 +238,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "cps",
         "features",
         "push_config",
-        "addr_map",
         "db_backup",
-        "rtp_proxy",
-        "opaque_proxy",
     }
 )
 
@@ -267,12 +270,8 @@ class Settings:
 
     @property
     def relay_limits(self) -> dict[str, int | None]:
-        """The most allocations of each kind that this version has."""
-        return {
-            "rtp": self.relay.rtp,
-            "opaque": self.relay.opaque,
-            "opaque-multicast": self.relay.opaque_multicast,
-        }
+        """The most allocations of each kind."""
+        return {kind: getattr(self.relay, kind.replace("-", "_")) for kind in KINDS}
 
     def without_effect(self) -> list[str]:
         """The directives and keys that the files have and that do nothing in this version."""

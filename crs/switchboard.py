@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from crs.identity import Identity
+from crs.relay import interface
 from crs.relay.allocation import RelayFull
-from crs.relay.service import LegTicket, RelayService
 from crs.signaling.event import (
     AllocateRelay,
     AppendItem,
@@ -59,7 +59,7 @@ class Switchboard(Service):
         self,
         machine: Rendezvous,
         storage: Storage,
-        relay: RelayService,
+        relay: interface.Relay,
         clock: IReactorTime,
         *,
         offences: OffenceLog,
@@ -216,7 +216,7 @@ class Switchboard(Service):
             callee=tuple(self._leg(kind, callee) for kind, (_, callee) in pairs),
         )
 
-    def _leg(self, kind: RelayKind, ticket: LegTicket) -> Relay:
+    def _leg(self, kind: RelayKind, ticket: interface.LegTicket) -> Relay:
         return Relay(
             kind=kind,
             host="",

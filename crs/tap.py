@@ -79,8 +79,8 @@ def _prepare(home: Path, log_folder: Path) -> None:
 
 def _bind(home: Path, settings: Settings) -> Sockets:
     main, ip = settings.main, settings.listen_ip
-    clients = listening("client-listen-port", bind_stream, ip, main.client_listen_port)
-    relay = listening("relay-listen-port", bind_datagram, ip, main.relay_listen_port)
+    clients = listening("client-listen-port", bind_stream, ip, main.client_listen_port, dual=True)
+    relay = listening("relay-listen-port", bind_datagram, ip, main.relay_listen_port, dual=True)
     metrics = manhole = None
     if main.metrics_listen is not None:
         page = main.metrics_listen

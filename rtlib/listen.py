@@ -58,16 +58,22 @@ def listening(
         raise ListenError(f"{setting} {error.where}: {error}", error.where) from error
 
 
-def bind_datagram(host: str, port: int, buffer: int = RECEIVE_BUFFER) -> socket.socket:
-    """Give a non-blocking UDP socket bound to a numeric address; port 0 lets the kernel choose."""
-    sock = _make(host, port, socket.SOCK_DGRAM)
+def bind_datagram(host: str, port: int, buffer: int = RECEIVE_BUFFER, *, dual: bool = False) -> socket.socket:
+    """Give a non-blocking UDP socket bound to a numeric address; port 0 lets the kernel choose.
+
+    With `dual`, one that listens on `::` takes IPv4 as well, as IPv4-mapped addresses.
+    """
+    sock = _make(host, port, socket.SOCK_DGRAM, dual)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     return _bound(sock, (host, port), join(host, port))
 
 
-def bind_stream(host: str, port: int, backlog: int = 1024) -> socket.socket:
-    """Give a non-blocking TCP socket that listens on a numeric address; port 0 lets the kernel choose."""
-    sock = _make(host, port, socket.SOCK_STREAM)
+def bind_stream(host: str, port: int, backlog: int = 1024, *, dual: bool = False) -> socket.socket:
+    """Give a non-blocking TCP socket that listens on a numeric address; port 0 lets the kernel choose.
+
+    `dual` as for `bind_datagram`.
+    """
+    sock = _make(host, port, socket.SOCK_STREAM, dual)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return _bound(sock, (host, port), join(host, port), backlog)
 
@@ -142,7 +148,7 @@ def _adopt_unix(reactor: Any, sock: socket.socket, factory: IProtocolFactory) ->
     return adopted
 
 
-def _make(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+def _make(host: str, port: int, kind: socket.SocketKind, dual: bool) -> socket.socket:
     where = join(host, port)
     try:
         pack(host, port)
@@ -154,7 +160,7 @@ def _make(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     except OSError as error:
         raise ListenError(_reason(error), where) from error
     if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
     return sock
 
 

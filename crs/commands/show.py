@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
 from crs.identity import is_test_client
-from rtlib.command.registry import Role, command
+from crs.relay.interface import RelayAway
+from rtlib.command.registry import Role, Unavailable, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
-    from crs.relay.service import RelayService
+    from crs.relay.interface import Relay
     from crs.signaling.rendezvous import Rendezvous
+
+T = TypeVar("T")
 
 
 class AttachRow(msgspec.Struct, frozen=True):
@@ -98,7 +101,7 @@ class ShowCommands:
     def __init__(
         self,
         machine: Rendezvous,
-        relay: RelayService,
+        relay: Relay,
         server: str,
         *,
         now: Callable[[], float],
@@ -164,33 +167,43 @@ class ShowCommands:
         ]
 
     @command("show relays", role=Role.viewer)
-    def relays(self) -> list[RelayRow]:
+    async def relays(self) -> list[RelayRow]:
         """List the active relay resources.
 
         Example: crs-cli show relays
         """
-        offset = self._wall() - self._now()
+        resources = await _asked(self._relay.resources())
+        wall = self._wall()
         return [
             RelayRow(
-                allocation.kind,
-                allocation.bound,
-                datetime.fromtimestamp(self._relay.last_active(allocation) + offset, UTC),
-                [leg.identifier for leg in allocation.legs],
+                resource.kind,
+                resource.nodes,
+                datetime.fromtimestamp(wall - resource.active, UTC),
+                list(resource.identifiers),
             )
-            for allocation in self._relay.table
+            for resource in resources
         ]
 
     @command("show relay", role=Role.viewer)
-    def relay(self) -> RelayStatistics:
+    async def relay(self) -> RelayStatistics:
         """Show relay statistics.
 
         Example: crs-cli show relay
         """
-        port = self._relay.port_counters()
-        kinds = [KindRow(kind, *counters) for kind, counters in self._relay.counters().items()]
+        statistics = await _asked(self._relay.statistics())
+        port = statistics.port
+        kinds = [KindRow(kind, *counters) for kind, counters in statistics.kinds.items()]
         sent = SentRow(port.sent, port.sent_bytes, port.no_destination, port.send_errors)
         received = ReceivedRow(port.received, port.received_bytes, port.too_short, port.too_long)
         return RelayStatistics(kinds, [sent], [received])
+
+
+async def _asked(answer: Coroutine[Any, Any, T]) -> T:
+    """What the relay says. Raises Unavailable."""
+    try:
+        return await answer
+    except RelayAway as error:
+        raise Unavailable(str(error)) from error
 
 
 def _moment(wall: float) -> datetime | None:

@@ -31,9 +31,12 @@ class Shape(NamedTuple):
 
 KINDS: Final[Mapping[str, Shape]] = {
     "rtp": Shape(2, 2),
+    "rtp-proxy": Shape(1, 2),
     "opaque": Shape(2, 2),
+    "opaque-proxy": Shape(1, 2),
     "opaque-multicast": Shape(0, NODES),
 }
+"""A proxy is made with the leg of the party that is here; the other end is on another server."""
 
 
 class RelayFull(Exception):
@@ -57,7 +60,7 @@ ACCEPTED: Final = frozenset({Bind.bound, Bind.moved, Bind.repeated})
 
 @dataclass(slots=True, eq=False)
 class Leg:
-    """One party's end of an allocation."""
+    """One party's end of an allocation. Without a key it is on another server and never bound by packets."""
 
     identifier: int
     key: bytes = field(repr=False)
@@ -123,30 +126,53 @@ class AllocationTable:
         self.counts.update(kinds)
         return made
 
-    def add_leg(self, group: int, now: float) -> tuple[Allocation, Leg]:
-        """One more leg of the only allocation that the group owns.
+    def insert(self, group: int, kind: str, legs: Sequence[Leg], now: float) -> Allocation:
+        """Take over an allocation that was made elsewhere, one more of `group`.
 
-        Raises KeyError if it has none, RelayFull if that has all the legs that it may get.
+        Raises RelayFull, or ValueError if it cannot be of this kind or an identifier is in use.
         """
-        [allocation] = self._groups[group]
+        self._check_limits(Counter([kind]))
+        identifiers = {leg.identifier for leg in legs}
+        if len(identifiers) < len(legs) or len(legs) > KINDS[kind].most:
+            raise ValueError(f"a relay of type {kind} cannot have these {len(legs)} legs")
+        for identifier in identifiers:
+            self._check_free(identifier)
+        allocation = Allocation(group, kind, list(legs), now)
+        self._legs.update((leg.identifier, (allocation, leg)) for leg in legs)
+        self._groups.setdefault(group, []).append(allocation)
+        self.counts[kind] += 1
+        return allocation
+
+    def make_leg(self) -> Leg:
+        """A leg with an identifier that is free, for `add_leg`."""
+        while True:
+            identifier = int.from_bytes(self._entropy(4))
+            if identifier != 0 and identifier not in self._legs:
+                return Leg(identifier, self._entropy(packet.KEY_SIZE))
+
+    def add_leg(self, allocation: Allocation, leg: Leg, now: float) -> None:
+        """One more leg. Raises RelayFull if there are all that may be, ValueError for a taken identifier."""
         most = KINDS[allocation.kind].most
         if len(allocation.legs) >= most:
             raise RelayFull(f"a relay of type {allocation.kind} has at most {most} nodes")
-        leg = self._make_leg()
+        self._check_free(leg.identifier)
         allocation.legs.append(leg)
         allocation.last_active = now
         self._legs[leg.identifier] = (allocation, leg)
-        return allocation, leg
 
-    def remove_leg(self, group: int, identifier: int) -> Allocation | None:
-        """Forget a leg of the group; give the allocation that had it, None if none had."""
-        found = self._legs.get(identifier)
-        if found is None or found[0].group != group:
-            return None
-        allocation, leg = found
+    def remove_leg(self, allocation: Allocation, leg: Leg) -> None:
+        """Forget a leg."""
         allocation.legs.remove(leg)
-        del self._legs[identifier]
-        return allocation
+        del self._legs[leg.identifier]
+
+    def of_group(self, group: int) -> list[Allocation]:
+        """The group's allocations. KeyError if it has none."""
+        return self._groups[group]
+
+    @property
+    def groups(self) -> list[int]:
+        """All groups that have allocations."""
+        return list(self._groups)
 
     def release(self, group: int) -> list[Allocation]:
         """Forget the group's allocations and return them; empty when it has none."""
@@ -197,23 +223,21 @@ class AllocationTable:
     def _allocate(self, group: int, kind: str, now: float) -> Allocation:
         allocation = Allocation(group, kind, [], now)
         for _ in range(KINDS[kind].legs):
-            leg = self._make_leg()
+            leg = self.make_leg()
             allocation.legs.append(leg)
             self._legs[leg.identifier] = (allocation, leg)
         return allocation
 
-    def _make_leg(self) -> Leg:
-        while True:
-            identifier = int.from_bytes(self._entropy(4))
-            if identifier != 0 and identifier not in self._legs:
-                return Leg(identifier, self._entropy(packet.KEY_SIZE))
+    def _check_free(self, identifier: int) -> None:
+        if not 0 < identifier <= 0xFFFFFFFF or identifier in self._legs:
+            raise ValueError(f"the identifier {identifier} is not free")
 
     def _judge(self, control: packet.Control, source: Address) -> Bind:
         found = self._legs.get(control.identifier)
         if found is None or control.type is not packet.Type.bind:
             return Bind.unknown
         leg = found[1]
-        if not control.is_authentic(leg.key):
+        if not leg.key or not control.is_authentic(leg.key):
             return Bind.forged
         if control.counter < leg.counter:
             return Bind.replayed

@@ -17,6 +17,8 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from rtlib.media.rtp import is_rtp_or_rtcp, ssrc
+
 KEY_SIZE: Final = 32
 SIZE: Final = 32
 OPAQUE: Final = 0x10
@@ -65,6 +67,16 @@ def parse(data: bytes) -> Control | None:
     if kind not in (Type.bind, Type.bind_ack):
         return None
     return Control(Type(kind), identifier, counter, bytes(data))
+
+
+def media_identifier(data: bytes) -> int | None:
+    """The identifier in a packet of media: opaque data, RTP or RTCP; None where it is none."""
+    if data[:1] and data[0] == OPAQUE and len(data) >= OPAQUE_HEADER:
+        return int.from_bytes(data[4:8])
+    try:
+        return ssrc(data) if is_rtp_or_rtcp(data) else None
+    except ValueError:
+        return None
 
 
 def opaque(identifier: int, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The media relay: the table of allocations, kept true in rtlib's forwarder on one UDP port."""
+"""The media relay inside this process: its table of allocations, kept true in rtlib's forwarder."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from crs.relay import packet
-from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg, RelayFull
+from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg
+from crs.relay.interface import KindCounters, Relay, RemoteEnd, Resource, Statistics
 from rtlib import address
 from rtlib.address import Address
-from rtlib.media.forwarder import OPAQUE, Audience, Classify, FlowCounters, Forwarder, PortCounters
+from rtlib.media.forwarder import Audience, Classify, Forwarder
 from rtlib.offence import OffenceLog
 
 log = Logger()
@@ -28,31 +28,10 @@ SWEEP: Final = 10.0
 """Seconds between two looks for allocations that nobody uses."""
 
 
-class LegTicket(NamedTuple):
-    """What one party needs to use its leg. `peer` is the other party's identifier, 0 for multicast."""
+class RelayService(Relay):
+    """Hands out legs, binds them, and releases them."""
 
-    identifier: int
-    peer: int
-    key: bytes
-
-
-class KindCounters(NamedTuple):
-    """Media packets of all allocations of one kind since start (`show relay`)."""
-
-    rx: int = 0
-    rx_bytes: int = 0
-    tx: int = 0
-    tx_bytes: int = 0
-
-    def plus(self, flow: FlowCounters) -> KindCounters:
-        """The sum with one leg's counters."""
-        return KindCounters(
-            self.rx + flow.rx, self.rx_bytes + flow.rx_bytes, self.tx + flow.tx, self.tx_bytes + flow.tx_bytes
-        )
-
-
-class RelayService(Service):
-    """Hands out legs, binds them, and releases them; `on_idle(group)` is told of groups nobody uses."""
+    survives = False
 
     def __init__(
         self,
@@ -64,22 +43,25 @@ class RelayService(Service):
         offences: OffenceLog,
         now: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        translate: Callable[[str], str] = lambda host: host,
     ) -> None:
         """`clock` wakes us; `now` must be the clock of the forwarder's `last_active`."""
-        self.port: int = sock.getsockname()[1]
-        self.table = AllocationTable(entropy, limits)
-        self.refusal = ""
-        """Why nobody gets relays now, and so no new call begins; empty while they do."""
-        self.on_idle: Callable[[int], None] = self.release
+        super().__init__(AllocationTable(entropy, limits), now=now, translate=translate)
+        self._port: int = sock.getsockname()[1]
         self._forwarder = forwarder
-        self._now = now
         self._offences = offences
         self._ended: dict[str, KindCounters] = dict.fromkeys(limits, KindCounters())
         self._sweep = LoopingCall(self.sweep)
         self._sweep.clock = clock
         self._socket = sock
+        self._family = sock.family
         self._handle = 0
         self._audiences: dict[Allocation, Audience] = {}
+
+    @property
+    def port(self) -> int:
+        """The UDP port that clients send to."""
+        return self._port
 
     def startService(self) -> None:
         """Open the port: not before, for a forwarder's thread would not survive twistd's fork."""
@@ -99,37 +81,30 @@ class RelayService(Service):
         self._socket.close()
         return None
 
-    def allocate(self, group: int, kinds: Sequence[str]) -> list[tuple[LegTicket, LegTicket]]:
-        """Two legs for each stream. Raises RelayFull."""
-        return [_tickets(allocation) for allocation in self._allocate(group, kinds)]
+    async def statistics(self) -> Statistics:
+        """What the relay has done."""
+        return self.last_statistics
 
-    def allocate_multicast(self, group: int, kind: str = "opaque-multicast") -> None:
-        """A stream without nodes, in which everyone will get what one sends. Raises RelayFull."""
-        for allocation in self._allocate(group, [kind]):
-            self._audiences[allocation] = self._forwarder.audience()
+    async def resources(self) -> list[Resource]:
+        """All allocations."""
+        return [self.resource(allocation) for allocation in self.table]
 
-    def add_node(self, group: int) -> LegTicket:
-        """One more leg of the group's multicast stream.
+    @property
+    def last_statistics(self) -> Statistics:
+        """What the relay has done until now."""
+        return Statistics(
+            self._counters(),
+            self._forwarder.port_counters(self._handle),
+            {outcome.value: count for outcome, count in self.table.binds.items()},
+            dict(self.table.counts),
+        )
 
-        Raises KeyError for a group that has none, RelayFull if it has `allocation.NODES` nodes.
-        """
-        _, leg = self.table.add_leg(group, self._now())
-        self._forwarder.set_flow(self._handle, leg.identifier, None, [])
-        return LegTicket(leg.identifier, 0, leg.key)
-
-    def remove_node(self, group: int, identifier: int) -> None:
-        """A leg of the group's multicast stream gets and sends nothing any more, if it was one."""
-        allocation = self.table.remove_leg(group, identifier)
-        if allocation is not None:
-            self._remove_flow(allocation.kind, identifier)
-            self._gather(allocation)
-
-    def release(self, group: int) -> None:
-        """The group's legs forward nothing any more; nothing happens if it has none."""
-        for allocation in self.table.release(group):
-            self._audiences.pop(allocation, None)
-            for leg in allocation.legs:
-                self._remove_flow(allocation.kind, leg.identifier)
+    def resource(self, allocation: Allocation) -> Resource:
+        """An allocation as it is now."""
+        flows = (self._forwarder.flow(self._handle, leg.identifier) for leg in allocation.legs)
+        active = max([allocation.last_active, *(flow.last_active for flow in flows)])
+        identifiers = tuple(leg.identifier for leg in allocation.legs)
+        return Resource(allocation.kind, allocation.bound, self._now() - active, identifiers)
 
     def sweep(self) -> None:
         """Take over from the forwarder who was active, and report the groups that were not."""
@@ -141,7 +116,7 @@ class RelayService(Service):
             log.info("the relays of session {group} saw no packet for a long time", group=group)
             self.on_idle(group)
 
-    def counters(self) -> dict[str, KindCounters]:
+    def _counters(self) -> dict[str, KindCounters]:
         """Media packets by kind of relay, of ended and present allocations."""
         totals = dict(self._ended)
         for allocation in self.table:
@@ -150,39 +125,53 @@ class RelayService(Service):
                 totals[allocation.kind] = totals[allocation.kind].plus(flow)
         return totals
 
-    def port_counters(self) -> PortCounters:
-        """All packets of the port."""
-        return self._forwarder.port_counters(self._handle)
+    def _remote_address(self, remote: RemoteEnd) -> Address:
+        host = self._translate(remote.host)
+        return remote_address(host, remote.port, self._family)
 
-    def last_active(self, allocation: Allocation) -> float:
-        """When a leg of this allocation was last active, on the clock `now`."""
-        flows = (self._forwarder.flow(self._handle, leg.identifier) for leg in allocation.legs)
-        return max([allocation.last_active, *(flow.last_active for flow in flows)])
+    def _added(self, allocation: Allocation) -> None:
+        if allocation.is_multicast:
+            self._audiences[allocation] = self._forwarder.audience()
+        for leg in allocation.legs:
+            self._connect(allocation, leg)
+
+    def _extended(self, allocation: Allocation, leg: Leg) -> None:
+        self._connect(allocation, leg)
+
+    def _reduced(self, allocation: Allocation, leg: Leg) -> None:
+        self._remove_flow(allocation.kind, leg.identifier)
+        if allocation in self._audiences:
+            self._gather(allocation)
+
+    def _released(self, group: int, allocations: list[Allocation]) -> None:
+        for allocation in allocations:
+            self._audiences.pop(allocation, None)
+            for leg in allocation.legs:
+                self._remove_flow(allocation.kind, leg.identifier)
 
     def _unmatched(self, port: int, batch: list[tuple[bytes, Address]]) -> None:
         offences: Counter[tuple[str, Address]] = Counter()
         for data, source in batch:
             control = packet.parse(data)
-            if control is None:
-                offences[_kind_of(data), source] += 1
-            elif not self._bind(control, source):
-                offences["refused bind", source] += 1
+            kind = self._media_offence(data) if control is None else self._bind(control, source)
+            if kind:
+                offences[kind, source] += 1
         for (kind, source), count in offences.items():
             self._offend(kind, source, count)
 
-    def _bind(self, control: packet.Control, source: Address) -> bool:
-        """Bind a leg, acknowledge, and let packets flow as far as legs are bound."""
+    def _bind(self, control: packet.Control, source: Address) -> str:
+        """Bind a leg, acknowledge, and let packets flow as far as legs are bound; or say what is wrong."""
         found = self.table.find(control.identifier)
         before = found[1].address if found else None
         outcome = self.table.bind(control, source, self._now())
         if outcome not in ACCEPTED or found is None:
-            return False
+            return f"{outcome.value} bind"
         allocation, leg = found
         if leg.address != before:
             self._connect(allocation, leg)
         acknowledgement = packet.build(packet.Type.bind_ack, leg.identifier, leg.counter, leg.key)
         self._forwarder.send(self._handle, acknowledgement, source)
-        return True
+        return ""
 
     def _connect(self, allocation: Allocation, leg: Leg) -> None:
         """Tell the forwarder the address of a leg: packets from there go on, packets to the leg go there."""
@@ -191,28 +180,36 @@ class RelayService(Service):
             self._forwarder.set_speaker(self._handle, leg.identifier, leg.address, audience)
             self._gather(allocation)
             return
-        first, second = allocation.legs
-        for sender, receiver in ((first, second), (second, first)):
-            targets = [] if receiver.address is None else [(self._handle, receiver.address)]
-            self._forwarder.set_flow(self._handle, sender.identifier, sender.address, targets)
+        peer = allocation.peer(leg)
+        self._direct(leg, peer)
+        if peer is not None:
+            self._direct(peer, leg)
+
+    def _direct(self, sender: Leg, receiver: Leg | None) -> None:
+        address = None if receiver is None else receiver.address
+        targets = [] if address is None else [(self._handle, address)]
+        self._forwarder.set_flow(self._handle, sender.identifier, sender.address, targets)
 
     def _gather(self, allocation: Allocation) -> None:
         """Tell the forwarder who listens now: one list, however many speak to it."""
         listeners = [(self._handle, leg.address) for leg in allocation.legs if leg.address is not None]
         self._forwarder.set_audience(self._audiences[allocation], listeners)
 
-    def _allocate(self, group: int, kinds: Sequence[str]) -> list[Allocation]:
-        if self.refusal:
-            raise RelayFull(self.refusal)
-        made = self.table.allocate(group, kinds, self._now())
-        for allocation in made:
-            for leg in allocation.legs:
-                self._forwarder.set_flow(self._handle, leg.identifier, None, [])
-        return made
-
     def _remove_flow(self, kind: str, identifier: int) -> None:
         self._ended[kind] = self._ended[kind].plus(self._forwarder.flow(self._handle, identifier))
         self._forwarder.remove_flow(self._handle, identifier)
+
+    def _media_offence(self, data: bytes) -> str:
+        """What is wrong with a packet that is no control packet and has no flow."""
+        if not data or data[0] >> 6 in (1, 3):
+            return "unknown version"
+        identifier = packet.media_identifier(data)
+        if identifier is None:
+            return "garbage"
+        found = self.table.find(identifier)
+        if found is None:
+            return "unknown identifier"
+        return "media of an unbound leg" if found[1].address is None else "media from a wrong address"
 
     def _offend(self, kind: str, source: Address, count: int) -> None:
         host = address.unpack(source)[0]
@@ -223,15 +220,11 @@ class RelayService(Service):
             log.info("{kind} from {source}", kind=kind, source=address.text(source))
 
 
-def _tickets(allocation: Allocation) -> tuple[LegTicket, LegTicket]:
-    first, second = allocation.legs
-    return (
-        LegTicket(first.identifier, second.identifier, first.key),
-        LegTicket(second.identifier, first.identifier, second.key),
-    )
-
-
-def _kind_of(data: bytes) -> str:
-    """What a packet that has no flow and is no control packet is called."""
-    media = data[:1] and (data[0] >> 6 == 2 or data[0] == OPAQUE)
-    return "media without a bound leg" if media else "garbage"
+def remote_address(host: str, port: int, family: int) -> Address:
+    """The address of another server's relay for a socket of this family. Raises ValueError."""
+    result = address.pack(host, port)
+    if len(result) == address.IPV4_SIZE and family == socket.AF_INET6:
+        result = address.pack(f"::ffff:{host}", port)
+    if len(result) == address.IPV6_SIZE and family == socket.AF_INET:
+        raise ValueError(f"{host} cannot be reached: the relay listens on IPv4 only")
+    return result

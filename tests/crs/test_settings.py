@@ -57,9 +57,7 @@ def test_the_files_of_the_manual(tmp_path: Path) -> None:
         "cps",
         "features",
         "push-config",
-        "addr-map",
         "db-backup",
-        "MAX_RTP_PROXY_RELAYS",
     ]
 
 

@@ -15,7 +15,8 @@ from crs.client import media
 from crs.client.error import Closed, NoAnswer
 from crs.client.keying import KEY_LENGTHS, Profile, StreamKeys
 from crs.client.media import MediaStream
-from crs.relay.service import LegTicket, RelayService
+from crs.relay.interface import LegTicket
+from crs.relay.service import RelayService
 from crs.signaling.message import Relay, RelayKind
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import share, sine

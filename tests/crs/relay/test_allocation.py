@@ -7,7 +7,7 @@ import random
 import pytest
 
 from crs.relay import packet
-from crs.relay.allocation import IDLE, NODES, AllocationTable, Bind, Leg, RelayFull
+from crs.relay.allocation import IDLE, NODES, Allocation, AllocationTable, Bind, Leg, RelayFull
 from crs.relay.packet import Control, Type
 
 HERE, THERE = b"here", b"there"
@@ -77,28 +77,63 @@ def test_a_group_is_idle_when_all_its_streams_are() -> None:
     assert second.last_active == 0.0
 
 
+def more(relays: AllocationTable, allocation: Allocation) -> Leg:
+    leg = relays.make_leg()
+    relays.add_leg(allocation, leg, 5.0)
+    return leg
+
+
 def test_multicast_legs_come_and_go() -> None:
     relays = table(**{"opaque-multicast": 1, "rtp": None})
     [allocation] = relays.allocate(1, ["opaque-multicast"], 0.0)
-    relays.allocate(2, ["rtp"], 0.0)
+    [pair] = relays.allocate(2, ["rtp"], 0.0)
     assert allocation.legs == []
     with pytest.raises(RelayFull):
         relays.allocate(3, ["opaque-multicast"], 0.0)
-    legs = [relays.add_leg(1, 5.0)[1] for _ in range(NODES)]
+    legs = [more(relays, allocation) for _ in range(NODES)]
     assert allocation.last_active == 5.0 and allocation.peer(legs[0]) is None
     with pytest.raises(RelayFull, match="256 nodes"):
-        relays.add_leg(1, 5.0)
+        more(relays, allocation)
     with pytest.raises(RelayFull, match="2 nodes"):
-        relays.add_leg(2, 5.0)
-    with pytest.raises(KeyError):
-        relays.add_leg(3, 5.0)
-    assert relays.remove_leg(2, legs[0].identifier) is None
-    assert relays.remove_leg(1, legs[0].identifier) is allocation
-    assert relays.remove_leg(1, legs[0].identifier) is None
+        more(relays, pair)
+    relays.remove_leg(allocation, legs[0])
     assert relays.bind(bind(legs[0], 1), HERE, 6.0) is Bind.unknown
-    assert relays.bind(bind(relays.add_leg(1, 6.0)[1], 1), HERE, 6.0) is Bind.bound
+    assert relays.bind(bind(more(relays, allocation), 1), HERE, 6.0) is Bind.bound
     relays.release(1)
     assert relays.find(legs[1].identifier) is None and len(relays) == 1
+
+
+def test_a_leg_of_another_server_is_not_bound_by_packets() -> None:
+    relays = table(**{"rtp-proxy": None})
+    [allocation] = relays.allocate(1, ["rtp-proxy"], 0.0)
+    [leg] = allocation.legs
+    remote = Leg(leg.identifier ^ 1, b"", THERE)
+    relays.add_leg(allocation, remote, 0.0)
+    assert allocation.peer(leg) is remote and allocation.bound == 1
+    assert relays.bind(bind(remote, 1), HERE, 1.0) is Bind.forged
+    assert remote.address == THERE
+    with pytest.raises(RelayFull):
+        relays.add_leg(allocation, Leg(remote.identifier ^ 2, b""), 0.0)
+
+
+def test_allocations_made_elsewhere() -> None:
+    relays = table(**{"rtp": 2, "opaque-multicast": None})
+    legs = [Leg(1, b"1" * 32), Leg(2, b"2" * 32)]
+    allocation = relays.insert(1, "rtp", legs, 3.0)
+    assert relays.find(2) == (allocation, legs[1]) and relays.of_group(1) == [allocation]
+    for kind, wrong in (
+        ("rtp", [Leg(1, b"")]),
+        ("rtp", [Leg(5, b""), Leg(5, b"")]),
+        ("rtp", [Leg(0, b""), Leg(5, b"")]),
+        ("rtp", [Leg(number, b"") for number in (5, 6, 7)]),
+        ("opaque-multicast", [Leg(1 << 32, b"")]),
+    ):
+        with pytest.raises(ValueError):
+            relays.insert(1, kind, wrong, 3.0)
+    relays.insert(1, "rtp", [Leg(3, b""), Leg(4, b"")], 3.0)
+    with pytest.raises(RelayFull):
+        relays.insert(2, "rtp", [Leg(5, b""), Leg(6, b"")], 3.0)
+    assert relays.groups == [1] and len(relays.release(1)) == 2 and relays.groups == []
 
 
 def test_a_released_identifier_is_unknown() -> None:
