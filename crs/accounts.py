@@ -17,8 +17,8 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs import secretfile
 from crs.identity import client_key, is_account, parse
+from rtlib import secretfile
 
 log = Logger()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from crs.home import DATABASE
-from crs.secretfile import MODE, synchronise
+from rtlib.secretfile import MODE, synchronise
 
 FOLDER: Final = "backup"
 PARTS: Final = ("crs.conf", "crs-local.conf", "crs-relay.conf", "accounts", "data", "scripts")

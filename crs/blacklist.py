@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from crs import secretfile
 from crs.accounts import AccountError
 from crs.identity import Identity, is_uri
+from rtlib import secretfile
 
 FILE: Final = "blacklist"
 MAX_CLIENTS: Final = 100_000

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from crs.secretfile import tighten, write
+from rtlib.secretfile import tighten, write
 
 FILE: Final = "resume.key"
 SIZE: Final = 32

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from crs import secretfile
 from crs.cms import clients
 from crs.cms.clients import Client
 from crs.cms.error import CmsError
 from crs.identity import is_account
 from crs.provisioning import split
 from crs.update.content import MAX_CLIENTS, MAX_DOMAINS, MAX_TOKEN
+from rtlib import secretfile
 
 FILE: Final = "account.json"
 SECRET: Final = "secret"  # noqa: S105  # a file's name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crs import secretfile
 from crs.cms import qrcode
 from crs.cms.error import CmsError
+from rtlib import secretfile
 
 
 @dataclass(frozen=True)

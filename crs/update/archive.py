@@ -14,7 +14,6 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs import secretfile
 from crs.identity import is_account
 from crs.update import content, roster
 from crs.update.applied import Applied, Updates
@@ -22,6 +21,7 @@ from crs.update.content import Outline
 from crs.update.error import ArchiveError, OlderUpdate, UpdateError, WrongAccount, WrongTime
 from crs.update.month import Month
 from crs.update.roster import Roster
+from rtlib import secretfile
 
 log = Logger()
 

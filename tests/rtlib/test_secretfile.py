@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crs import secretfile
+from rtlib import secretfile
 
 
 def test_whole_private_and_alone(tmp_path: Path) -> None:
