@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,10 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs.identity import client_key, is_account, parse
+from crs.identity import Identity, client_key, is_account, parse
+from crs.update.applied import Standing
+from crs.update.archive import Archive
+from crs.update.month import Month
 from rtlib import secretfile
 
 log = Logger()
@@ -60,9 +64,13 @@ def encode_secret(secret: bytes) -> str:
 class Accounts:
     """All accounts of this server. `directory` holds a folder for each; other files in it are ignored."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, wall: Callable[[], float] = time.time) -> None:
+        """`wall` gives UTC seconds since 1970."""
         self._directory = directory
+        self._wall = wall
         self._accounts: dict[str, Account] = {}
+        self.updates: Final = Archive(directory)
+        """Their monthly updates."""
 
     def __iter__(self) -> Iterator[Account]:
         return iter(sorted(self._accounts.values(), key=lambda account: account.name))
@@ -77,9 +85,21 @@ class Accounts:
         """The folder of an account's files."""
         return self._directory / name
 
+    def now(self) -> datetime:
+        """The time, by which updates come into force."""
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+    def month(self) -> Month:
+        """The current month."""
+        return Month.of(self.now())
+
     def load(self) -> None:
-        """Read all accounts. Raises AccountError: a server that misses one would turn its clients away."""
+        """Read all accounts and their updates.
+
+        Raises AccountError, ArchiveError: a server that misses one would turn its clients away.
+        """
         self.replace(self.read())
+        self.updates.load(self._accounts)
 
     def read(self) -> dict[str, Account]:
         """What is on disk, by name; blocks. Raises AccountError."""
@@ -125,6 +145,26 @@ class Accounts:
     def remove(self, name: str) -> None:
         """From now on its clients are unknown."""
         self._accounts.pop(name, None)
+        self.updates.remove(name)
+
+    def standing(self, client: Identity) -> Standing:
+        """What the account's updates say about a client now."""
+        return self.updates[client.account].standing(client.uri, self.month())
+
+    def are_connected(self, one: str, other: str) -> bool:
+        """Whether clients of two accounts may reach each other.
+
+        Those of one account may. Those of two may if the update in force of each names the other as a
+        connected domain: neither CMS can open the other's domain. So an account without updates is alone.
+        """
+        if one == other:
+            return True
+        month = self.month()
+        return other in self._connected(one, month) and one in self._connected(other, month)
+
+    def _connected(self, account: str, month: Month) -> frozenset[str]:
+        update = self.updates[account].in_force(month)
+        return frozenset() if update is None else update.outline.domains
 
     def key(self, psk_identity: bytes) -> bytes | None:
         """The TLS key of a client, None for who is none of ours; a `rtlib.psk.KeyLookup`."""

@@ -20,6 +20,7 @@ from crs.commands.services import ServiceCommands
 from crs.commands.show import ShowCommands
 from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
+from crs.commands.updates import UpdateCommands
 from crs.commands.version import VersionCommands
 from crs.home import DEFAULT_HOME, SOCKET, audit_file
 from rtlib.command import cli
@@ -38,6 +39,7 @@ COMMANDS: Final = (
     ShowCommands,
     SystemCommands,
     TraceCommands,
+    UpdateCommands,
     VersionCommands,
 )
 COMPLETION_TIME: Final = 1.0

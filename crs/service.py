@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -29,6 +30,7 @@ from crs.commands.secret import SecretCommands
 from crs.commands.show import ShowCommands
 from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
+from crs.commands.updates import UpdateCommands
 from crs.commands.version import VersionCommands
 from crs.core import Core
 from crs.doorway import Doorway, watch
@@ -50,7 +52,7 @@ from crs.tokenkey import token_key
 from crs.version import VERSION
 from crs.websocket import ClientFactory, ClientGate
 from rtlib.command.audit import AuditLog
-from rtlib.command.registry import Registry
+from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
 from rtlib.listen import StreamPort
@@ -135,7 +137,11 @@ class Server(DaemonService):
         )
         self._doorway = Doorway(self._switchboard, self._trace.publish_connection)
         self._expulsion = Expulsion(
-            self._blacklists.__contains__, self._machine, self._doorway.purge, time.monotonic
+            lambda client: self._denial(client) is not None,
+            self._machine,
+            self._doorway.purge,
+            now=time.monotonic,
+            pause=lambda: deferLater(reactor, 0),
         )
         self._drain = Drain(
             reactor,
@@ -205,6 +211,7 @@ class Server(DaemonService):
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
             SecretCommands(),
             SystemCommands(self._settings.name, self._accounts),
+            UpdateCommands(self._files, self._applied),
             VersionCommands(),
         )
         for owner in owners:
@@ -213,7 +220,14 @@ class Server(DaemonService):
 
     def _denial(self, client: Identity) -> str | None:
         """Why a client may not attach, if so."""
-        return blacklist.REASON if client in self._blacklists else None
+        if client in self._blacklists:
+            return blacklist.REASON
+        standing = self._accounts.standing(client)
+        return None if standing.admitted else standing.value
+
+    async def _applied(self, account: str) -> None:
+        """An update was applied: who is not listed any more has to go."""
+        await self._expulsion.enforce()
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
@@ -292,11 +306,17 @@ class Server(DaemonService):
         self._cleanup.replace(_cleanup(new.main))
         self._limits.replace(_limits(new.main))
         self._addresses.replace(_addresses(new.main))
-        accounts = self._accounts.read()
-        changed = self._files.take(accounts, self._blacklists.read(accounts))
-        self._doorway.purge(lambda client: client.account in changed)
-        self._expulsion.enforce()
         self._settings = new
+        Deferred.fromCoroutine(self._reread_accounts())
+
+    async def _reread_accounts(self) -> None:
+        """As `reload account` does."""
+        try:
+            await self._registry.call("reload account")
+        except CommandError as error:
+            log.warn("the accounts were not reloaded: {error}", error=error)
+        except Exception:  # noqa: BLE001  nobody waits for this one
+            log.failure("the accounts were not reloaded")
 
 
 def _keep_alive(main: Main) -> Iterator[tuple[str, KeepAlive]]:

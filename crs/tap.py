@@ -19,6 +19,7 @@ from crs.accounts import AccountError, Accounts
 from crs.home import DEFAULT_HOME, SOCKET, log_folder
 from crs.service import NAME, Server, Sockets
 from crs.settings import Settings, load
+from crs.update.error import ArchiveError
 from rtlib import psk
 from rtlib.daemon import DaemonOptions, fail, refusing
 from rtlib.listen import ListenError, bind_datagram, bind_stream, bind_unix, listening
@@ -52,7 +53,7 @@ class Options(DaemonOptions):
 
 def makeService(options: Options, reactor: Any = installed_reactor) -> Server:
     """Read, check and bind everything, or end the process with the reason on stderr and exit code 1."""
-    with refusing(NAME, AccountError, ListenError, psk.PskUnavailable):
+    with refusing(NAME, AccountError, ArchiveError, ListenError, psk.PskUnavailable):
         home = options.home
         _prepare(home, options.log.parent)
         settings = load(home)

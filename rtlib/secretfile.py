@@ -10,7 +10,7 @@ from typing import Final
 MODE: Final = 0o600
 
 
-def write(path: Path, parts: Iterable[bytes], *, replace: bool = True) -> None:
+def write(path: Path, parts: Iterable[bytes | memoryview], *, replace: bool = True) -> None:
     """Put a file in place, whole and durable. Raises OSError; FileExistsError if it may not be replaced.
 
     Blocks. Writers of one file must take turns.
@@ -46,7 +46,7 @@ def tighten(descriptor: int) -> int | None:
     return mode
 
 
-def _fill(path: Path, parts: Iterable[bytes]) -> None:
+def _fill(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     with os.fdopen(descriptor, "wb") as file:
         file.writelines(parts)

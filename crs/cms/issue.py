@@ -71,10 +71,10 @@ def kept_blobs(path: Path, account: Account, secret: bytes, month: Month) -> dic
     if outline.month != month:
         raise CmsError(f"{path}: it is for {outline.month}, and blobs are kept within {month} only")
     spans = ((uri, outline.span(uri)) for uri in outline)
-    return {uri: data[span[0] : sum(span)] for uri, span in spans if span is not None}
+    return {uri: bytes(data[span[0] : sum(span)]) for uri, span in spans if span is not None}
 
 
-def open_update(path: Path, account: Account, secret: bytes) -> tuple[bytes, Outline]:
+def open_update(path: Path, account: Account, secret: bytes) -> tuple[memoryview, Outline]:
     """The content of a protected update of this account, and its outline. Raises CmsError."""
     try:
         with path.open("rb") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import msgspec
@@ -25,7 +25,10 @@ class BlacklistCommands:
     """Who may not use the service. `recheck()` makes the server look again at who is attached."""
 
     def __init__(
-        self, files: AccountFiles, recheck: Callable[[], object], told: Callable[[Identity, str], None]
+        self,
+        files: AccountFiles,
+        recheck: Callable[[], Awaitable[object]],
+        told: Callable[[Identity, str], None],
     ) -> None:
         """`told(client, event)` is for those who trace clients' objects."""
         self._files = files
@@ -48,7 +51,7 @@ class BlacklistCommands:
             if len(listed) >= MAX_CLIENTS:
                 raise Conflict(f"the blacklist of {account_id} has {MAX_CLIENTS} clients, its limit")
             await self._set(account_id, listed | {uri})
-        self._recheck()
+        await self._recheck()
         self._told(Identity(uri, account_id), "add to blacklist")
 
     @command("blacklist remove")

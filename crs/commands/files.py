@@ -11,6 +11,7 @@ from rtlib.command.registry import Argument, BadArgument, CommandError, NotFound
 if TYPE_CHECKING:
     from crs.accounts import Account, Accounts
     from crs.blacklist import Blacklists
+    from crs.update.applied import Updates
 
 T = TypeVar("T")
 
@@ -43,12 +44,13 @@ class AccountFiles:
         self._turn.release()
 
     async def do(self, work: Callable[..., T], *arguments: object) -> T:
-        """Read or write files in a thread. Raises CommandError for what cannot be read or written."""
+        """Read or write files in a thread. Raises CommandError for what cannot be read, written or used."""
         from crs.accounts import AccountError
+        from crs.update.error import ArchiveError, UpdateError
 
         try:
             return cast("T", await self._in_thread(work, *arguments))
-        except AccountError as error:
+        except (AccountError, ArchiveError, UpdateError) as error:
             raise CommandError(str(error)) from error
 
     async def reload(self) -> set[str]:
@@ -56,13 +58,18 @@ class AccountFiles:
 
         Raises CommandError, and then nothing has changed.
         """
-        accounts = await self.do(self.accounts.read)
-        return self.take(accounts, await self.do(self.blacklists.read, accounts))
+        return self._take(*await self.do(self._read))
 
-    def take(self, accounts: dict[str, Account], lists: dict[str, frozenset[str]]) -> set[str]:
-        """From now on this is what there is; returns what `reload` does."""
+    def _read(self) -> tuple[dict[str, Account], dict[str, frozenset[str]], dict[str, Updates]]:
+        accounts = self.accounts.read()
+        return accounts, self.blacklists.read(accounts), self.accounts.updates.read_all(accounts)
+
+    def _take(
+        self, accounts: dict[str, Account], lists: dict[str, frozenset[str]], updates: dict[str, Updates]
+    ) -> set[str]:
         changed = {old.name for old in self.accounts if _secret(accounts.get(old.name)) != old.secret}
         self.accounts.replace(accounts)
+        self.accounts.updates.replace(updates)
         self.blacklists.replace(lists)
         return changed
 

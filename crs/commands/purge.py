@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from crs.commands.files import AccountFiles, AccountId, Uri
 from crs.identity import Identity
@@ -16,8 +16,9 @@ class PurgeCommands:
         self,
         files: AccountFiles,
         purge: Callable[[Callable[[Identity], bool]], int],
-        recheck: Callable[[], object],
+        recheck: Callable[[], Awaitable[object]],
     ) -> None:
+        """`recheck()` makes the server look again at who may be attached."""
         self._files = files
         self._purge = purge
         self._recheck = recheck
@@ -46,15 +47,15 @@ class PurgeCommands:
 
     @command("reload account")
     async def reload(self) -> str:
-        """Read the files of all accounts anew: secrets, blacklists.
+        """Read the files of all accounts anew: secrets, blacklists, updates.
 
-        Clients whose account is gone or has another secret now lose their connection, blacklisted ones
-        their registration. If a file cannot be read, nothing changes.
+        Clients whose account is gone or has another secret now lose their connection, those that are
+        blacklisted or not listed any more their registration. If a file cannot be read, nothing changes.
 
         Example: crs-cli reload account
         """
         async with self._files:
             changed = await self._files.reload()
         self._purge(lambda client: client.account in changed)
-        self._recheck()
+        await self._recheck()
         return f"{len(self._files.accounts)} accounts are loaded"

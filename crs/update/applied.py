@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from crs.identity import is_test_client
 from crs.update.content import Outline
 from crs.update.error import ArchiveError
 from crs.update.month import Month
 from crs.update.roster import Roster
-
-_TEST_CLIENT: Final = re.compile(r"urn:x-crs:client:test-[0-9]+-[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Standing(enum.Enum):
@@ -93,7 +91,7 @@ class Updates:
 
     def standing(self, uri: str, month: Month) -> Standing:
         """How a client stands in this month."""
-        if _TEST_CLIENT.fullmatch(uri):
+        if is_test_client(uri):
             return Standing.exempt
         update = self.in_force(month)
         if update is None:
@@ -107,3 +105,7 @@ class Updates:
     def _was_listed(self, uri: str, month: Month) -> bool:
         earlier = (update for each, update in self.applied.items() if each <= month)
         return self.roster.listed_by(uri, month) or any(uri in update for update in earlier)
+
+
+NOTHING: Final = Updates()
+"""Of an account that has no updates."""

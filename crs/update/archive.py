@@ -14,10 +14,9 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs.identity import is_account
 from crs.update import content, roster
-from crs.update.applied import Applied, Updates
-from crs.update.content import Outline
+from crs.update.applied import NOTHING, Applied, Updates
+from crs.update.content import Buffer, Outline
 from crs.update.error import ArchiveError, OlderUpdate, UpdateError, WrongAccount, WrongTime
 from crs.update.month import Month
 from crs.update.roster import Roster
@@ -41,15 +40,22 @@ class Archive:
 
     def __getitem__(self, account: str) -> Updates:
         """What is applied in an account; nothing for one that has no updates."""
-        return self._accounts.get(account) or Updates()
+        return self._accounts.get(account, NOTHING)
 
-    def load(self) -> None:
-        """Read all that is applied; blocks. Raises ArchiveError: who is let in depends on each file."""
-        try:
-            folders = [each for each in self._directory.iterdir() if is_account(each.name) and each.is_dir()]
-        except OSError as error:
-            raise ArchiveError(f"{self._directory}: {error.strerror}") from error
-        self._accounts = {folder.name: self.read(folder.name) for folder in folders}
+    def load(self, accounts: Iterable[str]) -> None:
+        """Read all that is applied in these accounts; blocks.
+
+        Raises ArchiveError: who is let in depends on each file.
+        """
+        self.replace(self.read_all(accounts))
+
+    def read_all(self, accounts: Iterable[str]) -> dict[str, Updates]:
+        """What is on disk for these accounts; blocks. Raises ArchiveError."""
+        return {account: self.read(account) for account in accounts}
+
+    def replace(self, accounts: dict[str, Updates]) -> None:
+        """From now on these count, and no others."""
+        self._accounts = accounts
 
     def read(self, account: str) -> Updates:
         """What is on disk for one account; blocks. `put` makes it count. Raises ArchiveError."""
@@ -59,7 +65,7 @@ class Archive:
             _read_roster(folder / ROSTER),
         )
 
-    def write(self, data: bytes, account: str, now: datetime) -> Updates:
+    def write(self, data: Buffer, account: str, now: datetime) -> Updates:
         """Store an unprotected update; blocks, and writers must take turns. `put` makes the result count.
 
         Raises UpdateError if the update is not acceptable, ArchiveError if it cannot be written.
@@ -84,7 +90,7 @@ class Archive:
         """Forget an account; its files go with its folder."""
         self._accounts.pop(account, None)
 
-    def _store(self, data: bytes, outline: Outline, before: Updates, today: Month) -> Updates:
+    def _store(self, data: Buffer, outline: Outline, before: Updates, today: Month) -> Updates:
         """The roster first: after a crash it names, at worst, clients that are still listed."""
         folder = self._directory / outline.head.account
         force = max((each for each in {*before.applied, outline.month} if each <= today), default=None)
@@ -134,7 +140,7 @@ def _check_newer(outline: Outline, applied: Applied | None) -> None:
         )
 
 
-def _same(data: bytes, applied: Applied) -> bool:
+def _same(data: Buffer, applied: Applied) -> bool:
     """Whether this is what is applied; compared piece by piece, in little memory."""
     if len(data) != applied.outline.size:
         return False

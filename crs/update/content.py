@@ -84,6 +84,8 @@ class Outline:
         self.head: Final = msgspec.structs.replace(head, clients=())
         """With `clients` empty: they are in the outline itself, in less memory."""
         self.month: Final = Month.parse(head.month)
+        self.domains: Final = frozenset(head.connected_domains)
+        self.teams: Final = {team.code: team.members for team in head.team_codes}
         self._positions = {client.uri: position for position, client in enumerate(head.clients)}
         sizes = (client.size for client in head.clients)
         self._offsets = array("Q", accumulate(chain((start,), sizes)))

@@ -19,7 +19,8 @@ import msgspec
 from rtlib.command import render
 from rtlib.command.audit import DONE, AuditLog, Caller
 from rtlib.command.client import Client
-from rtlib.command.error import CommandError
+from rtlib.command.error import BadArgument, CommandError
+from rtlib.command.file import File
 from rtlib.command.registry import Registry
 from rtlib.command.report import Report
 from rtlib.command.signature import Parameter, Spec, plain
@@ -145,7 +146,9 @@ def _subgroup(group: click.Group, word: str) -> click.Group:
 def _command(spec: Spec, program: _Program) -> click.Command:
     @click.pass_obj
     def run(context: _Context, /, **values: Any) -> int:
+        files = {each.name for each in spec.parameters if each.is_file}
         arguments = {key: _listed(value) for key, value in values.items() if _is_given(value)}
+        arguments.update({key: _opened(arguments[key]) for key in files & arguments.keys()})
         if spec.local:
             return _show(spec, _call_here(context, spec, arguments, program.local), context.json)
         if spec.stream:
@@ -217,6 +220,13 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _opened(path: str) -> File:
+    try:
+        return File.open(Path(path))
+    except OSError as error:
+        raise BadArgument(f"{path}: {error.strerror or error}") from None
+
+
 def _arguments(spec: Spec) -> str:
     """What the arguments mean; click's own help has the options only."""
     lines = [
@@ -283,6 +293,8 @@ def _default(parameter: Parameter) -> str:
 
 
 def _type(parameter: Parameter) -> Any:
+    if parameter.is_file:
+        return click.Path(dir_okay=False)
     if parameter.choices:
         return click.Choice(parameter.choices)
     return _SCALARS.get(plain(parameter.annotation), click.STRING)

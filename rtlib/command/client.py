@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from rtlib.command.error import CommandError, Unavailable, from_kind
+from rtlib.command.file import File
 from rtlib.command.wire import Answer, Call, decode_answer, encode
 
 TIMEOUT: Final = 60.0
@@ -67,8 +68,12 @@ class Client:
         return sock
 
     def _request(self, sock: socket.socket, command: str, arguments: Mapping[str, Any]) -> IO[bytes]:
+        files = [value.descriptor for value in arguments.values() if isinstance(value, File)]
+        data = encode(Call(command, {key: _plain(value) for key, value in arguments.items()}))
         try:
-            sock.sendall(encode(Call(command, dict(arguments))))
+            sent = socket.send_fds(sock, [data], files) if files else 0
+            if sent < len(data):
+                sock.sendall(data[sent:])
         except OSError as error:
             raise Unavailable(f"{self._name} closed the connection: {error.strerror or error}") from None
         return sock.makefile("rb")
@@ -86,3 +91,8 @@ class Client:
         except (OSError, msgspec.MsgspecError) as error:
             raise Unavailable(f"{self._name} gave no proper answer: {error}") from None
         raise Unavailable(f"{self._name} closed the connection without an answer")
+
+
+def _plain(value: Any) -> Any:
+    """A value as the request's line holds it: of a file only the name, for the file itself goes beside it."""
+    return value.name if isinstance(value, File) else value

@@ -5,19 +5,22 @@ The socket's file mode is the access control; who called is written to the log (
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IFileDescriptorReceiver, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from rtlib.command.audit import DONE, MASK, AuditLog, Caller, masked
 from rtlib.command.error import BadArgument, CommandError
+from rtlib.command.file import File
 from rtlib.command.registry import Registry
 from rtlib.command.signature import Role
 from rtlib.command.stream import Stream
@@ -103,8 +106,9 @@ class CommandFactory(Factory):
             connection.abort()
 
 
+@implementer(IFileDescriptorReceiver)
 class CommandConnection(Protocol):
-    """One caller: a request line, the answer's lines, the end."""
+    """One caller: a request line, perhaps a file beside it, the answer's lines, the end."""
 
     transport: Any
     """A UNIX stream transport: it is also an IConsumer and can be aborted."""
@@ -116,6 +120,7 @@ class CommandConnection(Protocol):
         self._work: Deferred[None] | None = None
         self._resume: Deferred[None] | None = None
         self._caller = UNKNOWN
+        self._file: File | None = None
 
     def connectionMade(self) -> None:
         """Note who calls and start the clock."""
@@ -135,9 +140,17 @@ class CommandConnection(Protocol):
         elif end:
             self._take(bytes(line))
 
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A file comes with the request line."""
+        if self._work is not None or self._timer is None or self._file is not None:
+            os.close(descriptor)
+        else:
+            self._file = File("", descriptor)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The caller left (ctrl-c ends a trace): stop working for it."""
         self._stop_timer()
+        self._file = None
         self._owner.forget(self)
         self._go_on()
         if self._work is not None:
@@ -192,7 +205,8 @@ class CommandConnection(Protocol):
 
     async def _answer(self, call: Call) -> None:
         try:
-            reply = await self._owner.registry.call(call.command, call.arguments, self._owner.role)
+            arguments = self._with_file(call)
+            reply = await self._owner.registry.call(call.command, arguments, self._owner.role)
         except CancelledError:
             self._owner.ended(self._caller, call, "the caller left before the end")
         except CommandError as error:
@@ -203,6 +217,15 @@ class CommandConnection(Protocol):
         else:
             self._owner.ended(self._caller, call, DONE)
             await self._give(call, reply)
+
+    def _with_file(self, call: Call) -> dict[str, Any]:
+        """The arguments, with the file in place of its name; the command alone keeps it."""
+        file, self._file = self._file, None
+        named = [each for each in self._owner.registry.spec(call.command).parameters if each.is_file]
+        if file is None or not named or named[0].name not in call.arguments:
+            return call.arguments
+        file.name = str(call.arguments[named[0].name])
+        return call.arguments | {named[0].name: file}
 
     def _fail(self, call: Call, problem: Problem) -> None:
         self._owner.ended(self._caller, call, problem.message)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from rtlib.command.file import File
 from rtlib.command.stream import Stream
 
 _NAME: Final = re.compile(r"[a-z][A-Za-z0-9-]*( [a-z][A-Za-z0-9-]*)*")
@@ -79,6 +80,11 @@ class Parameter:
     def variadic(self) -> bool:
         """Whether it takes any number of words."""
         return get_origin(plain(self.annotation)) is list
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file that the caller hands over; a command has at most one."""
+        return plain(self.annotation) is File
 
     @property
     def choices(self) -> tuple[str, ...]:

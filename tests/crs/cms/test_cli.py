@@ -144,7 +144,7 @@ def test_blobs_from_files(place: Path) -> None:
     ok(place, "issue", "-o", "october.upd")
     data = unprotect((place / "october.upd").read_bytes(), "demo", [SECRET])
     span = content.parse(data).span("+463")
-    assert span is not None and data[span[0] : sum(span)] == b"own blob"
+    assert span is not None and bytes(data[span[0] : sum(span)]) == b"own blob"
 
 
 def test_the_list_can_be_added_again(place: Path) -> None:

@@ -55,7 +55,7 @@ class Server:
         self.clients -= purged
         return len(purged)
 
-    def _recheck(self) -> None:
+    async def _recheck(self) -> None:
         self.rechecks += 1
 
 

@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from rtlib.command.cli import Place, build, main
 from rtlib.command.client import Client
+from rtlib.command.file import File
 from rtlib.command.registry import Argument, NotFound, Option, Registry, Role, Stream, command, declared
 from rtlib.command.render import Column
 from rtlib.command.report import Report
@@ -88,6 +89,14 @@ class Commands:
             raise NotFound("there is nothing to check")
         return Report("warning\n", 3)
 
+    @command("take")
+    def take(self, file: Annotated[File, Argument("What to take.")]) -> str:
+        """Take a file.
+
+        Example: toy take /tmp/file
+        """
+        raise NotImplementedError
+
     @command("trace attach")
     def trace(self) -> Stream[Row]:
         """Follow who attaches.
@@ -150,13 +159,15 @@ class Server:
 
     def __init__(self, path: Path, *answers: Answer) -> None:
         self.calls: list[Call] = []
+        self.files: list[int] = []
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen()
 
         def serve() -> None:
             with listener, listener.accept()[0] as connection:
-                self.calls.append(decode_call(connection.makefile("rb").readline()))
+                data, self.files, _, _ = socket.recv_fds(connection, 65536, 8)
+                self.calls.append(decode_call(data.removesuffix(b"\n")))
                 connection.sendall(b"".join(map(encode, answers)))
 
         self.thread = threading.Thread(target=serve)
@@ -242,6 +253,26 @@ def test_a_table_and_its_json(toy: Toy, tmp_path: Path) -> None:
     result = toy("--json", "--socket", tmp_path / "b", "show", "attach", "acme", "-v", "-k", "short")
     assert json.loads(result.out) == rows
     assert server.calls == [Call("show attach", {"account_id": "acme", "verbose": True, "kind": "short"})]
+
+
+def test_a_file_is_handed_over(toy: Toy, tmp_path: Path) -> None:
+    for number, path in enumerate((tmp_path / "file", tmp_path / "pipe")):
+        if number:
+            os.mkfifo(path)
+            writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text("content"))
+            writer.start()
+        else:
+            path.write_text("content")
+        server = Server(tmp_path / f"{number}", Answer(reply="taken"))
+        assert toy("--socket", tmp_path / f"{number}", "take", path) == Result(0, "taken\n", "")
+        assert server.calls == [Call("take", {"file": str(path)})]
+        [descriptor] = server.files
+        assert File("", descriptor).read(100) == b"content"
+    writer.join()
+    result = toy("take", tmp_path / "none")
+    assert result == Result(2, "", f"toy: {tmp_path}/none: No such file or directory\n")
+    result = toy("take", tmp_path)
+    assert result.code == 2 and "is a directory" in result.err
 
 
 def test_a_trace_is_lines_until_it_ends(toy: Toy, tmp_path: Path) -> None:

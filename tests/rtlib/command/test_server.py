@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import weakref
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +23,8 @@ from zope.interface import implementer
 
 from rtlib.command.audit import AuditLog
 from rtlib.command.client import Client
-from rtlib.command.error import CommandError, Conflict, Unavailable
+from rtlib.command.error import BadArgument, CommandError, Conflict, Unavailable
+from rtlib.command.file import File
 from rtlib.command.registry import Feed, Registry, Stream, command
 from rtlib.command.server import MAX_CONNECTIONS, REQUEST_TIMEOUT, CommandFactory
 from rtlib.command.wire import MAX_REQUEST
@@ -42,6 +45,15 @@ class Work:
         if text == "twice":
             raise Conflict("it was said")
         return text
+
+    @command("take")
+    def take(self, size: int, file: File) -> str:
+        """Take a file.
+
+        Example: take 5 /tmp/file
+        """
+        self.taken = weakref.ref(file)
+        return f"{file.name}: {file.read(size).decode()}"
 
     @command("wait")
     async def wait(self) -> str:
@@ -276,6 +288,43 @@ def test_the_client_gets_replies_errors_and_rows(tmp_path: Path) -> None:
             assert await rows == [0, 1, 2]
 
     run(main)
+
+
+def test_the_client_hands_over_an_open_file(tmp_path: Path) -> None:
+    path, content = tmp_path / "socket", tmp_path / "content"
+    content.write_bytes(b"0123456789" * 100_000)
+
+    async def main() -> None:
+        async with serving(path) as (work, factory):
+            client = Client("toy", path)
+            file = File.open(content)
+            content.unlink()
+            for size in (5, 1_000_001):
+                text = await deferToThread(client.call, "take", {"size": size, "file": file})
+                assert text == f"{content}: {'0123456789' * 100_000}"[: len(f"{content}: ") + size]
+                assert work.taken() is None, "the daemon has closed it"
+            with pytest.raises(BadArgument, match="file: Expected `File`"):
+                await deferToThread(client.call, "take", {"size": 1, "file": str(content)})
+            assert await deferToThread(client.call, "say", {"text": "hi"}) == "hi"
+            folder = File("folder", os.open(tmp_path, os.O_RDONLY))
+            with pytest.raises(BadArgument, match="folder: not a regular file"):
+                await deferToThread(client.call, "take", {"size": 1, "file": folder})
+            with pytest.raises(BadArgument, match="say has no argument other"):
+                await deferToThread(client.call, "say", {"text": "hi", "other": file})
+            while factory.connections:
+                await tick()
+            assert len(opened(content)) == 1, "the caller's own"
+
+    run(main)
+
+
+def opened(path: Path) -> list[Path]:
+    """This process's descriptors of a file that was removed."""
+    links = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(descriptor.readlink())
+    return [link for link in links if link == Path(f"{path} (deleted)")]
 
 
 def test_the_client_says_when_the_daemon_ends_or_is_too_slow(tmp_path: Path) -> None:
