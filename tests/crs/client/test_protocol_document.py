@@ -1,4 +1,4 @@
-"""docs/crs-protocol.md says what message.py declares, and its test vectors are right."""
+"""docs/crs-protocol.md says what crs.signaling.message declares, and its test vectors are right."""
 
 import re
 from pathlib import Path
