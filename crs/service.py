@@ -175,13 +175,7 @@ class Server(DaemonService):
             self._manhole(sockets.manhole).setServiceParent(self)
 
     def _core(self, clients: socket) -> Core:
-        factory = ClientFactory(
-            self._reactor,
-            self._doorway,
-            self._settings.main.handshakes_per_address,
-            self._keep_alive,
-            self._limits,
-        )
+        factory = ClientFactory(self._reactor, self._doorway, self._keep_alive, self._limits)
         watch(factory, self._doorway)
         gate = ClientGate(self._accounts.key, factory, self._reactor)
         return Core(

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, model_validator
 
 from crs.identity import parse as parse_identity
-from crs.limits import BOUNDS
+from crs.limits import BOUNDS, OF_ADDRESSES
 from crs.relay.allocation import KINDS
 from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue, setting
 from rtlib.settings.directives import Directive, Grammar
@@ -84,9 +84,19 @@ class Limit(Section):
     """`limit <name> <value> [account]`."""
 
     name: Literal[
-        "message-size", "outgoing-buffer", "requests-per-second", "sessions-per-client", "stored-bytes"
+        "message-size",
+        "outgoing-buffer",
+        "requests-per-second",
+        "requests-per-address",
+        "handshakes-per-address",
+        "handshake-time",
+        "sessions-per-client",
+        "stored-bytes",
+        "mailbox-items",
+        "mailbox-bytes",
+        "message-lifetime",
     ] = setting(..., "what is limited")
-    value: int = setting(..., "the limit, for one client")
+    value: int = setting(..., "the limit, for one client or address")
     account: str | None = setting(
         None, "account whose clients it is for; else those of all others", pattern=r"^[A-Za-z0-9_-]{1,20}$"
     )
@@ -96,6 +106,8 @@ class Limit(Section):
         least, most = BOUNDS[self.name]
         if not least <= self.value <= most:
             raise ValueError(f"{self.name} must be from {least} to {most}")
+        if self.account is not None and self.name in OF_ADDRESSES:
+            raise ValueError(f"{self.name} is a limit of addresses: no account can have its own")
         return self
 
 
@@ -124,13 +136,12 @@ class Main(Section):
     manhole_keys: Path | None = setting(
         None, "authorized_keys file of who may log in at run/manhole.sock by SSH; absent means off"
     )
-    handshakes_per_address: int = setting(
-        64, "connections of one address that may be in their handshake", ge=1, le=65535
-    )
     limits: tuple[Limit, ...] = setting(
         (),
-        "what one client may use: message-size, outgoing-buffer and stored-bytes in bytes,"
-        " requests-per-second, sessions-per-client; those of connections hold from the next one on",
+        "what one client may use: message-size, outgoing-buffer, stored-bytes and mailbox-bytes in bytes,"
+        " mailbox-items, message-lifetime in seconds, requests-per-second, sessions-per-client;"
+        " what one address may use: requests-per-address (per second), handshakes-per-address, handshake-time"
+        " in seconds; those of connections hold from the next one on",
         live=True,
     )
     log_level: Literal["debug", "info", "warn"] = setting("info", "least type of event to log", live=True)
@@ -199,7 +210,6 @@ MAIN: Final = Grammar(
         Directive("relay-listen-port", "relay_listen_port", ("port",)),
         Directive("metrics-listen", "metrics_listen", ("address:port",)),
         Directive("manhole-keys", "manhole_keys", ("file",)),
-        Directive("handshakes-per-address", "handshakes_per_address", ("count",)),
         Directive("limit", "limits", ("name", "value", "account"), optional=1, repeatable=True),
         Directive("log-level", "log_level", ("level",)),
         Directive("log-format", "log_format", ("format",)),

@@ -15,7 +15,6 @@ from crs.clientstate import ClientState
 from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling.event import Done, Full, Items, KeptItem, NewItem, Result
-from crs.signaling.mailbox import MAX_BYTES, MAX_ITEMS
 from rtlib.store import Append, Delete, Operation, Put, Remove, Store, slot_of
 
 _CLIENT: Final = "client/"
@@ -44,7 +43,8 @@ class Storage:
 
     def __init__(self, store: Store, limits: LimitTable | None = None) -> None:
         self._store = store
-        self.state = ClientState(store, limits or LimitTable())
+        self._limits = limits or LimitTable()
+        self.state = ClientState(store, self._limits)
         """What clients keep here."""
         self._adding: defaultdict[Identity, _Usage] = defaultdict(_Usage)
         self.dropped_receipts = 0
@@ -107,11 +107,14 @@ class Storage:
                 del self._adding[item.mailbox]
 
     async def _over_quota(self, item: NewItem, adding: _Usage, quotas: int) -> str:
+        limits = self._limits.of(item.mailbox.account)
         items, size = await self._store.queue_size(slot_of(item.mailbox.uri), _mailbox_key(item.mailbox))
-        if items + adding.items >= quotas * MAX_ITEMS:
-            return f"the mailbox of {item.mailbox} holds {MAX_ITEMS} items, its limit"
-        if size + adding.size + len(item.value) > quotas * MAX_BYTES:
-            return f"the mailbox of {item.mailbox} holds {MAX_BYTES // 2**20} MiB, its limit"
+        if items + adding.items >= quotas * limits.mailbox_items:
+            self._limits.reached["mailbox-items"] += 1
+            return f"the mailbox of {item.mailbox} holds {limits.mailbox_items} items, its limit"
+        if size + adding.size + len(item.value) > quotas * limits.mailbox_bytes:
+            self._limits.reached["mailbox-bytes"] += 1
+            return f"the mailbox of {item.mailbox} may hold {limits.mailbox_bytes} bytes"
         return ""
 
     async def _write(self, item: NewItem, adding: _Usage) -> Result:

@@ -22,13 +22,10 @@ from crs.keepalive import KeepAlive, Watch, probe
 from crs.limits import Limits, LimitTable
 from crs.rules import Rules
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
+from rtlib.address import subnet
 from rtlib.psk import KeyLookup
 from rtlib.tls import PskServerOptions, peer_identity
 
-HANDSHAKE_TIME: Final = 10.0
-"""Seconds for TLS and WebSocket handshake together."""
-PENDING_PER_ADDRESS: Final = 64
-"""Handshakes of one address that may be under way."""
 MAX_CONNECTIONS: Final = 50_000
 MAX_REQUEST: Final = 8192
 """Bytes of the HTTP request that opens a WebSocket."""
@@ -134,7 +131,7 @@ class ClientProtocol(WebSocketServerProtocol):
         peer = self.transport.getPeer()
         self.host, self.port = peer.host, peer.port
         self._handshaking = True
-        self.factory.handshakes[self.host] += 1
+        self.factory.handshakes[subnet(self.host)] += 1
         super().connectionMade()
         self.transport.registerProducer(self, True)
 
@@ -209,7 +206,8 @@ class ClientProtocol(WebSocketServerProtocol):
         """TLS and WebSocket took too long together."""
         if self._handshaking:
             self._end_handshake()
-            self._offend("handshake too slow", f"not done after {HANDSHAKE_TIME:.0f} s")
+            self.factory.limits.reached["handshake-time"] += 1
+            self._offend("handshake too slow", f"not done after {self.factory.openHandshakeTimeout} s")
         super().onOpenHandshakeTimeout()
 
     def pauseProducing(self) -> None:
@@ -259,10 +257,10 @@ class ClientProtocol(WebSocketServerProtocol):
 
     def _end_handshake(self) -> None:
         self._handshaking = False
-        handshakes = self.factory.handshakes
-        handshakes[self.host] -= 1
-        if not handshakes[self.host]:
-            del handshakes[self.host]
+        handshakes, place = self.factory.handshakes, subnet(self.host)
+        handshakes[place] -= 1
+        if not handshakes[place]:
+            del handshakes[place]
 
     def _offend(self, kind: str, reason: str) -> None:
         self.factory.receiver.offended(kind, self.host, reason)
@@ -279,15 +277,13 @@ class ClientFactory(WebSocketServerFactory):
         self,
         reactor: Any,
         receiver: Receiver,
-        per_address: int = PENDING_PER_ADDRESS,
         keep_alive: Rules[KeepAlive] | None = None,
         limits: LimitTable | None = None,
     ) -> None:
-        """`reactor` provides IReactorTime. `per_address`: handshakes that one address may have under way."""
+        """`reactor` provides IReactorTime."""
         super().__init__(reactor=reactor, protocols=[SUBPROTOCOL], server="crs")
         self.receiver = receiver
         self.handshakes: Counter[str] = Counter()
-        self._per_address = per_address
         self.keep_alive = keep_alive or Rules()
         self.limits = limits or LimitTable()
         self.setProtocolOptions(
@@ -297,16 +293,22 @@ class ClientFactory(WebSocketServerFactory):
             maxFramePayloadSize=MAX_MESSAGE,
             maxMessagePayloadSize=MAX_MESSAGE,
             maxConnections=MAX_CONNECTIONS,
-            openHandshakeTimeout=HANDSHAKE_TIME,
             closeHandshakeTimeout=CLOSE_TIME,
         )
 
     def admits(self, host: str) -> bool:
         """Whether another connection from this address may begin."""
-        if self.handshakes[host] >= self._per_address:
-            self.receiver.offended("too many handshakes", host, f"{self._per_address} are under way")
-            return False
-        return True
+        most = self.limits.general.handshakes_per_address
+        if self.handshakes[subnet(host)] < most:
+            return True
+        self.limits.reached["handshakes-per-address"] += 1
+        self.receiver.offended("too many handshakes", host, f"{most} are under way")
+        return False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A protocol, which takes the time for its handshake from here."""
+        self.openHandshakeTimeout = self.limits.general.handshake_time
+        return super().buildProtocol(addr)
 
 
 class ClientGate(TLSMemoryBIOFactory):

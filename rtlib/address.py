@@ -63,6 +63,20 @@ def join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@lru_cache(_CACHED)
+def subnet(host: str) -> str:
+    """Give what one subscriber has: a numeric IPv4 address itself, of an IPv6 address its /64 (RFC 6177).
+
+    Who counts by address counts by this. Raises ValueError.
+    """
+    ip = ip_address(host)
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return f"{IPv6Address(ip.packed[:8] + bytes(8))}/64"
+    return str(ip)
+
+
 def _scope(ip: IPv6Address) -> int:
     scope = ip.scope_id
     if scope is None:

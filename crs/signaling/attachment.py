@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crs.identity import Identity
-from crs.signaling.limit import TokenBucket
+from crs.signaling.limit import BURST, TokenBucket
 from crs.signaling.outlet import Alarm
 from crs.signaling.replay import Replay
-
-REQUESTS_BURST: Final = 4
-"""Requests at once, in relation to those per second."""
 
 INVITES_PER_SECOND: Final = 5.0
 INVITES_BURST: Final = 20.0
@@ -39,6 +36,8 @@ class Connection:
     host: str
     port: int
     requests: TokenBucket
+    address: TokenBucket
+    """Requests of all connections from the same address."""
     invites: TokenBucket
     patience: TokenBucket
     """How many requests over the limit are still answered before the connection is closed."""
@@ -67,12 +66,14 @@ class Connection:
             self.ending = None
 
 
-def connect(number: int, client: Identity, host: str, port: int, *, rate: int, now: float) -> Connection:
-    """A new connection with its full allowance of requests, `rate` per second."""
-    requests = TokenBucket(rate, REQUESTS_BURST * rate, now)
+def connect(
+    number: int, client: Identity, host: str, port: int, *, rate: int, address: TokenBucket, now: float
+) -> Connection:
+    """A new connection with its full allowance of requests, `rate` per second, within that of its address."""
+    requests = TokenBucket(rate, BURST * rate, now)
     invites = TokenBucket(INVITES_PER_SECOND, INVITES_BURST, now)
     patience = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST, now)
-    return Connection(number, number, client, host, port, requests, invites, patience)
+    return Connection(number, number, client, host, port, requests, address, invites, patience)
 
 
 class AttachmentTable:
@@ -176,6 +177,6 @@ class AttachmentTable:
         connection.link, newer.link = newer.link, None
         assert connection.link is not None
         self._links[connection.link] = connection
-        connection.host, connection.port = newer.host, newer.port
+        connection.host, connection.port, connection.address = newer.host, newer.port, newer.address
         self.attach(connection, now)
         return former

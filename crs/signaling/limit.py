@@ -1,12 +1,19 @@
-"""A token bucket: how many requests a client may send."""
+"""Token buckets: how many requests a client, or an address, may send."""
 
 from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from rtlib.address import subnet
+
+BURST = 4
+"""Requests at once, in relation to those per second."""
 
 
 class TokenBucket:
     """Allows `burst` at once and `rate` per second in the long run."""
 
-    __slots__ = ("_burst", "_rate", "_tokens", "_when")
+    __slots__ = ("__weakref__", "_burst", "_rate", "_tokens", "_when")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
@@ -14,12 +21,30 @@ class TokenBucket:
         self._tokens = burst
         self._when = now
 
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed now; what is refused costs nothing."""
+    def take(self, now: float, cost: float = 1.0) -> bool:
+        """Whether one more is allowed now; what is refused costs nothing.
+
+        What costs more than is left is allowed as well, and has to be made good before the next.
+        """
         elapsed = max(0.0, now - self._when)
         self._when = max(now, self._when)
         self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
         if self._tokens < 1.0:
             return False
-        self._tokens -= 1.0
+        self._tokens -= cost
         return True
+
+
+class AddressBuckets:
+    """One bucket for all connections of an address, as long as there is one."""
+
+    def __init__(self) -> None:
+        self._buckets: WeakValueDictionary[str, TokenBucket] = WeakValueDictionary()
+
+    def get(self, host: str, rate: float, now: float) -> TokenBucket:
+        """The bucket of an address; a new one allows `rate` per second."""
+        place = subnet(host)
+        bucket = self._buckets.get(place)
+        if bucket is None:
+            bucket = self._buckets[place] = TokenBucket(rate, BURST * rate, now)
+        return bucket

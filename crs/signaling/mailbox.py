@@ -15,13 +15,6 @@ from crs.identity import Identity
 from crs.signaling.event import KeptItem
 from crs.signaling.message import Deliver, Kind
 
-MAX_ITEMS: Final = 1000
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""What one mailbox may hold; a post beyond it is refused."""
-
-LIFETIME: Final = 31 * 86400.0
-"""Seconds that an item is kept if its sender does not say; also the longest that it can ask for."""
-
 WINDOW: Final = 16
 WINDOW_BYTES: Final = 96 * 1024
 """Unconfirmed items, and their bytes, on one connection: less than the connection's outgoing buffer."""

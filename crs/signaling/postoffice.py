@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from crs.identity import Identity
+from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.directory import Directory
@@ -29,7 +30,7 @@ from crs.signaling.event import (
     NewItem,
     Result,
 )
-from crs.signaling.mailbox import LIFETIME, StoredItem, Window, decode_item, encode_item, item_id
+from crs.signaling.mailbox import StoredItem, Window, decode_item, encode_item, item_id
 from crs.signaling.message import ErrorCode, Kind
 from crs.signaling.outlet import Outlet
 
@@ -54,11 +55,13 @@ class PostOffice:
         outlet: Outlet,
         attachments: AttachmentTable,
         directory: Directory,
+        limits: LimitTable,
         wall: Callable[[], float],
     ) -> None:
         self._outlet = outlet
         self._attachments = attachments
         self._directory = directory
+        self._limits = limits
         self._wall = wall
         self._windows: dict[int, Window] = {}
         self.unreadable = 0
@@ -67,12 +70,17 @@ class PostOffice:
     def post(self, connection: Connection, request: message.Post, now: float) -> None:
         """Put a message into somebody's mailbox."""
         recipient = Identity(request.to, request.account or connection.client.account)
+        lifetime = self._limits.of(recipient.account).message_lifetime
         if recipient not in self._directory:
             self._outlet.tell(MessageEvent(connection.client, recipient, "not-found", request.message))
             reason = f"no client {recipient} is known"
             self._outlet.refuse(connection.number, request.id, ErrorCode.not_found, reason)
+        elif (request.ttl or 0) > lifetime:
+            self._limits.reached["message-lifetime"] += 1
+            reason = f"ttl: messages for {recipient} are kept for at most {lifetime} seconds"
+            self._outlet.refuse(connection.number, request.id, ErrorCode.limit, reason)
         elif self._may_wait(connection, request.id):
-            item = self._item(recipient, Kind.content, connection.client, request, request.ttl or LIFETIME)
+            item = self._item(recipient, Kind.content, connection.client, request, request.ttl or lifetime)
             self._outlet.ask(
                 lambda token: AppendItem(token, item), partial(self._posted, connection, request, recipient)
             )
@@ -92,7 +100,8 @@ class PostOffice:
             delivered.confirming = True
             receipt = None
             if request.kind is Kind.content and sender in self._directory:
-                receipt = self._item(sender, Kind.ack, connection.client, request, LIFETIME)
+                lifetime = self._limits.of(sender.account).message_lifetime
+                receipt = self._item(sender, Kind.ack, connection.client, request, lifetime)
             mailbox = connection.client
             confirmation = _Confirmation(connection, window, request, item)
             self._outlet.ask(

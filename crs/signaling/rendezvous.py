@@ -18,6 +18,7 @@ from crs.signaling.attachment import AttachmentTable, Connection, connect
 from crs.signaling.directory import Directory
 from crs.signaling.event import Event, Offence, Result
 from crs.signaling.exchange import Exchange
+from crs.signaling.limit import AddressBuckets
 from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
 from crs.signaling.outlet import Outlet
@@ -58,8 +59,11 @@ class Rendezvous:
         self._outlet = Outlet(self.attachments.route)
         self.directory = Directory(self._outlet)
         self._limits = limits or LimitTable()
+        self._addresses = AddressBuckets()
         self.exchange = Exchange(self._outlet, self.attachments, self.directory, self._limits)
-        self.post_office = PostOffice(self._outlet, self.attachments, self.directory, identification.wall)
+        self.post_office = PostOffice(
+            self._outlet, self.attachments, self.directory, self._limits, identification.wall
+        )
         self.locker = Locker(self._outlet, identification.wall)
         self.registrar = Registrar(
             identification,
@@ -89,7 +93,8 @@ class Rendezvous:
     def connected(self, number: int, client: Identity, host: str, port: int, now: float) -> None:
         """A client has proven who it is; numbers are never used twice."""
         rate = self._limits.of(client.account).requests_per_second
-        self.attachments.add(connect(number, client, host, port, rate=rate, now=now))
+        address = self._addresses.get(host, self._limits.general.requests_per_address, now)
+        self.attachments.add(connect(number, client, host, port, rate=rate, address=address, now=now))
 
     def disconnected(self, number: int, now: float) -> None:
         """A connection is gone; nothing happens if it was never announced."""
@@ -108,10 +113,10 @@ class Rendezvous:
             request: message.ClientMessage | None = message.decode_client_message(data)
         except _UNDECODABLE as error:
             request, problem = None, str(error)
-        if not connection.requests.take(now):
-            self._over_limit(connection, _number(data) if request is None else request.id, now)
-            return
-        if request is None:
+        limit = self._exceeded(connection, now)
+        if limit:
+            self._over_limit(connection, limit, _number(data) if request is None else request.id, now)
+        elif request is None:
             self._bad_message(connection, data, problem)
         elif connection.attached_at is None and not isinstance(request, message.Attach | message.Detach):
             self._outlet.refuse(connection.number, request.id, ErrorCode.not_attached, _ATTACH_FIRST)
@@ -169,9 +174,15 @@ class Rendezvous:
             self.registrar.close(connection, CLOSE_SHUTDOWN, "shutdown")
         self.directory.save(now)
 
-    def _over_limit(self, connection: Connection, request: int | None, now: float) -> None:
-        self._limits.reached["requests-per-second"] += 1
-        self._offence(connection, "too many requests", "more than the limit for a client")
+    def _exceeded(self, connection: Connection, now: float) -> str:
+        """Count one more request; the limit that forbids it, if one does."""
+        if not connection.requests.take(now):
+            return "requests-per-second"
+        return "" if connection.address.take(now) else "requests-per-address"
+
+    def _over_limit(self, connection: Connection, limit: str, request: int | None, now: float) -> None:
+        self._limits.reached[limit] += 1
+        self._offence(connection, "too many requests", f"more than the limit {limit}")
         if not connection.patience.take(now):
             self.registrar.unregister(connection, "too many requests", now)
             self.registrar.close(connection, CLOSE_POLICY, "too many requests")

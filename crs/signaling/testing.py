@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Final, TypeVar
 
 from crs.identity import Identity
-from crs.limits import LimitTable
+from crs.limits import Limits, LimitTable
 from crs.signaling import message
 from crs.signaling.event import (
     AllocateRelay,
@@ -34,7 +34,6 @@ from crs.signaling.event import (
     StoredState,
     StoreItem,
 )
-from crs.signaling.mailbox import MAX_ITEMS
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
@@ -86,7 +85,7 @@ class MemoryStorage:
 
     def _append(self, item: NewItem) -> Result:
         mailbox = self.mailboxes[item.mailbox]
-        if len(mailbox) >= MAX_ITEMS:
+        if len(mailbox) >= Limits().mailbox_items:
             return Full("the mailbox is full")
         new = (item.mailbox, item.id) not in self.seen
         if new:
@@ -216,11 +215,11 @@ class World:
         self.events: list[Event] = []
         self._numbers = count(1)
 
-    def connect(self, uri: str, account: str = "a") -> Phone:
+    def connect(self, uri: str, account: str = "a", host: str = "192.0.2.1") -> Phone:
         """A client connects."""
         phone = Phone(self, next(self._numbers), Identity(uri, account))
         self.phones[phone.number] = phone
-        self.machine.connected(phone.number, phone.client, "192.0.2.1", 1024 + phone.number, self.now)
+        self.machine.connected(phone.number, phone.client, host, 1024 + phone.number, self.now)
         self.flush()
         return phone
 

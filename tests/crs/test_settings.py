@@ -78,6 +78,7 @@ def test_sections_and_empty_lists(tmp_path: Path) -> None:
         ("crs", "keep-alive 10.0.0.0/8 udp 60000", "crs.conf:1: keep-alive method: "),
         ("crs", "keep-alive 10.0.0.0/8 tcp 60000 5", "a grace period is possible with the method ws only"),
         ("crs", "limit message-size 50000", "message-size must be from 1024 to 40960"),
+        ("crs", "limit requests-per-address 5 demo", "no account can have its own"),
         ("crs", "limit sessions-per-clients 5", "crs.conf:1: limit name: "),
         ("crs", "limit stored-bytes 5 a/b", "crs.conf:1: limit account: "),
         ("crs", "keep-alive nobody ws 60000", "'nobody' is not an IP network"),

@@ -9,26 +9,31 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from crs.identity import Identity
+from crs.limits import Limits, LimitTable
 from crs.signaling.event import Done, Full, Items, NewItem
-from crs.signaling.mailbox import MAX_ITEMS
 from crs.storage import Storage
 from rtlib.store.sqlite import SqliteStore
 from rtlib.testing.loop import installed_reactor, run
 
 ME, YOU = Identity("+1", "a"), Identity("+2/x", "a")
 LATER = 4e9
+QUOTA = Limits().mailbox_items
 
 
 def item(mailbox: Identity, name: str, value: bytes = b"v") -> NewItem:
     return NewItem(mailbox, name, value, LATER)
 
 
-def with_storage(path: Path, story: Callable[[Storage], Coroutine[Deferred[Any], Any, None]]) -> None:
+def with_storage(
+    path: Path,
+    story: Callable[[Storage], Coroutine[Deferred[Any], Any, None]],
+    limits: LimitTable | None = None,
+) -> None:
     async def main() -> None:
         store = SqliteStore(path / "crs.db", installed_reactor())
         store.start()
         try:
-            await story(Storage(store))
+            await story(Storage(store, limits))
         finally:
             await store.stop()
 
@@ -67,7 +72,7 @@ def test_items_from_post_to_receipt(tmp_path: Path) -> None:
 
 def test_a_mailbox_has_a_quota_also_for_many_at_once(tmp_path: Path) -> None:
     async def story(storage: Storage) -> None:
-        writes = [Deferred.fromCoroutine(storage.append(item(ME, f"m{n}"))) for n in range(MAX_ITEMS + 20)]
+        writes = [Deferred.fromCoroutine(storage.append(item(ME, f"m{n}"))) for n in range(QUOTA + 20)]
         results = await gatherResults(writes)
         assert sum(isinstance(result, Full) for result in results) == 20
         assert isinstance(await storage.append(item(ME, "more")), Full)
@@ -77,6 +82,26 @@ def test_a_mailbox_has_a_quota_also_for_many_at_once(tmp_path: Path) -> None:
         assert storage.dropped_receipts == 0
 
     with_storage(tmp_path, story)
+
+
+def test_an_account_has_mailboxes_of_its_own_size(tmp_path: Path) -> None:
+    limits = LimitTable(
+        [("mailbox-items", 2, "a"), ("mailbox-bytes", 100_000, "a"), ("mailbox-bytes", 50_000, None)]
+    )
+    other = Identity("+1", "b")
+
+    async def story(storage: Storage) -> None:
+        assert await storage.append(item(ME, "1")) == await storage.append(item(ME, "2")) == Done()
+        assert await storage.append(item(ME, "3")) == Full("the mailbox of +1@a holds 2 items, its limit")
+        assert await storage.append(item(YOU, "1", bytes(60_000))) == Done()
+        assert await storage.append(item(YOU, "2", bytes(60_000))) == Full(
+            "the mailbox of +2/x@a may hold 100000 bytes"
+        )
+        assert await storage.append(item(other, "1", bytes(40_000))) == Done()
+        assert isinstance(await storage.append(item(other, "2", bytes(40_000))), Full)
+        assert limits.reached == {"mailbox-items": 1, "mailbox-bytes": 2}
+
+    with_storage(tmp_path, story, limits)
 
 
 async def _items(work: Awaitable[Any]) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from crs.identity import Identity
-from crs.limits import Limits
+from crs.limits import Limits, LimitTable
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
 from crs.websocket import ClientFactory, ClientGate, Connection
 from rtlib.listen import StreamPort, bind_stream
@@ -80,10 +80,10 @@ class Raw(Protocol):
 class Place:
     """The server's port and ways to connect to it."""
 
-    def __init__(self, per_address: int) -> None:
+    def __init__(self, limits: LimitTable) -> None:
         self.clients = Clients()
         reactor = installed_reactor()
-        self.factory = ClientFactory(reactor, self.clients, per_address)
+        self.factory = ClientFactory(reactor, self.clients, limits=limits)
         gate = ClientGate({ME: KEY}.get, self.factory, reactor)
         self.port = StreamPort(bind_stream("127.0.0.1", 0), gate, reactor)
         self._phones: list[Any] = []
@@ -126,10 +126,10 @@ async def until(predicate: Callable[[], object]) -> None:
 
 
 def at_the_port(
-    story: Callable[[Place], Coroutine[Deferred[Any], Any, None]], per_address: int = 64
+    story: Callable[[Place], Coroutine[Deferred[Any], Any, None]], limits: LimitTable | None = None
 ) -> Clients:
     async def main() -> Clients:
-        place = Place(per_address)
+        place = Place(limits or LimitTable())
         place.port.startService()
         try:
             await story(place)
@@ -222,7 +222,20 @@ def test_one_address_has_a_number_of_handshakes() -> None:
         await until(lambda: place.factory.handshakes.total() == 1)
         assert (await place.phone()).opened
 
-    assert "too many handshakes" in at_the_port(story, per_address=2).offences
+    limits = LimitTable([("handshakes-per-address", 2, None)])
+    assert "too many handshakes" in at_the_port(story, limits).offences
+    assert limits.reached == {"handshakes-per-address": 1}
+
+
+def test_a_handshake_has_a_time() -> None:
+    async def story(place: Place) -> None:
+        stranger = await place.raw()
+        await until(lambda: stranger.gone)
+        assert (await place.phone()).opened
+
+    limits = LimitTable([("handshake-time", 1, None)])
+    assert at_the_port(story, limits).offences == ["handshake too slow"]
+    assert limits.reached == {"handshake-time": 1}
 
 
 def test_an_accounts_messages_may_be_limited_further() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtlib.address import join, pack, text, unpack
+from rtlib.address import join, pack, subnet, text, unpack
 
 ports = st.integers(0, 65535)
 
@@ -56,3 +56,16 @@ def test_scope_mapped_and_text() -> None:
     assert text(pack("1.2.3.4", 5060)) == "1.2.3.4:5060"
     assert text(pack("2001:db8::1", 5060)) == "[2001:db8::1]:5060"
     assert join("example.org", 1) == "example.org:1"
+
+
+@pytest.mark.parametrize(
+    ("host", "place"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%2", "fe80::/64"),
+    ],
+)
+def test_what_one_subscriber_has(host: str, place: str) -> None:
+    assert subnet(host) == place

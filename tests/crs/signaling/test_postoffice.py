@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from crs.identity import Identity
+from crs.limits import Limits, LimitTable
 from crs.signaling import message
-from crs.signaling.event import MessageEvent
-from crs.signaling.mailbox import MAX_ITEMS, WINDOW, WINDOW_BYTES, item_id
+from crs.signaling.event import AppendItem, MessageEvent
+from crs.signaling.mailbox import WINDOW, WINDOW_BYTES, item_id
 from crs.signaling.message import MAX_PAYLOAD, ErrorCode, Kind
-from crs.signaling.testing import Phone, World
+from crs.signaling.testing import START, WALL, Phone, World
 
 
 def post(phone: Phone, label: str, to: str = "+2", payload: bytes = b"text") -> None:
@@ -130,12 +131,32 @@ def test_a_full_mailbox() -> None:
     world = World()
     world.connect("+2").attach().hang_up_line()
     one = world.connect("+1").attach()
-    for number in range(MAX_ITEMS):
+    for number in range(Limits().mailbox_items):
         post(one, f"m{number}")
         world.advance(0.05)
     one.inbox.clear()
     post(one, "more")
     assert one.take(message.Error).code is ErrorCode.quota
+
+
+def test_the_recipients_account_says_how_long_messages_are_kept() -> None:
+    limits = LimitTable([("message-lifetime", 60, "a")])
+    world = World(limits=limits)
+    world.connect("+2").attach().hang_up_line()
+    one = world.connect("+1", "b").attach()
+    world.manual = True
+    one.ask(message.Post, message="m", to="+2", account="a", payload=b"", ttl=61)
+    refused = one.take(message.Error)
+    assert (refused.code, refused.reason) == (
+        ErrorCode.limit,
+        "ttl: messages for +2@a are kept for at most 60 seconds",
+    )
+    assert not world.waiting and limits.reached == {"message-lifetime": 1}
+    for ttl, kept in ((None, 60), (60, 60), (30, 30)):
+        one.ask(message.Post, message="m", to="+2", account="a", payload=b"", ttl=ttl)
+        [ask] = world.waiting
+        assert isinstance(ask, AppendItem) and ask.item.expires == WALL + world.now - START + kept
+        world.complete()
 
 
 def test_unknown_recipient_and_too_large() -> None:

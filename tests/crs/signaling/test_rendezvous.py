@@ -180,6 +180,27 @@ def test_an_account_has_limits_of_its_own() -> None:
     assert limits.reached["sessions-per-client"] == 1
 
 
+def test_all_connections_of_an_address_share_a_limit() -> None:
+    limits = LimitTable([("requests-per-address", 2, None)])
+    world = World(limits=limits)
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    elsewhere = world.connect("+3", host="192.0.2.2").attach()
+    neighbours = [world.connect(f"+{n}", host=f"2001:db8::{n}").attach() for n in (4, 5)]
+    for phone in (one, two, elsewhere, *neighbours):
+        for number in range(4):
+            phone.ask(message.Post, message=f"m{number}", to="+9", payload=b"")
+    refused = [
+        [each.code for each in phone.inbox].count(ErrorCode.limit)
+        for phone in (one, two, elsewhere, *neighbours)
+    ]
+    assert refused == [0, 2, 0, 0, 2]
+    assert limits.reached == {"requests-per-address": 4}
+    world.advance(1)
+    two.inbox.clear()
+    two.ask(message.Post, message="m", to="+9", payload=b"")
+    assert two.take(message.Error).code is ErrorCode.not_found
+
+
 def test_invites_have_a_limit_of_their_own() -> None:
     world = World()
     world.connect("+2").attach()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -20,6 +22,9 @@ SETTINGS = (
     "limit stored-bytes 0",
     f"limit stored-bytes 4096 {ACCOUNT}",
     f"limit message-size 2048 {ACCOUNT}",
+    f"limit mailbox-items 2 {ACCOUNT}",
+    f"limit message-lifetime 3600 {ACCOUNT}",
+    "limit handshake-time 1",
 )
 
 
@@ -29,6 +34,13 @@ def reached(server: CrsServer) -> dict[str, int]:
         text = page.read().decode()
     found = re.findall(r'^crs_limits_reached_total\{limit="(.+)"\} (\S+)', text, re.MULTILINE)
     return {name: int(float(count)) for name, count in found}
+
+
+def wait_for_the_end(server: CrsServer) -> None:
+    """Open a connection and do nothing with it, until the server closes it."""
+    place = (server.address.host, server.address.port)
+    with suppress(ConnectionResetError), socket.create_connection(place, 10) as silent:
+        assert silent.recv(1) == b""
 
 
 def test_limits_are_enforced_and_counted(tmp_path: Path) -> None:
@@ -53,10 +65,27 @@ def test_limits_are_enforced_and_counted(tmp_path: Path) -> None:
         assert refusal.value.code is ErrorCode.quota
         await alice.delete(ItemKind.data, "a")
         await alice.store(ClientData(name="c", data=bytes(1500)))
+        await bob.detach()
+        for _ in range(2):
+            await alice.post("+462", b"", ttl=3600)
+        with pytest.raises(Refused, match=r"mailbox of \+462@demo holds 2 items") as refusal:
+            await alice.post("+462", b"")
+        assert refusal.value.code is ErrorCode.quota
+        with pytest.raises(Refused, match="kept for at most 3600 seconds") as refusal:
+            await alice.post("+462", b"", ttl=3601)
+        assert refusal.value.code is ErrorCode.limit
+        await deferToThread(wait_for_the_end, server)
         with pytest.raises(Exception, match="1009"):
             await carol.post("+461", bytes(2048))
         counts = await deferToThread(reached, server)
-        assert counts == {"sessions-per-client": 2, "stored-bytes": 1, "message-size": 1}
+        assert counts == {
+            "sessions-per-client": 2,
+            "stored-bytes": 1,
+            "mailbox-items": 1,
+            "message-lifetime": 1,
+            "handshake-time": 1,
+            "message-size": 1,
+        }
         await alice.close()
         await bob.close()
 
