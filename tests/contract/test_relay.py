@@ -250,6 +250,7 @@ def test_a_stream_through_the_relays_of_two_servers(on_relay: OnRelay, kind: str
         await caller.bound()
         await callee.bound()
         callee.rtp(b"before the servers agreed")
+        assert await caller.receive() is None
         remote = RemoteEnd(public, other.port, there.identifier)
         ticket = rig.relay.connect(1, here.identifier, remote)
         assert ticket == here._replace(peer=there.identifier)
