@@ -19,3 +19,7 @@ def log_folder(home: Path) -> Path:
 def audit_file(home: Path) -> Path:
     """The audit log."""
     return log_folder(home) / "audit.log"
+
+
+RELAY_SOCKET: Final = Path("run") / "relay.sock"
+"""Where a relay that is a process of its own takes commands."""

@@ -36,10 +36,12 @@ from crs.core import Core
 from crs.doorway import Doorway, watch
 from crs.drain import Drain
 from crs.expulsion import Expulsion
-from crs.home import DATABASE, audit_file
+from crs.home import DATABASE, RELAY_SOCKET, audit_file
 from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
 from crs.limits import LimitTable
+from crs.relay.interface import Relay
+from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
@@ -74,8 +76,8 @@ class Sockets:
     """What was bound before the start; None for what is switched off."""
 
     clients: socket
-    relay: socket
     commands: socket
+    relay: socket | None = None
     metrics: socket | None = None
     manhole: socket | None = None
 
@@ -109,14 +111,7 @@ class Server(DaemonService):
         self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
         self._trace = TraceCommands(time.time, LogWatch().set)
         self._addresses = AddressMap(_addresses(settings.main))
-        self._relay = RelayService(
-            sockets.relay,
-            forwarder(reactor),
-            reactor,
-            limits=settings.relay_limits,
-            offences=self._offences,
-            translate=self._addresses.find,
-        )
+        self._relay = self._make_relay(sockets.relay)
         self._keep_alive: Rules[KeepAlive] = Rules(_keep_alive(settings.main))
         self._cleanup: Rules[float] = Rules(_cleanup(settings.main))
         self._machine = Rendezvous(
@@ -152,6 +147,26 @@ class Server(DaemonService):
         )
         self._registry = self._commands()
         self._wire(sockets)
+
+    def _make_relay(self, sock: socket | None) -> Relay:
+        """The relay: here if its port is ours, else the one in the process of its own."""
+        translate = self._addresses.find
+        if sock is None:
+            return RemoteRelay(
+                self._home / RELAY_SOCKET,
+                self._reactor,
+                now=time.monotonic,
+                port=self._settings.main.relay_listen_port,
+                translate=translate,
+            )
+        return RelayService(
+            sock,
+            forwarder(self._reactor),
+            self._reactor,
+            limits=self._settings.relay_limits,
+            offences=OffenceLog(),
+            translate=translate,
+        )
 
     def startService(self) -> None:
         """Start, and say which settings wait for a later version."""
@@ -258,9 +273,7 @@ class Server(DaemonService):
         )
         metrics.counter("relay_packets", "Packets of the relay's port.", self._relay_packets, "kind")
         metrics.counter("relay_binds", "Bind packets by outcome.", self._binds, "outcome")
-        metrics.counter(
-            "offences", "What clients and strangers did wrong.", lambda: dict(self._offences.totals), "kind"
-        )
+        metrics.counter("offences", "What clients and strangers did wrong.", self._all_offences, "kind")
         metrics.counter(
             "receipts_dropped", "Receipts for overfull mailboxes.", lambda: self._storage.dropped_receipts
         )
@@ -269,6 +282,9 @@ class Server(DaemonService):
 
     def _relay_packets(self) -> dict[str, float]:
         return dict(self._relay.last_statistics.port._asdict())
+
+    def _all_offences(self) -> dict[str, float]:
+        return {**self._relay.last_statistics.offences, **self._offences.totals}
 
     def _events(self) -> dict[tuple[str, ...], float]:
         return dict(self._trace.totals.items())

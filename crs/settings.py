@@ -132,6 +132,11 @@ class Main(Section):
     )
     client_listen_port: ListenPort = setting(5223, "TCP port for clients")
     relay_listen_port: ListenPort = setting(146, "UDP port of the media relay")
+    relay_service: Literal["inside", "separate"] = setting(
+        "inside",
+        "whether the media relay is a part of the server, or the process `twistd crs --role relay`,"
+        " which goes on while the server is replaced",
+    )
     metrics_listen: Endpoint | None = setting(None, "address and port for Prometheus; absent means off")
     manhole_keys: Path | None = setting(
         None, "authorized_keys file of who may log in at run/manhole.sock by SSH; absent means off"
@@ -208,6 +213,7 @@ MAIN: Final = Grammar(
         Directive("listen-ip", "listen_ip", ("address",)),
         Directive("client-listen-port", "client_listen_port", ("port",)),
         Directive("relay-listen-port", "relay_listen_port", ("port",)),
+        Directive("relay-service", "relay_service", ("where",)),
         Directive("metrics-listen", "metrics_listen", ("address:port",)),
         Directive("manhole-keys", "manhole_keys", ("file",)),
         Directive("limit", "limits", ("name", "value", "account"), optional=1, repeatable=True),

@@ -161,7 +161,7 @@ class Switchboard(Service):
         await self._storage.forget(clients)
 
     async def _stop(self) -> None:
-        self.machine.shutdown(self._now())
+        self.machine.shutdown(self._now(), keep_talks=self._relay.survives)
         self._driver.flush()
         self._quiet = Deferred()
         quiet = self._quiet.addTimeout(STOP_TIME, self._clock)

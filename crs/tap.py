@@ -10,23 +10,27 @@ if "twisted.internet.reactor" not in sys.modules:
     asyncioreactor.install()
 
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from twisted.internet import reactor as installed_reactor
 from twisted.logger import Logger
 
 from crs.accounts import AccountError, Accounts
-from crs.home import DEFAULT_HOME, SOCKET, log_folder
+from crs.home import DEFAULT_HOME, RELAY_SOCKET, SOCKET, log_folder
+from crs.relay.daemon import NAME as RELAY_NAME
+from crs.relay.daemon import RelayDaemon
 from crs.service import NAME, Server, Sockets
 from crs.settings import Settings, load
 from crs.update.error import ArchiveError
 from rtlib import psk
-from rtlib.daemon import DaemonOptions, fail, refusing
+from rtlib.daemon import DaemonOptions, DaemonService, fail, refusing
 from rtlib.listen import ListenError, bind_datagram, bind_stream, bind_unix, listening
 from rtlib.notify import DEFAULT_SCRIPT
 
 log = Logger()
 
+ROLES = {"crs": NAME, "relay": RELAY_NAME}
 FOLDERS = {"accounts": 0o700, "data": 0o700, "backup": 0o700, "run": 0o700, "scripts": 0o755}
 
 
@@ -34,7 +38,10 @@ class Options(DaemonOptions):
     """Options of `twistd crs`."""
 
     name = NAME
-    optParameters = [["home", None, str(DEFAULT_HOME), "Directory of configuration, accounts and data."]]
+    optParameters = [
+        ["home", None, str(DEFAULT_HOME), "Directory of configuration, accounts and data."],
+        ["role", None, "crs", "What to run: crs, or relay for a relay-service that is separate."],
+    ]
 
     @property
     def home(self) -> Path:
@@ -42,27 +49,55 @@ class Options(DaemonOptions):
         return Path(self["home"]).absolute()
 
     @property
+    def service(self) -> str:
+        """What to run: `crs` or `crs_relay`."""
+        return ROLES[self["role"]]
+
+    @property
     def log(self) -> Path:
         """The log file: where the manual says, or in another home."""
-        return log_folder(self.home) / "crs.log"
+        return log_folder(self.home) / f"{self.service}.log"
 
     def pidfile(self) -> Path:
         """Where the pid file goes unless twistd's --pidfile says otherwise."""
-        return self.home / "run" / "crs.pid"
+        return self.home / "run" / f"{self.service}.pid"
+
+    def postOptions(self) -> None:
+        """Check the role, then as every daemon."""
+        if self["role"] not in ROLES:
+            fail(NAME, f"--role {self['role']}: there is no such role; it is crs or relay")
+        super().postOptions()
 
 
-def makeService(options: Options, reactor: Any = installed_reactor) -> Server:
+def makeService(options: Options, reactor: Any = installed_reactor) -> DaemonService:
     """Read, check and bind everything, or end the process with the reason on stderr and exit code 1."""
-    with refusing(NAME, AccountError, ArchiveError, ListenError, psk.PskUnavailable):
+    with refusing(options.service, AccountError, ArchiveError, ListenError, psk.PskUnavailable):
         home = options.home
         _prepare(home, options.log.parent)
         settings = load(home)
-        accounts = Accounts(home / "accounts")
-        accounts.load()
-        psk.self_test()
-        sockets = _bind(home, settings)
-        observer = options.observer(options.log, settings.main.log_level, settings.main.log_format)
-        return Server(home, settings, sockets, accounts, reactor=reactor, observer=observer)
+        if options.service == RELAY_NAME:
+            return _relay(options, settings, reactor)
+        return _server(options, settings, reactor)
+
+
+def _server(options: Options, settings: Settings, reactor: Any) -> Server:
+    home = options.home
+    accounts = Accounts(home / "accounts")
+    accounts.load()
+    psk.self_test()
+    sockets = _bind(home, settings)
+    observer = options.observer(options.log, settings.main.log_level, settings.main.log_format)
+    return Server(home, settings, sockets, accounts, reactor=reactor, observer=observer)
+
+
+def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
+    main = settings.main
+    if main.relay_service != "separate":
+        fail(RELAY_NAME, "crs itself is the relay: crs.conf must say `relay-service separate` first")
+    media = _bind_media(settings)
+    commands = listening("control socket", bind_unix, options.home / RELAY_SOCKET)
+    observer = options.observer(options.log, main.log_level, main.log_format)
+    return RelayDaemon(media, commands, settings.relay_limits, reactor=reactor, observer=observer)
 
 
 def _prepare(home: Path, log_folder: Path) -> None:
@@ -81,7 +116,7 @@ def _prepare(home: Path, log_folder: Path) -> None:
 def _bind(home: Path, settings: Settings) -> Sockets:
     main, ip = settings.main, settings.listen_ip
     clients = listening("client-listen-port", bind_stream, ip, main.client_listen_port, dual=True)
-    relay = listening("relay-listen-port", bind_datagram, ip, main.relay_listen_port, dual=True)
+    relay = _bind_media(settings) if main.relay_service == "inside" else None
     metrics = manhole = None
     if main.metrics_listen is not None:
         page = main.metrics_listen
@@ -96,3 +131,8 @@ def _bind(home: Path, settings: Settings) -> Sockets:
         # The last one: who waits for its file may connect to all the others as well.
         commands=listening("command socket", bind_unix, home / SOCKET),
     )
+
+
+def _bind_media(settings: Settings) -> socket:
+    port = settings.main.relay_listen_port
+    return listening("relay-listen-port", bind_datagram, settings.listen_ip, port, dual=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from crs.client.error import CallEnded, ClientError, Closed
@@ -29,6 +30,9 @@ from crs.signaling.message import (
 from rtlib.outcome import Outcome
 
 log = Logger()
+
+SILENCE: Final = 10.0
+"""Seconds without a packet after which a call that the server has forgotten is over."""
 
 
 class CallState(Enum):
@@ -57,6 +61,8 @@ class Call:
         self.state = CallState.invite
         self.streams: list[MediaStream] = []
         self._end: CallEnded | None = None
+        self._silence: IDelayedCall | None = None
+        """Set once the server has forgotten this call."""
         self.ended: Outcome[CallEnded] = Outcome()
         """How the call ended, once its streams are closed; it never fails."""
 
@@ -69,22 +75,45 @@ class Call:
             return
         why = reason or (EndReason.hangup if self.state is CallState.talk else self._giving_up)
         self.finish(why, self._who)
+        if self._silence is not None:
+            return
         session, caller = self.parties.session, self.parties.caller
         await self._exchange.ask(
             lambda number: Hangup(id=number, session=session, caller=caller, reason=why), Ok
         )
+
+    def forgotten(self) -> None:
+        """The server was replaced and does not know this call. Its relay may: the parties can go on talking,
+        until one hangs up and the other hears nothing any more.
+        """
+        if self.state is not CallState.talk:
+            self.finish(EndReason.lost, Who.server)
+        elif self._silence is None:
+            self._silence = self._reactor.callLater(SILENCE, self._check_silence, self._heard)
 
     def finish(self, reason: EndReason, who: Who) -> None:
         """The call is over: release the streams, then tell whoever waits for the end."""
         if self.state is CallState.ended:
             return
         self.state = CallState.ended
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
         end = self._end = CallEnded(reason, who)
         self._interrupt(end)
         Deferred.fromCoroutine(self._close_streams()).addBoth(lambda _: self.ended.set(end))
 
     def _interrupt(self, end: CallEnded) -> None:
         """Stop whatever waits for the call to go on."""
+
+    @property
+    def _heard(self) -> int:
+        return sum(stream.reception.received for stream in self.streams)
+
+    def _check_silence(self, heard: int) -> None:
+        if self._heard == heard:
+            self.finish(EndReason.lost, Who.server)
+        else:
+            self._silence = self._reactor.callLater(SILENCE, self._check_silence, self._heard)
 
     def _add_streams(self, relays: Sequence[Relay], host: str, kinds: Sequence[RelayKind]) -> None:
         """Make a stream of each leg. Raises ClientError if they are not of the kinds wanted."""

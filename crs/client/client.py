@@ -244,7 +244,8 @@ class Client:
     def _attached(self, attached: message.Attached) -> None:
         """Settle first what was before: whoever waits for the attach goes on with what is left."""
         if self._instance not in (None, attached.instance):
-            self._lose_calls()
+            for call in list(self._calls.values()):
+                call.forgotten()
         self._instance = attached.instance
         self._exchange.attached(attached)
         self._exchange.answered(attached)

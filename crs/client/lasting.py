@@ -111,7 +111,8 @@ class LastingClient(Client):
     def _attached(self, attached: Attached) -> None:
         """Calls that the server has given up meanwhile are over, though it may not say so."""
         away = self._reactor.seconds() - self._away_since
-        if self._returning is not None and not attached.resumed and away >= CALL_GRACE:
+        same_server = attached.instance == self._instance
+        if self._returning is not None and same_server and not attached.resumed and away >= CALL_GRACE:
             self._lose_calls()
         super()._attached(attached)
 

@@ -62,6 +62,11 @@ class CrsServer:
     ) -> None:
         self.daemon.__exit__(kind, error, trace)
 
+    def relay(self) -> Daemon:
+        """The relay's own process, not started yet; for the setting `relay-service separate`."""
+        command = twistd("-n", "crs", "--role", "relay", "--home", self.home)
+        return Daemon(command, "crs_relay started", directory=self.home, timeout=PROGRAM_TIMEOUT)
+
     def credentials(self, uri: str) -> Credentials:
         """A client's name in the account, and its key."""
         return Credentials.derived(uri, ACCOUNT, self.secret)

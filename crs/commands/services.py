@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
@@ -12,11 +12,14 @@ from rtlib.command.client import Client
 from rtlib.command.registry import CommandError, Role, Unavailable, command
 from rtlib.command.render import Column
 
+if TYPE_CHECKING:
+    from crs.settings import Settings
+
 ANSWER_TIME: Final = 5.0
 """Seconds after which a service that does not answer is taken for inactive."""
 
-SERVICES: Final = {"crs": "show system", "crs_relay": "show relay"}
-"""What each service answers. The relay is a part of the server's process; Redis is not used here."""
+SERVICES: Final = ("crs", "crs_relay")
+"""Redis is not used here."""
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
@@ -48,8 +51,15 @@ class ServiceCommands:
 
         Example: crs-cli show services
         """
-        server = server_name(self._home)
-        return [ServiceRow(server, name, self._status(question)) for name, question in SERVICES.items()]
+        settings = read_settings(self._home)
+        separate = settings.main.relay_service == "separate"
+        active = {
+            "crs": self._answers("show system"),
+            "crs_relay": relay_answers(self._home) if separate else self._answers("show relay"),
+        }
+        return [
+            ServiceRow(settings.name, name, "active" if active[name] else "inactive") for name in SERVICES
+        ]
 
     @command("check slot", role=Role.viewer, local=True)
     def slot(self, uri: Uri) -> SlotRow:
@@ -62,20 +72,40 @@ class ServiceCommands:
         check_uri(uri)
         return SlotRow(slot_of(uri), server_name(self._home), "")
 
-    def _status(self, question: str) -> Literal["active", "inactive"]:
+    def _answers(self, question: str) -> bool:
         try:
             self._client.call(question, {}, ANSWER_TIME)
         except Unavailable:
-            return "inactive"
-        return "active"
+            return False
+        return True
+
+
+def relay_answers(home: Path) -> bool:
+    """Whether a relay that is a process of its own greets whoever comes."""
+    import socket
+
+    from crs.home import RELAY_SOCKET
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(ANSWER_TIME)
+        try:
+            sock.connect(str(home / RELAY_SOCKET))
+            return bool(sock.recv(1))
+        except OSError:
+            return False
 
 
 def server_name(home: Path) -> str:
     """This host's name in the configuration. Raises CommandError for files that cannot be read."""
+    return read_settings(home).name
+
+
+def read_settings(home: Path) -> Settings:
+    """The configuration. Raises CommandError for files that cannot be read."""
     from crs.settings import load
     from rtlib.settings import SettingsError
 
     try:
-        return load(home).name
+        return load(home)
     except (SettingsError, OSError) as error:
         raise CommandError(str(error)) from error

@@ -103,7 +103,7 @@ class AllocationTable:
 
     def __init__(self, entropy: Callable[[int], bytes], limits: Mapping[str, int | None]) -> None:
         self._entropy = entropy
-        self._limits = limits
+        self.limits = limits
         self._groups: dict[int, list[Allocation]] = {}
         self._legs: dict[int, tuple[Allocation, Leg]] = {}
         self.counts: Counter[str] = Counter()
@@ -129,9 +129,9 @@ class AllocationTable:
     def insert(self, group: int, kind: str, legs: Sequence[Leg], now: float) -> Allocation:
         """Take over an allocation that was made elsewhere, one more of `group`.
 
-        Raises RelayFull, or ValueError if it cannot be of this kind or an identifier is in use.
+        Limits are a matter of who made it. Raises ValueError if it cannot be of this kind or an identifier is
+        in use.
         """
-        self._check_limits(Counter([kind]))
         identifiers = {leg.identifier for leg in legs}
         if len(identifiers) < len(legs) or len(legs) > KINDS[kind].most:
             raise ValueError(f"a relay of type {kind} cannot have these {len(legs)} legs")
@@ -214,9 +214,9 @@ class AllocationTable:
 
     def _check_limits(self, wanted: Counter[str]) -> None:
         for kind, count in wanted.items():
-            if kind not in self._limits:
+            if kind not in self.limits:
                 raise RelayFull(f"this server has no relays of type {kind}")
-            limit = self._limits[kind]
+            limit = self.limits[kind]
             if limit is not None and self.counts[kind] + count > limit:
                 raise RelayFull(f"all {limit} relays of type {kind} are in use")
 

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 from twisted.application.service import Service
 
 from crs.relay.allocation import KINDS, Allocation, AllocationTable, Leg, RelayFull
+from rtlib import address
 from rtlib.address import Address
 from rtlib.media.forwarder import FlowCounters, PortCounters
 
@@ -65,6 +66,8 @@ class Statistics:
     """Bind packets by outcome."""
     in_use: Mapping[str, int] = field(default_factory=dict)
     """Allocations by kind."""
+    offences: Mapping[str, int] = field(default_factory=dict)
+    """What strangers did wrong, by kind."""
 
 
 class Resource(NamedTuple):
@@ -106,6 +109,11 @@ class Relay(Service, ABC):
     def port(self) -> int:
         """The UDP port that clients send to."""
 
+    @property
+    def away(self) -> str:
+        """Why the relay cannot be reached now, empty while it can."""
+        return ""
+
     @abstractmethod
     async def statistics(self) -> Statistics:
         """What the relay has done. Raises RelayAway."""
@@ -141,11 +149,14 @@ class Relay(Service, ABC):
         allocation, leg = self._leg(group, identifier)
         if KINDS[allocation.kind].legs != 1:
             raise KeyError(f"the leg {identifier} is not proxied")
-        address = self._remote_address(remote)
-        other = Leg(remote.identifier, b"", address)
+        other = self.far_leg(remote)
         self.table.add_leg(allocation, other, self._now())
         self._extended(allocation, other)
         return _ticket(leg, other)
+
+    def far_leg(self, remote: RemoteEnd) -> Leg:
+        """The leg of a party on another server. Raises ValueError for an address that cannot be sent to."""
+        return Leg(remote.identifier, b"", self._remote_address(remote))
 
     def allocate_multicast(self, group: int, kind: str = "opaque-multicast") -> None:
         """A stream without nodes, in which everyone will get what one sends. Raises RelayFull."""
@@ -178,8 +189,9 @@ class Relay(Service, ABC):
             self._released(group, released)
 
     def _allocate(self, group: int, kinds: Sequence[str]) -> list[Allocation]:
-        if self.refusal:
-            raise RelayFull(self.refusal)
+        reason = self.refusal or self.away
+        if reason:
+            raise RelayFull(reason)
         made = self.table.allocate(group, kinds, self._now())
         for allocation in made:
             self._added(allocation)
@@ -210,6 +222,16 @@ class Relay(Service, ABC):
     @abstractmethod
     def _released(self, group: int, allocations: list[Allocation]) -> None:
         """Do not serve these any more."""
+
+
+def remote_address(host: str, port: int, *, ipv6: bool) -> Address:
+    """The address of another server's relay for our socket, one of IPv6 or of IPv4. Raises ValueError."""
+    result = address.pack(host, port)
+    if ipv6 and len(result) == address.IPV4_SIZE:
+        return address.pack(f"::ffff:{host}", port)
+    if not ipv6 and len(result) == address.IPV6_SIZE:
+        raise ValueError(f"{host} cannot be reached: the relay listens on IPv4 only")
+    return result
 
 
 def _ticket(leg: Leg, peer: Leg | None = None) -> LegTicket:

@@ -6,7 +6,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from crs.relay import packet
 from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg
-from crs.relay.interface import KindCounters, Relay, RemoteEnd, Resource, Statistics
+from crs.relay.interface import KindCounters, Relay, RemoteEnd, Resource, Statistics, remote_address
 from rtlib import address
 from rtlib.address import Address
 from rtlib.media.forwarder import Audience, Classify, Forwarder
@@ -54,7 +54,7 @@ class RelayService(Relay):
         self._sweep = LoopingCall(self.sweep)
         self._sweep.clock = clock
         self._socket = sock
-        self._family = sock.family
+        self.is_ipv6: bool = sock.family == socket.AF_INET6
         self._handle = 0
         self._audiences: dict[Allocation, Audience] = {}
 
@@ -97,7 +97,20 @@ class RelayService(Relay):
             self._forwarder.port_counters(self._handle),
             {outcome.value: count for outcome, count in self.table.binds.items()},
             dict(self.table.counts),
+            dict(self._offences.totals),
         )
+
+    def adopt(self, group: int, kind: str, legs: Sequence[Leg]) -> None:
+        """Serve an allocation that was made elsewhere. Raises ValueError."""
+        self._added(self.table.insert(group, kind, legs, self._now()))
+
+    def adopt_leg(self, group: int, beside: int, leg: Leg) -> None:
+        """Serve a leg that was made elsewhere, of the group's allocation that has the leg `beside` or, for 0,
+        of the only one. Raises KeyError, RelayFull, ValueError.
+        """
+        allocation = self._leg(group, beside)[0] if beside else self.table.of_group(group)[0]
+        self.table.add_leg(allocation, leg, self._now())
+        self._extended(allocation, leg)
 
     def resource(self, allocation: Allocation) -> Resource:
         """An allocation as it is now."""
@@ -126,8 +139,7 @@ class RelayService(Relay):
         return totals
 
     def _remote_address(self, remote: RemoteEnd) -> Address:
-        host = self._translate(remote.host)
-        return remote_address(host, remote.port, self._family)
+        return remote_address(self._translate(remote.host), remote.port, ipv6=self.is_ipv6)
 
     def _added(self, allocation: Allocation) -> None:
         if allocation.is_multicast:
@@ -218,13 +230,3 @@ class RelayService(Relay):
         self._offences.totals[f"relay: {kind}"] += count - 1
         if logged:
             log.info("{kind} from {source}", kind=kind, source=address.text(source))
-
-
-def remote_address(host: str, port: int, family: int) -> Address:
-    """The address of another server's relay for a socket of this family. Raises ValueError."""
-    result = address.pack(host, port)
-    if len(result) == address.IPV4_SIZE and family == socket.AF_INET6:
-        result = address.pack(f"::ffff:{host}", port)
-    if len(result) == address.IPV6_SIZE and family == socket.AF_INET:
-        raise ValueError(f"{host} cannot be reached: the relay listens on IPv4 only")
-    return result

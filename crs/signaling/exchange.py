@@ -120,9 +120,13 @@ class Exchange:
         if session is not None and session.relays is not None:
             self.end(session, EndReason.timeout, Who.server, now)
 
-    def end_all(self, reason: EndReason, now: float, account: str | None = None) -> None:
-        """The server ends every call, or every call of an account's clients."""
+    def end_all(
+        self, reason: EndReason, now: float, account: str | None = None, *, keep_talks: bool = False
+    ) -> None:
+        """The server ends every call, or those of an account's clients, or those that were not answered."""
         for session in self.table.live:
+            if keep_talks and session.state is State.talk:
+                continue
             if account not in (None, session.caller.account, session.callee.account):
                 continue
             if session.state is State.allocating:

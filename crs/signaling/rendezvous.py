@@ -166,9 +166,12 @@ class Rendezvous:
         """A client may be attached no longer, which the policy says from now on; its calls are lost."""
         self.registrar.deny(client, now)
 
-    def shutdown(self, now: float) -> None:
-        """End all calls, save all counters, close all connections; what comes in afterwards is ignored."""
-        self.exchange.end_all(EndReason.shutdown, now)
+    def shutdown(self, now: float, *, keep_talks: bool = False) -> None:
+        """End all calls, save all counters, close all connections; what comes in afterwards is ignored.
+
+        With `keep_talks` those who talk are not told of an end: their media goes on without us.
+        """
+        self.exchange.end_all(EndReason.shutdown, now, keep_talks=keep_talks)
         for connection in self.attachments:
             self.registrar.unregister(connection, "shutdown", now)
             self.registrar.close(connection, CLOSE_SHUTDOWN, "shutdown")

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from crs.relay import packet
 from crs.relay.allocation import IDLE, KINDS, NODES, RelayFull
 from crs.relay.interface import KindCounters, LegTicket, Relay, RemoteEnd, Statistics
+from crs.relay.remote import RemoteRelay
+from crs.relay.server import RelayControl
 from crs.relay.service import RelayService
 from crs.relay.testing import Party, turn
-from rtlib.listen import bind_datagram
+from rtlib.listen import StreamPort, bind_datagram, bind_unix
 from rtlib.media.native_forwarder import NativeForwarder, available
 from rtlib.media.reactor_forwarder import ReactorForwarder
 from rtlib.offence import OffenceLog
@@ -56,7 +59,7 @@ Options = dict[str, Any]
 
 
 @contextmanager
-def local(host: str, options: Options, tmp_path: Path) -> Iterator[Rig]:
+def local(host: str, options: Options, tmp_path: Path, *, start: bool = True) -> Iterator[Rig]:
     """The relay inside the process."""
     reactor, offences, clock = installed_reactor(), OffenceLog(), [0.0]
     service = RelayService(
@@ -67,14 +70,34 @@ def local(host: str, options: Options, tmp_path: Path) -> Iterator[Rig]:
         now=lambda: clock[0],
         **{"limits": dict.fromkeys(KINDS), **options},
     )
-    service.startService()
+    if start:
+        service.startService()
     try:
         yield Rig(service, service, offences, clock)
     finally:
-        service.stopService()
+        if start:
+            service.stopService()
 
 
-IMPLEMENTATIONS = (local,)
+@contextmanager
+def remote(host: str, options: Options, tmp_path: Path) -> Iterator[Rig]:
+    """The relay behind a control socket."""
+    reactor = installed_reactor()
+    translate = options.pop("translate", str)
+    with local(host, options, tmp_path, start=False) as rig:
+        path = tmp_path / "relay.sock"
+        control = RelayControl(rig.service, partial(StreamPort, bind_unix(path), reactor=reactor), reactor)
+        relay = RemoteRelay(path, reactor, now=lambda: rig.clock[0], translate=translate)
+        relay.startService()
+        control.startService()
+        try:
+            yield Rig(relay, rig.service, rig.offences, rig.clock)
+        finally:
+            relay.stopService()
+            control.stopService()
+
+
+IMPLEMENTATIONS = (local, remote)
 Story = Callable[[Rig], Any]
 OnRelay = Callable[..., None]
 
@@ -89,6 +112,7 @@ def on_relay(request: pytest.FixtureRequest, tmp_path: Path) -> OnRelay:
                 await connected(rig.relay)
                 with rig.used:
                     await story(rig)
+            await turn()
 
         run(main)
 
@@ -98,10 +122,10 @@ def on_relay(request: pytest.FixtureRequest, tmp_path: Path) -> OnRelay:
 async def connected(relay: Relay) -> None:
     """Wait until the relay takes calls."""
     for _ in range(500):
-        if not relay.refusal:
+        if not relay.away:
             return
         await turn(0.002)
-    raise AssertionError(relay.refusal)
+    raise AssertionError(relay.away)
 
 
 def test_a_stream_from_bind_to_release(on_relay: OnRelay) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 
+from crs.client import call as calls
 from crs.client import media
 from crs.client.call import IncomingCall, OutgoingCall
 from crs.client.error import CallEnded, NoAnswer
@@ -121,6 +123,49 @@ def test_an_answered_call(server: Server) -> None:
         await finish(server, call)
         assert server.requests[-1].reason is EndReason.hangup
         assert kinds(server) == ["Invite", "Hangup"]
+
+    run(story)
+
+
+def test_a_forgotten_call_goes_on_while_the_other_is_heard(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "SILENCE", 0.1)
+
+    async def story() -> None:
+        call = await invited(server)
+        call.was_answered(accept(PARTIES, server.requests[0].payload, 1)[0])
+        call.forgotten()
+        call.forgotten()
+        for number in range(5):
+            call.streams[0].reception.count(number)
+            await deferLater(installed_reactor(), 0.08)
+            assert call.state.value == "talk"
+        end = await call.ended.wait()
+        assert (end.reason, end.who) == (EndReason.lost, Who.server)
+        server.close()
+
+    run(story)
+
+
+def test_hanging_up_a_forgotten_call_asks_nobody(server: Server) -> None:
+    async def story() -> None:
+        call = await invited(server)
+        call.was_answered(accept(PARTIES, server.requests[0].payload, 1)[0])
+        call.forgotten()
+        await finish(server, call)
+        assert kinds(server) == ["Invite"]
+
+    run(story)
+
+
+def test_a_forgotten_call_that_was_not_answered_is_lost(server: Server) -> None:
+    async def story() -> None:
+        call = await invited(server)
+        call.forgotten()
+        end = await call.ended.wait()
+        assert end.reason is EndReason.lost
+        server.close()
 
     run(story)
 

@@ -132,7 +132,7 @@ def test_allocations_made_elsewhere() -> None:
             relays.insert(1, kind, wrong, 3.0)
     relays.insert(1, "rtp", [Leg(3, b""), Leg(4, b"")], 3.0)
     with pytest.raises(RelayFull):
-        relays.insert(2, "rtp", [Leg(5, b""), Leg(6, b"")], 3.0)
+        relays.allocate(2, ["rtp"], 3.0)
     assert relays.groups == [1] and len(relays.release(1)) == 2 and relays.groups == []
 
 

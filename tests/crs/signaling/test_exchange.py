@@ -204,6 +204,21 @@ def test_shutdown_tells_both_and_releases() -> None:
     assert not pair.world.relay.groups
 
 
+def test_shutdown_keeps_those_who_talk_if_their_media_goes_on() -> None:
+    pair = Pair().talking()
+    other = Pair().invite()
+    for each in (pair, other):
+        each.world.machine.shutdown(each.world.now, keep_talks=True)
+        each.world.flush()
+    for phone in (pair.one, pair.two):
+        assert phone.closed == (4001, "shutdown")
+        assert not any(isinstance(told, message.Ended) for told in phone.inbox)
+    assert pair.world.relay.groups
+    other.two.take(message.Invited)
+    assert other.two.take(message.Ended).reason is EndReason.shutdown
+    assert not other.world.relay.groups
+
+
 def test_an_account_that_is_deleted() -> None:
     pair = Pair().talking()
     forgotten = pair.world.machine.remove_account("a", pair.world.now)

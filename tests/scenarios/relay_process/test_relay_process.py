@@ -1,0 +1,191 @@
+"""The relay as a process of its own: crs is replaced during calls, and the parties hear nothing of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import DeferredQueue
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from crs.client import call
+from crs.client.call import Call
+from crs.client.error import Refused
+from crs.client.lasting import Backoff, LastingClient
+from crs.client.testing import CrsServer, Memory
+from crs.signaling.message import Attached, EndReason, ErrorCode
+from rtlib.audio.playback import frames
+from rtlib.audio.tone import sine
+from rtlib.testing.daemon import DaemonError
+from rtlib.testing.loop import installed_reactor, run
+
+CALLS = 8
+CONNECTED = "connected to the relay service"
+
+
+class News(Memory):
+    """Also tells when the client is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returns: DeferredQueue[bool] = DeferredQueue()
+
+    def returned(self, attached: Attached) -> None:
+        self.returns.put(attached.resumed)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[CrsServer]:
+    """Relay first, then crs."""
+    home = CrsServer(tmp_path / "home", ["relay-service separate"])
+    with home.relay() as relay, home:
+        home.daemon.wait_for_text(CONNECTED)
+        yield home
+        assert "Traceback" not in home.daemon.output + relay.output
+
+
+async def lasting(reactor: Any, server: CrsServer, uri: str) -> tuple[LastingClient, News]:
+    news = News()
+    backoff = Backoff(first=0.05, longest=0.5, after_shutdown=(0.1, 0.2))
+    client = LastingClient(reactor, server.address, server.credentials(uri), news, backoff=backoff)
+    await client.connect()
+    await client.attach()
+    return client, news
+
+
+async def talk(client: LastingClient, callee: str, told: News) -> tuple[Call, Call]:
+    """A call in which both play."""
+    outgoing = await client.call(callee)
+    incoming = await told.calls.get()
+    await incoming.answer()
+    await outgoing.answered.wait()
+    for end, tone in ((outgoing, 440), (incoming, 1000)):
+        end.streams[0].play(cycle(list(islice(frames(sine(tone)), 50))))
+    return outgoing, incoming
+
+
+async def heard(reactor: Any, ends: list[Call], packets: int) -> None:
+    """Wait until every end has received so many packets more."""
+    wanted = {end: end.streams[0].reception.received + packets for end in ends}
+    deadline = time.monotonic() + 20
+    while any(end.streams[0].reception.received < count for end, count in wanted.items()):
+        assert time.monotonic() < deadline, "a stream has stopped"
+        await deferLater(reactor, 0.02)
+
+
+def show(server: CrsServer, what: str) -> Any:
+    shown = server.cli("--json", "show", what)
+    assert shown.returncode == 0, shown.stderr
+    return json.loads(shown.stdout)
+
+
+def test_every_stream_goes_on_while_crs_is_replaced(
+    server: CrsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reactor: Any = installed_reactor()
+    monkeypatch.setattr(call, "SILENCE", 1.0)
+
+    async def story() -> None:
+        clients: list[tuple[LastingClient, News]] = []
+        ends: list[Call] = []
+        for number in range(CALLS):
+            caller, at_caller = await lasting(reactor, server, f"+45{number}")
+            callee, at_callee = await lasting(reactor, server, f"+46{number}")
+            clients += [(caller, at_caller), (callee, at_callee)]
+            ends += await talk(caller, f"+46{number}", at_callee)
+        await heard(reactor, ends, 10)
+        identifiers = {end.streams[0].relay.identifier for end in ends}
+        assert await deferToThread(server.daemon.stop, 3.0) < 2.0
+        await heard(reactor, ends, 25)
+        await deferToThread(server.daemon.start)
+        await deferToThread(server.daemon.wait_for_text, f"{CONNECTED}, which has {CALLS} relays")
+        for _, news in clients:
+            assert await news.returns.get() is False
+        await heard(reactor, ends, 25)
+        lost = [end.streams[0].reception.lost for end in ends]
+        assert lost == [0] * len(ends) and {end.state for end in ends} == {call.CallState.talk}
+        rows = await deferToThread(show, server, "relays")
+        assert {each for row in rows for each in row["identifiers"]} == identifiers
+        assert {(row["type"], row["nodes"]) for row in rows} == {("rtp", 2)}
+        # New calls are as always; of the old ones the server knows nothing.
+        more = await talk(clients[0][0], "+461", clients[3][1])
+        await heard(reactor, [*ends, *more], 10)
+        await more[0].hangup()
+        await more[1].ended.wait()
+        await ends[0].hangup()
+        end = await ends[1].ended.wait()
+        assert end.reason is EndReason.lost
+        await heard(reactor, ends[2:], 10)
+        for client, _ in clients:
+            await client.close()
+
+    run(story, timeout=90)
+    kinds = {row["type"]: row for row in show(server, "relay")["kinds"]}
+    assert kinds["rtp"]["rx"] == kinds["rtp"]["tx"] > CALLS * 2 * 60
+    services = {row["service"]: row["status"] for row in show(server, "services")}
+    assert services == {"crs": "active", "crs_relay": "active"}
+    log = (server.home / "log" / "crs_relay.log").read_text()
+    for event in ("crs_relay started", "CONNECTION of crs", "CLOSE of crs", "Command add: rtp"):
+        assert event in log
+    assert log.count("CONNECTION of crs") == 2
+
+
+def test_without_the_relay_there_are_no_calls_but_messages(tmp_path: Path) -> None:
+    reactor: Any = installed_reactor()
+    server = CrsServer(tmp_path / "home", ["relay-service separate"])
+
+    async def story() -> None:
+        alice, _ = await server.attached(reactor, "+451")
+        bob, told = await server.attached(reactor, "+452")
+        with pytest.raises(Refused, match="the relay service does not answer") as refused:
+            await alice.call("+452")
+        assert refused.value.code is ErrorCode.limit
+        await alice.post("+452", b"the relay is away")
+        assert (await told.messages.get()).payload == b"the relay is away"
+        relay = server.relay()
+        await deferToThread(relay.start)
+        try:
+            await deferToThread(server.daemon.wait_for_text, CONNECTED)
+            outgoing = await alice.call("+452")
+            incoming = await told.calls.get()
+            await incoming.answer()
+            await outgoing.answered.wait()
+            await outgoing.hangup()
+            await incoming.ended.wait()
+            assert await deferToThread(relay.stop) < 2.0
+        finally:
+            relay.close()
+        await alice.close()
+        await bob.close()
+
+    with server:
+        run(story, timeout=60)
+        shown = server.cli("show", "relay")
+        assert shown.returncode != 0 and "the relay service" in shown.stderr
+        services = {row["service"]: row["status"] for row in show(server, "services")}
+        assert services == {"crs": "active", "crs_relay": "inactive"}
+        assert "Traceback" not in server.daemon.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "role", "reason"),
+    [
+        ([], "relay", "relay-service separate"),
+        (["relay-service separate"], "nobody", "there is no such role"),
+        (["relay-service elsewhere"], "relay", "relay-service"),
+    ],
+)
+def test_a_relay_that_cannot_start_says_why(
+    tmp_path: Path, settings: list[str], role: str, reason: str
+) -> None:
+    server = CrsServer(tmp_path / "home", settings)
+    relay = server.relay()
+    relay.command[relay.command.index("relay")] = role
+    with pytest.raises(DaemonError, match=reason), relay:
+        raise AssertionError("it has started")
