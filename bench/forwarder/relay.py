@@ -53,9 +53,11 @@ def port_pairs(forwarder: Forwarder, count: int, source: Address, sink: Address)
 
 
 def multicast(forwarder: Forwarder, count: int, source: Address, sink: Address) -> list[tuple[int, int]]:
-    """One stream that goes to `count` targets."""
+    """One stream that goes to an audience of `count`, and to its speaker, who gets nothing."""
     port = forwarder.open(bind_datagram("127.0.0.1", 0), Classify.RELAY)
-    forwarder.set_flow(port, FIRST_SSRC, source, [(port, sink)] * count)
+    audience = forwarder.audience()
+    forwarder.set_audience(audience, [(port, source), *[(port, sink)] * count])
+    forwarder.set_speaker(port, FIRST_SSRC, source, audience)
     return [(forwarder.address(port)[1], FIRST_SSRC)]
 
 

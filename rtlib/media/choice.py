@@ -7,16 +7,16 @@ from typing import Any
 from twisted.logger import Logger
 
 from rtlib.media import native_forwarder
-from rtlib.media.forwarder import Forwarder
+from rtlib.media.forwarder import PAUSE, Forwarder
 from rtlib.media.reactor_forwarder import ReactorForwarder
 
 log = Logger(namespace="media")
 
 
-def forwarder(reactor: Any, pause: float = native_forwarder.PAUSE) -> Forwarder:
+def forwarder(reactor: Any, pause: float = PAUSE) -> Forwarder:
     """Make the best forwarder that this installation has, and log which. `reactor` provides IReactorFDSet.
 
-    `pause`: seconds that the native one waits between two drains under load.
+    `pause`: seconds that it waits between two drains under load.
     """
     if native_forwarder.available():
         log.info("media is forwarded by the native forwarder, in a thread of its own")
@@ -25,4 +25,4 @@ def forwarder(reactor: Any, pause: float = native_forwarder.PAUSE) -> Forwarder:
         "media is forwarded in Python, because the native forwarder was not built; "
         "it takes several times less CPU: install a C compiler and Python's headers, then install again"
     )
-    return ReactorForwarder(reactor)
+    return ReactorForwarder(reactor, pause=pause)

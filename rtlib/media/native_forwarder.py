@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from rtlib.address import Address
 from rtlib.media.forwarder import (
+    PAUSE,
     Audience,
     Classify,
     FlowCounters,
@@ -28,10 +29,6 @@ from rtlib.media.forwarder import (
 
 if TYPE_CHECKING:
     from rtlib.media._forwarder import Engine
-
-PAUSE = 0.0005
-"""Seconds the thread waits between two drains under load: packets moved in batches cost a quarter."""
-
 
 log = Logger()
 

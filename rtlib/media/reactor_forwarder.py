@@ -16,6 +16,7 @@ from rtlib.media.forwarder import (
     MAX_PACKET,
     MAX_TARGETS,
     OPAQUE,
+    PAUSE,
     RELAY_HEADER,
     Audience,
     Classify,
@@ -26,6 +27,7 @@ from rtlib.media.forwarder import (
     Unreachable,
 )
 from rtlib.media.rtp import RTP_HEADER, is_rtcp, is_rtp_or_rtcp
+from rtlib.metronome import Metronome
 from rtlib.mmsg import Batch
 
 Batched = list[tuple[bytes, Address]]
@@ -45,9 +47,13 @@ def _ignore(port: int, *what: object) -> None:
 class ReactorForwarder:
     """See `rtlib.media.forwarder.Forwarder`. Signalling and media share one thread here, each waiting for
     the other.
+
+    `pause`: seconds between two readings of a port under load, 0 to read as soon as something is there.
     """
 
-    def __init__(self, reactor: IReactorFDSet, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, reactor: IReactorFDSet, now: Callable[[], float] = time.monotonic, pause: float = PAUSE
+    ) -> None:
         self.on_unmatched: Unmatched = _ignore
         self.on_error: Unreachable = _ignore
         self._reactor = reactor
@@ -55,6 +61,7 @@ class ReactorForwarder:
         self._handles = count(1)
         self._ports: dict[int, _Port] = {}
         self._buffers: dict[int, Batch] = {}
+        self._metronome = Metronome(reactor, pause) if pause else None
 
     def open(self, sock: socket.socket, classify: Classify) -> int:
         """Start to read a bound socket."""
@@ -70,6 +77,7 @@ class ReactorForwarder:
             self._reactor,
             on_error=lambda address, number: self.on_error(handle, address, number),
             buffers=buffers,
+            metronome=self._metronome,
         )
         self._ports[handle] = port
         port.endpoint.start()

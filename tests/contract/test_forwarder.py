@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from rtlib.address import Address, pack
-from rtlib.datagram import BATCHES_PER_WAKE
+from rtlib.datagram import BATCHES_PER_WAKE, CLOSE_WAKES
 from rtlib.listen import bind_datagram
 from rtlib.media import native_forwarder
 from rtlib.media.forwarder import (
@@ -138,8 +139,25 @@ class Party:
             return packets
 
 
+class PausedBench(Bench):
+    """For the forwarder that reads in a beat once it is woken often."""
+
+    PAUSE = 0.002
+
+    def turn(self) -> None:
+        for _ in range(CLOSE_WAKES + 2):
+            self.reactor.turn()
+        for _ in range(2):
+            time.sleep(1.5 * self.PAUSE)
+            self.reactor.turn()
+
+
 def reactor_bench(reactor: Any) -> Bench:
-    return Bench(ReactorForwarder(reactor), reactor)
+    return Bench(ReactorForwarder(reactor, pause=0), reactor)
+
+
+def paused_bench(reactor: Any) -> Bench:
+    return PausedBench(ReactorForwarder(reactor, pause=PausedBench.PAUSE), reactor)
 
 
 def native_bench(reactor: Any) -> Bench:
@@ -150,7 +168,7 @@ def native_bench(reactor: Any) -> Bench:
     return ThreadBench(NativeForwarder(reactor), reactor)
 
 
-@pytest.fixture(params=[reactor_bench, native_bench])
+@pytest.fixture(params=[reactor_bench, paused_bench, native_bench])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     reactor: Any = Descriptors()
     bench = request.param(reactor)

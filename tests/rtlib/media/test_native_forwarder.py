@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from rtlib.address import Address, pack
 from rtlib.listen import bind_datagram
 from rtlib.media import native_forwarder
-from rtlib.media.forwarder import Classify
+from rtlib.media.forwarder import PAUSE, Classify
 from rtlib.media.native_forwarder import NativeForwarder
 from rtlib.testing.loop import installed_reactor, run
 
@@ -74,7 +74,7 @@ class Readers:
 
 
 class Rig:
-    def __init__(self, pause: float = native_forwarder.PAUSE) -> None:
+    def __init__(self, pause: float = PAUSE) -> None:
         self.reactor = Readers()
         self.forwarder = NativeForwarder(cast(Any, self.reactor), pause)
         self.up: list[tuple[int, bytes, Address]] = []
