@@ -3,8 +3,11 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 JOBS   ?= 3
+MINUTES ?= 30
+CLIENTS ?= 2000
+KILLS  ?= 200
 
-.PHONY: help demo run test fuzz test-native lint bench docs clean
+.PHONY: help demo run test fuzz soak kill9 test-native lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +15,8 @@ help:
 	@echo "make run     start both servers with sample configuration on loopback ports; ctrl-c stops them"
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
 	@echo "make fuzz    the property tests with many random examples; FUZZ=tests/haproxy narrows it down"
+	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
+	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
@@ -29,6 +34,12 @@ test: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) -m hypothesis --timeout 7200 $(or $(FUZZ),tests)
+
+soak: $(VENV)/.test
+	$(BIN)/python -m endurance.soak $(MINUTES) $(CLIENTS)
+
+kill9: $(VENV)/.test
+	$(BIN)/python -m endurance.kills $(KILLS)
 
 test-native: $(VENV)/.test
 	tests/native/check $(BIN)/python

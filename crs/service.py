@@ -277,6 +277,9 @@ class Server(DaemonService):
         metrics.counter(
             "receipts_dropped", "Receipts for overfull mailboxes.", lambda: self._storage.dropped_receipts
         )
+        metrics.gauge(
+            "timers", "Calls that are scheduled for later.", lambda: len(self._reactor.getDelayedCalls())
+        )
         metrics.counter("notifications_dropped", "Events not notified.", lambda: self._notifier.dropped)
         return metrics
 

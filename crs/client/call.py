@@ -229,6 +229,8 @@ class IncomingCall(Call):
 
     async def answer(self) -> None:
         """Accept: bind the legs, agree on the keys, tell the caller. Raises ClientError."""
+        if self._end is not None:
+            raise self._end
         try:
             self._add_streams(self._relays, self.host, [RelayKind.rtp] * len(self._relays))
             payload, keys = accept(self.parties, self._offer, len(self.streams), self._secret)

@@ -207,6 +207,7 @@ class Client:
             ),
             message.Ok,
         )
+        self._listener.confirmed(event)
 
     def _detached(self, event: message.Detached) -> None:
         self._exchange.journal.end()

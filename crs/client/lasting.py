@@ -99,7 +99,7 @@ class LastingClient(Client):
             await self.connect()
             attached = await self.attach()
         except ClientError as error:
-            if _is_final(error):
+            if _is_final(error) or self.closing:
                 raise
             log.info("{error}", error=error)
             self.abort()

@@ -25,6 +25,9 @@ class Listener:
         """Somebody has confirmed a message of ours; True when noted, and it may leave the mailbox."""
         return True
 
+    def confirmed(self, item: Deliver) -> None:
+        """The server knows that a message or receipt was taken: it will not come again."""
+
     def detached(self, reason: str) -> None:
         """This connection is no longer registered: superseded, removed, denied."""
 

@@ -87,12 +87,22 @@ class CrsServer:
         """Run `crs-cli ARGUMENTS` for this server."""
         return run("crs.cli", "--home", str(self.home), *arguments)
 
-    def offences(self) -> Counter[str]:
-        """What clients and strangers did wrong so far, by kind, as the metrics have it."""
+    def metrics(self) -> dict[str, float]:
+        """All metrics now, by name and labels as they are written."""
         with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as page:
             text = page.read().decode()
-        found = re.findall(r'^crs_offences_total\{kind="(.+)"\} (\S+)', text, re.MULTILINE)
-        return Counter({kind: int(float(count)) for kind, count in found})
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def counted(self, metric: str, label: str) -> Counter[str]:
+        """A counter by its one label."""
+        found = re.compile(rf'crs_{metric}_total\{{{label}="(.+)"\}}').fullmatch
+        matches = [(found(name), value) for name, value in self.metrics().items()]
+        return Counter({match[1]: int(value) for match, value in matches if match is not None})
+
+    def offences(self) -> Counter[str]:
+        """What clients and strangers did wrong so far, by kind."""
+        return self.counted("offences", "kind")
 
     def _write_account(self) -> None:
         folder = self.home / "accounts" / ACCOUNT

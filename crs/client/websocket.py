@@ -13,7 +13,7 @@ from OpenSSL.SSL import Error as TlsError
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, DNSLookupError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -68,6 +68,8 @@ async def connect(reactor: Any, server: Server, credentials: Credentials, receiv
         await wrapClientTLS(tls, tcp).connect(_Factory(reactor, server, protocol))
     except (ConnectError, DNSLookupError) as error:
         raise Unreachable(f"no answer at {server}: {error}") from error
+    except ConnectingCancelledError as error:
+        raise CancelledError from error
     try:
         await protocol.opened.wait()
     except CancelledError:

@@ -252,6 +252,17 @@ def test_an_incoming_call(server: Server) -> None:
     run(story)
 
 
+def test_a_call_that_has_ended_cannot_be_answered(server: Server) -> None:
+    async def story() -> None:
+        call = incoming(server, KeyOffer(PARTIES, 1).payload)
+        call.finish(EndReason.cancel, Who.caller)
+        with pytest.raises(CallEnded):
+            await call.answer()
+        assert call.streams == [] and kinds(server) == []
+
+    run(story)
+
+
 @pytest.mark.parametrize("problem", ["keys", "opaque", "nothing"])
 def test_an_invite_that_cannot_be_accepted_is_declined(server: Server, problem: str) -> None:
     opaque = Relay(kind=RelayKind.opaque, host="", port=1, identifier=5, peer=6, key=bytes(32))

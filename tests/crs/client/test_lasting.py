@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from crs.client import websocket
@@ -23,6 +24,7 @@ class Place:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.links: list[PlayedLink] = []
         self.problem: ClientError | None = None
+        self.hanging: Deferred[None] | None = None
         monkeypatch.setattr(websocket, "connect", self._connect)
         self.clock = Clock()
         self.log = Log()
@@ -36,6 +38,8 @@ class Place:
     async def _connect(self, _reactor: Any, _server: Any, _who: Any, receiver: Any) -> PlayedLink:
         if self.problem is not None:
             raise self.problem
+        if self.hanging is not None:
+            await self.hanging
         self.links.append(PlayedLink(receiver))
         return self.links[-1]
 
@@ -163,6 +167,17 @@ def test_closed_while_it_is_away(place: Place) -> None:
     assert start(place.client.close()) == [None]
     assert place.log.told[0].state is CallState.ended
     assert place.log.told[-1] == "closed"
+    assert place.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("how", [Unreachable("the name was not resolved"), CancelledError()])
+def test_closed_while_it_connects(place: Place, how: Exception) -> None:
+    """An endpoint says in its own way that it was cancelled."""
+    place.hanging = Deferred(lambda deferred: deferred.errback(how))
+    place.cut()
+    place.clock.advance(1)
+    assert start(place.client.close()) == [None]
+    assert place.client.lost.decided
     assert place.clock.getDelayedCalls() == []
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from twisted.internet.threads import deferToThread
@@ -26,14 +24,6 @@ SETTINGS = (
     f"limit message-lifetime 3600 {ACCOUNT}",
     "limit handshake-time 1",
 )
-
-
-def reached(server: CrsServer) -> dict[str, int]:
-    """How often each limit was reached, as the metrics have it."""
-    with urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as page:
-        text = page.read().decode()
-    found = re.findall(r'^crs_limits_reached_total\{limit="(.+)"\} (\S+)', text, re.MULTILINE)
-    return {name: int(float(count)) for name, count in found}
 
 
 def wait_for_the_end(server: CrsServer) -> None:
@@ -77,7 +67,7 @@ def test_limits_are_enforced_and_counted(tmp_path: Path) -> None:
         await deferToThread(wait_for_the_end, server)
         with pytest.raises(Exception, match="1009"):
             await carol.post("+461", bytes(2048))
-        counts = await deferToThread(reached, server)
+        counts = await deferToThread(server.counted, "limits_reached", "limit")
         assert counts == {
             "sessions-per-client": 2,
             "stored-bytes": 1,
