@@ -1,0 +1,563 @@
+/* Clients of a rendezvous server, or of an MQTT broker, over TLS 1.3 with pre-shared keys.
+ *
+ * load crs|mqtt PORT SECRET COUNT MODE SECONDS RATE
+ *
+ * SECRET is the HKDF pseudo-random key, in hexadecimal, of which each client's key is made. COUNT clients
+ * connect from 250 addresses, the even ones each to talk to the next odd one. Prints "ready NANOSECONDS",
+ * waits for a line, does what MODE says, prints "BEGUN DONE LOST NANOSECONDS MEDIAN P99 MOST" (the last three
+ * in nanoseconds), and stays connected until its standard input ends.
+ *
+ * open    connect, and close when the WebSocket is open, or CONNACK is there; 32 at a time
+ * attach  the same, closing when attached, or subscribed
+ * idle    nothing
+ * relay   crs: a call: invite, ringing, answer, hangup, each told to the other party; mqtt: one PUBLISH, QoS 0
+ * reply   as relay, but PUBLISH has QoS 1 for its sender
+ * store   crs: post, deliver, ack, and the same for the receipt; mqtt: PUBLISH with QoS 1 for both
+ *
+ * WINDOW pairs are busy at a time; with a RATE so many begin in a second. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/hmac.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WINDOW = 64, CONNECTING = 32, ADDRESSES = 250, PAYLOAD = 200, BUFFER = 8192, SAMPLES = 1 << 22, CONFIRM = 64 };
+enum state { CLOSED, TCP, TLS, UPGRADE, ATTACH, READY };
+
+struct client {
+    int fd, number;
+    enum state state;
+    SSL *ssl;
+    uint8_t *data;
+    int length;
+    unsigned received, serial; /* of this attachment; of requests */
+};
+
+static const char *mode;
+static bool mqtt, passing;
+static int port, count, connecting, ready, poller;
+static uint8_t secret[32];
+static SSL_CTX *context;
+static struct client *clients;
+static int64_t *since, *samples; /* since: when the latest message of a pair was sent */
+static unsigned *labels;
+static int *idle, idle_first, idle_count; /* a ring of pairs */
+static long begun, done, lost, sampled;
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void fail(const char *what) {
+    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static unsigned give_key(SSL *ssl, const char *hint, char *identity, unsigned identity_room, unsigned char *key,
+                         unsigned room) {
+    struct client *client = SSL_get_app_data(ssl);
+    char info[16];
+    unsigned size;
+    (void)hint;
+    (void)room;
+    snprintf(info, sizeof info, "c%05d\1", client->number);
+    snprintf(identity, identity_room, "c%05d@demo", client->number);
+    HMAC(EVP_sha256(), secret, 32, (unsigned char *)info, strlen(info), key, &size);
+    return size;
+}
+
+static void drop(struct client *client) {
+    if (client->state == CLOSED) return;
+    if (client->state != READY) connecting--;
+    client->state = CLOSED;
+    SSL_free(client->ssl);
+    client->ssl = NULL;
+    close(client->fd);
+    free(client->data);
+    client->data = NULL;
+}
+
+static void gone(struct client *client, const char *why) {
+    if (lost++ < 5) fprintf(stderr, "load: client %d: %s in state %d\n", client->number, why, client->state);
+    drop(client);
+}
+
+static void put(struct client *client, const uint8_t *data, int size) {
+    if (client->state != CLOSED && SSL_write(client->ssl, data, size) != size) gone(client, "cannot send");
+}
+
+/* --- crs.v1: MessagePack in masked WebSocket frames --- */
+
+struct message {
+    uint8_t bytes[512];
+    int size;
+};
+
+static void byte(struct message *message, uint8_t value) { message->bytes[message->size++] = value; }
+
+static void text(struct message *message, const char *value) {
+    size_t size = strlen(value);
+    byte(message, 0xa0 | size);
+    memcpy(message->bytes + message->size, value, size);
+    message->size += size;
+}
+
+static void entry(struct message *message, const char *name, const char *value) {
+    text(message, name);
+    text(message, value);
+}
+
+static void number(struct message *message, const char *name, unsigned value) {
+    text(message, name);
+    byte(message, 0xce);
+    for (int shift = 24; shift >= 0; shift -= 8) byte(message, value >> shift);
+}
+
+static void payload(struct message *message) {
+    text(message, "payload");
+    byte(message, 0xc4);
+    byte(message, PAYLOAD);
+    memset(message->bytes + message->size, 'x', PAYLOAD);
+    message->size += PAYLOAD;
+}
+
+static struct message request(struct client *client, const char *type, int entries) {
+    struct message message = {.size = 0};
+    byte(&message, 0x80 | (entries + 2));
+    entry(&message, "type", type);
+    number(&message, "id", ++client->serial);
+    return message;
+}
+
+static void frame(struct client *client, struct message *message) {
+    static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
+    uint8_t bytes[600], *to = bytes;
+    int size = message->size;
+    *to++ = 0x82;
+    if (size < 126) *to++ = 0x80 | size;
+    else *to++ = 0x80 | 126, *to++ = size >> 8, *to++ = size;
+    memcpy(to, mask, 4);
+    to += 4;
+    for (int i = 0; i < size; i++) *to++ = message->bytes[i] ^ mask[i & 3];
+    put(client, bytes, to - bytes);
+}
+
+static void name_of(int number, char *name) { sprintf(name, "c%05d", number); }
+
+static void label_of(int pair, char *label) { sprintf(label, "%d-%u", pair, labels[pair]); }
+
+static void step(int pair, bool odd, const char *type) {
+    struct client *client = clients + 2 * pair + odd;
+    bool invite = *type == 'i', hangup = *type == 'h';
+    struct message message = request(client, type, invite ? 4 : hangup ? 2 : 3);
+    char label[32], name[16];
+    label_of(pair, label);
+    entry(&message, "session", label);
+    name_of(2 * pair + invite, name);
+    entry(&message, invite ? "to" : "caller", name);
+    if (invite) {
+        text(&message, "streams");
+        byte(&message, 0x91);
+        text(&message, "rtp");
+    }
+    if (!hangup) payload(&message);
+    since[pair] = now();
+    frame(client, &message);
+}
+
+static void confirm(int pair, bool odd, const char *label) {
+    struct client *client = clients + 2 * pair + odd;
+    struct message message = request(client, "ack", 4);
+    char name[16];
+    name_of(2 * pair + !odd, name);
+    entry(&message, "kind", odd ? "content" : "ack");
+    entry(&message, "message", label);
+    entry(&message, "sender", name);
+    entry(&message, "account", "demo");
+    frame(client, &message);
+}
+
+static void post(int pair) {
+    struct client *client = clients + 2 * pair;
+    struct message message = request(client, "post", 3);
+    char label[32], name[16];
+    label_of(pair, label);
+    name_of(2 * pair + 1, name);
+    entry(&message, "message", label);
+    entry(&message, "to", name);
+    payload(&message);
+    since[pair] = now();
+    frame(client, &message);
+}
+
+static void arrived(int pair) {
+    int64_t time = now() - since[pair];
+    if (sampled < SAMPLES) samples[sampled++] = time;
+}
+
+static void finished(int pair) {
+    done++;
+    idle[(idle_first + idle_count++) % (count / 2)] = pair;
+}
+
+static bool is(const uint8_t *data, int size, const char *type) {
+    int wanted = strlen(type);
+    return size > 7 + wanted && data[6] == (0xa0 | wanted) && !memcmp(data + 7, type, wanted);
+}
+
+/* What lies behind a name that is a short string; empty if there is none. */
+static void value_of(const uint8_t *data, int size, const char *name, char *value) {
+    const uint8_t *at = memmem(data, size, name, strlen(name));
+    int length = at ? at[strlen(name)] & 31 : 0;
+    memcpy(value, at + strlen(name) + 1, length);
+    value[length] = 0;
+}
+
+static void opened(struct client *client) {
+    connecting--;
+    ready++;
+    client->state = READY;
+    if (passing) {
+        done++;
+        drop(client);
+    }
+}
+
+static void crs_message(struct client *client, const uint8_t *data, int size) {
+    int pair = client->number / 2;
+    if (client->state == ATTACH) {
+        if (is(data, size, "attached")) opened(client);
+        else gone(client, "not attached");
+        return;
+    }
+    if (++client->received % CONFIRM == 0) {
+        struct message message = request(client, "seen", 1);
+        number(&message, "count", client->received);
+        frame(client, &message);
+    }
+    if (is(data, size, "error")) {
+        if (lost++ < 5) fprintf(stderr, "load: %.*s\n", size, data);
+        return;
+    }
+    /* What an earlier run has left, told again after the attach, is confirmed and does not count. */
+    char label[32], current[32];
+    bool odd = client->number & 1, deliver = is(data, size, "deliver");
+    value_of(data, size, deliver ? "message" : "session", label);
+    label_of(pair, current);
+    bool told = !strcmp(label, current);
+    if (deliver) {
+        confirm(pair, odd, label);
+        if (told && odd) arrived(pair);
+        else if (told) finished(pair);
+    } else if (!told) return;
+    else if (is(data, size, "invited")) arrived(pair), step(pair, true, "ringing");
+    else if (is(data, size, "rang")) arrived(pair), step(pair, true, "answer");
+    else if (is(data, size, "answered")) arrived(pair), step(pair, false, "hangup");
+    else if (is(data, size, "ended")) arrived(pair), finished(pair);
+}
+
+static int frames(struct client *client) {
+    int used = 0;
+    while (client->state >= ATTACH) {
+        const uint8_t *at = client->data + used;
+        int left = client->length - used, head = 2;
+        if (left < 2) break;
+        int size = at[1] & 127;
+        if (size == 126) {
+            if (left < 4) break;
+            size = at[2] << 8 | at[3];
+            head = 4;
+        }
+        if (left < head + size) break;
+        used += head + size;
+        if ((at[0] & 15) == 8) gone(client, "closed by the server");
+        else if ((at[0] & 15) == 2) crs_message(client, at + head, size);
+    }
+    return used;
+}
+
+/* --- MQTT 3.1.1 --- */
+
+static void packet(struct client *client, uint8_t type, const uint8_t *body, int size) {
+    uint8_t bytes[600], *to = bytes;
+    int left = size;
+    *to++ = type;
+    do {
+        *to++ = (left & 127) | (left > 127 ? 128 : 0);
+        left >>= 7;
+    } while (left);
+    memcpy(to, body, size);
+    put(client, bytes, to + size - bytes);
+}
+
+static int quality(void) { return *mode == 's' ? 1 : 0; }
+
+static void mqtt_connect(struct client *client) {
+    uint8_t body[32] = "\0\4MQTT\4\2\0\0\0\6";
+    name_of(client->number, (char *)body + 12);
+    if (quality()) body[7] = 0;
+    packet(client, 0x10, body, 18);
+}
+
+static void subscribe(struct client *client) {
+    uint8_t body[16] = "\0\1\0\6";
+    name_of(client->number, (char *)body + 4);
+    body[10] = quality();
+    packet(client, 0x82, body, 11);
+}
+
+static void publish(int pair) {
+    struct client *client = clients + 2 * pair;
+    uint8_t body[PAYLOAD + 16] = "\0\6", *to = body + 8;
+    bool answered = *mode == 's' || !strcmp(mode, "reply");
+    name_of(2 * pair + 1, (char *)body + 2);
+    if (answered) {
+        client->serial = client->serial % 65535 + 1;
+        *to++ = client->serial >> 8, *to++ = client->serial;
+    }
+    memset(to, 'x', PAYLOAD);
+    since[pair] = now();
+    packet(client, answered ? 0x32 : 0x30, body, to + PAYLOAD - body);
+}
+
+static void mqtt_message(struct client *client, uint8_t type, const uint8_t *body) {
+    int pair = client->number / 2;
+    if (type >> 4 == 2) {
+        if (passing && *mode == 'o') opened(client);
+        else subscribe(client);
+    } else if (type >> 4 == 9) opened(client);
+    else if (type >> 4 == 3) {
+        if (type & 6) packet(client, 0x40, body + 2 + (body[0] << 8 | body[1]), 2);
+        arrived(pair);
+        finished(pair);
+    }
+}
+
+static int packets(struct client *client) {
+    int used = 0;
+    while (client->state >= ATTACH) {
+        const uint8_t *at = client->data + used;
+        int left = client->length - used, head = 1, size = 0;
+        do {
+            if (head >= left) return used;
+            size |= (at[head] & 127) << 7 * (head - 1);
+        } while (at[head++] & 128);
+        if (left < head + size) break;
+        used += head + size;
+        mqtt_message(client, at[0], at + head);
+    }
+    return used;
+}
+
+/* --- connections --- */
+
+static void start(int number) {
+    struct client *client = clients + number;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = client};
+    struct linger abort = {1, 0};
+    int yes = 1;
+    *client = (struct client){.number = number, .state = TCP};
+    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (client->fd < 0) fail("socket");
+    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(client->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+    if (passing) setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+    address.sin_addr.s_addr = htonl(0x7f010001 + number % ADDRESSES);
+    if (bind(client->fd, (void *)&address, sizeof address)) fail("bind");
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    connecting++;
+    begun++;
+    if (connect(client->fd, (void *)&address, sizeof address) && errno != EINPROGRESS) fail("connect");
+    epoll_ctl(poller, EPOLL_CTL_ADD, client->fd, &event);
+}
+
+static void attach(struct client *client) {
+    if (passing && *mode == 'o') {
+        opened(client);
+        return;
+    }
+    struct message message = request(client, "attach", 2);
+    client->state = ATTACH;
+    entry(&message, "version", "load/1.0");
+    text(&message, "resumable");
+    byte(&message, passing ? 0xc2 : 0xc3);
+    frame(client, &message);
+}
+
+static void upgrade(struct client *client) {
+    static const char http[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                               "Sec-WebSocket-Protocol: crs.v1\r\n\r\n";
+    client->state = mqtt ? ATTACH : UPGRADE;
+    if (mqtt) mqtt_connect(client);
+    else put(client, (const uint8_t *)http, sizeof http - 1);
+}
+
+static void parse(struct client *client) {
+    int used = 0;
+    if (client->state == UPGRADE) {
+        uint8_t *end = memmem(client->data, client->length, "\r\n\r\n", 4);
+        if (!end) return;
+        if (memcmp(client->data, "HTTP/1.1 101", 12)) {
+            gone(client, "no WebSocket");
+            return;
+        }
+        used = end + 4 - client->data;
+        attach(client);
+    } else used = mqtt ? packets(client) : frames(client);
+    if (client->state == CLOSED) return;
+    memmove(client->data, client->data + used, client->length - used);
+    client->length -= used;
+}
+
+static void handshake(struct client *client, uint32_t events) {
+    if (client->state == TCP) {
+        if (!(events & EPOLLOUT)) return;
+        client->ssl = SSL_new(context);
+        SSL_set_app_data(client->ssl, client);
+        SSL_set_fd(client->ssl, client->fd);
+        SSL_set_connect_state(client->ssl);
+        client->state = TLS;
+    }
+    int result = SSL_do_handshake(client->ssl);
+    if (result == 1) {
+        upgrade(client);
+        return;
+    }
+    int error = SSL_get_error(client->ssl, result);
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) gone(client, "no TLS");
+}
+
+static void serve(struct client *client, uint32_t events) {
+    if (client->state == CLOSED) return;
+    if (client->state <= TLS) handshake(client, events);
+    while (client->state > TLS) {
+        if (!client->data) client->data = malloc(BUFFER);
+        int size = SSL_read(client->ssl, client->data + client->length, BUFFER - client->length);
+        if (size <= 0) {
+            if (SSL_get_error(client->ssl, size) != SSL_ERROR_WANT_READ) gone(client, "cut off");
+            break;
+        }
+        client->length += size;
+        parse(client);
+    }
+    if (client->state != CLOSED && client->data && !client->length && *mode == 'i') {
+        free(client->data);
+        client->data = NULL;
+    }
+}
+
+static void turn(int milliseconds) {
+    static struct epoll_event events[256];
+    int some = epoll_wait(poller, events, 256, milliseconds);
+    for (int i = 0; i < some; i++) serve(events[i].data.ptr, events[i].events);
+}
+
+static void begin(void) {
+    int pair = idle[idle_first];
+    idle_first = (idle_first + 1) % (count / 2);
+    idle_count--;
+    begun++;
+    labels[pair]++;
+    if (mqtt) publish(pair);
+    else if (*mode == 's') post(pair);
+    else step(pair, false, "invite");
+}
+
+static void pass(int64_t until) {
+    for (int number = 0; now() < until; turn(1))
+        for (; connecting < CONNECTING; number = (number + 1) % count)
+            if (clients[number].state == CLOSED) start(number);
+}
+
+static void talk(int64_t until, double rate) {
+    int64_t first = now(), time;
+    while ((time = now()) < until) {
+        long due = rate > 0 ? (time - first) / 1e9 * rate : begun + WINDOW - (begun - done);
+        while (begun < due && idle_count) begin();
+        turn(rate > 0 ? 0 : 10);
+    }
+    /* What has begun is finished, and counts. */
+    for (until += 5000000000LL; done < begun && now() < until;) turn(10);
+}
+
+static int compare(const void *one, const void *other) {
+    int64_t difference = *(const int64_t *)one - *(const int64_t *)other;
+    return difference < 0 ? -1 : difference > 0;
+}
+
+static int64_t part(double share) { return sampled ? samples[(long)((sampled - 1) * share)] : 0; }
+
+static void wait_for_word(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    char byte;
+    do turn(20);
+    while (!poll(&input, 1, 0));
+    while (read(0, &byte, 1) == 1 && byte != '\n');
+}
+
+int main(int argc, char **argv) {
+    struct rlimit limit;
+    if (argc != 8) return 2;
+    mqtt = !strcmp(argv[1], "mqtt");
+    port = atoi(argv[2]);
+    for (int i = 0; i < 32; i++) sscanf(argv[3] + 2 * i, "%2hhx", secret + i);
+    count = atoi(argv[4]);
+    mode = argv[5];
+    passing = *mode == 'o' || *mode == 'a';
+    int64_t length = atof(argv[6]) * 1e9;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    clients = calloc(count, sizeof *clients);
+    since = calloc(count, sizeof *since);
+    labels = calloc(count, sizeof *labels);
+    idle = calloc(count, sizeof *idle);
+    samples = malloc(SAMPLES * sizeof *samples);
+    poller = epoll_create1(0);
+    context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+    SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set1_curves_list(context, "X25519");
+    SSL_CTX_set_psk_client_callback(context, give_key);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    /* Labels go on where an earlier run has left them. */
+    for (int pair = 0; pair < count / 2; pair++) labels[pair] = time(NULL) << 8;
+
+    int64_t first = now();
+    for (int next = 0; !passing && ready + lost < count; turn(10))
+        while (connecting < CONNECTING && next < count) start(next++);
+    printf("ready %lld\n", (long long)(now() - first));
+    fflush(stdout);
+    for (int pair = 0; pair < count / 2; pair++) idle[idle_count++] = pair;
+    wait_for_word();
+    begun = done = 0;
+    first = now();
+    if (passing) pass(first + length);
+    else if (*mode != 'i') talk(first + length, atof(argv[7]));
+    int64_t passed = now() - first;
+    qsort(samples, sampled, sizeof *samples, compare);
+    printf("%ld %ld %ld %lld %lld %lld %lld\n", begun, done, lost, (long long)passed, (long long)part(0.5),
+           (long long)part(0.99), (long long)part(1));
+    fflush(stdout);
+    wait_for_word();
+    return 0;
+}
