@@ -53,9 +53,9 @@ class Assembly:
 
     def apply(self, settings: Settings) -> None:
         """Take the settings that may change while running."""
-        system, proxy = settings.system, settings.proxy
+        proxy = settings.proxy
         self.subscribers.replace(map(subscriber_of, settings.subscribers))
-        self.domains.replace(names_of(system))
+        self.domains.replace(names_of(settings))
         self.sources.deny.replace(proxy.denyList)
         self.sources.allow.replace(proxy.allowList)
         self.sources.proxy.replace(proxy.proxyList)
@@ -76,15 +76,15 @@ def assemble(
     proxy = settings.proxy
     location = LocationService()
     subscribers = Subscribers(map(subscriber_of, settings.subscribers))
-    domains = Domains(names_of(settings.system))
+    domains = Domains(names_of(settings))
     dispatcher = _dispatcher(settings, preferred)
     deny, allow, users = AccessList(proxy.denyList), AccessList(proxy.allowList), AccessList(proxy.proxyList)
     sources = Sources(deny, allow, users, dispatcher)
-    layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by, entropy)
+    layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by_of(flow.transport), entropy)
     wheel: Wheel[Alarm] = Wheel()
     events: deque[Event] = deque()
     resolver = Resolver(sides, lambda token, host: events.append(Resolve(token, host)))
-    router = Router(sides, domains, key)
+    router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
     registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
     authentication = Authentication(subscribers, Nonces(key, entropy))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
+from haproxy.commands.tls import TlsCommands
 from haproxy.commands.version import VersionCommands
 from rtlib.command import cli
 from rtlib.command.client import Client
@@ -16,7 +17,7 @@ from rtlib.command.registry import Registry, declared
 
 DEFAULT_STATE = "/var/lib/genproxy"
 SOCKET = "run/genproxy.sock"
-COMMANDS = (ShowCommands, SystemCommands, VersionCommands)
+COMMANDS = (ShowCommands, SystemCommands, TlsCommands, VersionCommands)
 
 
 def main() -> None:

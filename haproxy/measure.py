@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtlib.metrics import Metrics
 
 if TYPE_CHECKING:
     from haproxy.exchange import Exchange
+    from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
 
 
@@ -18,7 +20,7 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     counters = layer.counters
     metrics.gauge("bindings", "Contacts registered now.", lambda: len(assembly.location))
     metrics.gauge("transactions", "SIP transactions now.", lambda: len(layer))
-    metrics.gauge("tcp_connections", "Open TCP connections.", lambda: transport.connections)
+    metrics.gauge("connections", "Open connections, by transport.", transport.connections_by, "transport")
     metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: assembly.dispatcher.primary)
     metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(exchange), "state")
     metrics.counter("requests", "New SIP requests.", lambda: counters.requests)
@@ -51,6 +53,21 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
         metrics.counter("calls_started", "Calls whose media was relayed.", lambda: media.started)
         metrics.gauge("media_ports", "Port pairs in use.", lambda: media.ports_in_use)
         metrics.counter("media_wrong_source", "Media packets from elsewhere.", lambda: media.wrong_source)
+
+
+def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) -> None:
+    """Declare what there is to know of certificates."""
+
+    def left() -> dict[str, float]:
+        now = wall()
+        certificates = {loaded.section.name: loaded.credential.certificate for loaded in store}
+        return {name: each.not_valid_after_utc.timestamp() - now for name, each in certificates.items()}
+
+    def problems() -> float:
+        return float(sum(1 for loaded in store if store.problem(loaded.section)))
+
+    metrics.gauge("tls_expiry_seconds", "Seconds until a certificate ends, by section.", left, "section")
+    metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
 
 
 def _by_state(exchange: Exchange) -> dict[str, float]:

@@ -15,40 +15,56 @@ from rtlib.listen import bind_datagram, bind_stream, listening
 DEFAULT_PORT = 5060
 
 
-def sides_of(system: System) -> Sides:
+def sides_of(settings: Settings) -> Sides:
     """The private side, and the public one where `publicIP` is set and is not the same socket."""
+    system, tls = settings.system, settings.proxy.enableTLS
     network = ip_network(f"{system.privateIP}/{system.privateSubnet}", strict=False)
     private, port = system.privateIP, system.privatePort
+    private_tls = system.privatePortTLS if tls else None
     if system.publicIP is None:
-        return Sides([Side("private", 0, private, port, private, port, private, network)])
+        return Sides([Side("private", 0, private, port, private, port, private, network, private_tls)])
     public, public_port, media = system.publicIP, system.publicPort, _media_address(system)
-    bound = (public, public_port)
+    bound, bound_tls = (public, public_port), system.publicPortTLS
     if system.mappedIP is not None:
-        bound = (system.mappedIP, system.mappedPort)
+        bound, bound_tls = (system.mappedIP, system.mappedPort), system.mappedPortTLS
+    shown_tls = system.publicPortTLS if tls else None
     if bound == (private, port):
         # One socket for both networks: everybody is told the public address (guide 3.12).
-        return Sides([Side("private", 0, private, port, public, public_port, media, network)])
-    inside = Side("private", 0, private, port, private, port, private, network)
-    return Sides([inside, Side("public", 1, *bound, public, public_port, media)])
+        one = Side("private", 0, private, port, public, public_port, media, network, private_tls, shown_tls)
+        return Sides([one])
+    if (bound[0], bound_tls) == (private, private_tls):
+        # The same for TLS alone: its only socket is the public side's.
+        private_tls = None
+    inside = Side("private", 0, private, port, private, port, private, network, private_tls)
+    public_tls = bound_tls if tls else None
+    return Sides([inside, Side("public", 1, *bound, public, public_port, media, None, public_tls, shown_tls)])
 
 
-def names_of(system: System) -> list[tuple[str, int]]:
+def names_of(settings: Settings) -> list[tuple[str, int]]:
     """Every host and port by which the system is known (guide 1.2.4, 3.11)."""
-    names = [(system.privateIP, system.privatePort)]
+    system = settings.system
+    places = [(system.privateIP, system.privatePort, system.privatePortTLS)]
     if system.publicIP is not None:
-        names.append((system.publicIP, system.publicPort))
+        places.append((system.publicIP, system.publicPort, system.publicPortTLS))
     if system.mappedIP is not None:
-        names.append((system.mappedIP, system.mappedPort))
+        places.append((system.mappedIP, system.mappedPort, system.mappedPortTLS))
+    names = [(host, port) for host, port, _ in places]
+    if settings.proxy.enableTLS:
+        names += [(host, port) for host, _, port in places]
     return names + [_split(alias) for alias in system.alias]
 
 
 def bind_all(settings: Settings, sides: Sides) -> Iterator[BoundSocket]:
-    """Bind every side for UDP and TCP. Raises ListenError, whose text begins with the setting's name."""
+    """Bind every side for UDP, TCP and TLS. Raises ListenError, whose text begins with the setting's name."""
     names = {"private": "privatePort", "public": "mappedPort" if settings.system.mappedIP else "publicPort"}
     for side in sides:
         for transport in TRANSPORTS:
+            port = side.port_of(transport)
+            if port is None:
+                continue
             bind = bind_datagram if transport == "udp" else bind_stream
-            sock = listening(names[side.name], bind, side.host, side.port)
+            name = names[side.name] + ("TLS" if transport == "tls" else "")
+            sock = listening(name, bind, side.host, port)
             yield BoundSocket(side.local(transport), transport, sock, side.host)
 
 

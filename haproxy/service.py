@@ -15,12 +15,16 @@ from twisted.logger import Logger
 
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
+from haproxy.commands.tls import TlsCommands
 from haproxy.commands.version import VersionCommands
 from haproxy.exchange import Exchange
-from haproxy.measure import measure
+from haproxy.measure import measure, measure_tls
 from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database
 from haproxy.settings import Settings, without_effect
+from haproxy.tls.store import TlsStore
+from haproxy.tls.watch import TlsWatch
+from haproxy.tlsconfig import DEFAULT_PAIR, sections_of
 from haproxy.transport import BoundSocket, SipTransport
 from haproxy.version import VERSION
 from rtlib.command.registry import Registry
@@ -56,6 +60,7 @@ class State:
     key: bytes
     """Secret; signs Record-Route values and nonces, also of before a restart."""
     database: Database
+    tls: TlsStore | None
 
 
 class Genproxy(DaemonService):
@@ -77,17 +82,25 @@ class Genproxy(DaemonService):
         self.settings = settings
         self._read = read
         self._log_observer = observer
-        self._database = state.database
+        self._state = state
         self._notifier = ScriptNotifier(reactor, state.folder / "scripts" / "notify.sh")
         self.exchange = Exchange(
             reactor, settings, sides, database=state.database, key=state.key, notifier=self._notifier
         )
         transport = SipTransport(
-            reactor, sockets.sip, self.exchange.receive, self.exchange.failed, self.exchange.offence
+            reactor,
+            sockets.sip,
+            self.exchange.receive,
+            self.exchange.failed,
+            self.exchange.offence,
+            tls=state.tls,
         )
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)
         measure(self.metrics, self.exchange, transport)
+        if state.tls is not None:
+            measure_tls(self.metrics, state.tls, time.time)
+            TlsWatch(reactor, state.tls, time.time).setServiceParent(self)
         self.commands = self._make_commands()
         # They stop in reverse: first no more input, at last what is left is written.
         children = [self._notifier, self.exchange.writer, self.exchange, transport]
@@ -101,9 +114,9 @@ class Genproxy(DaemonService):
         super().startService()
         _rest_collector()
         for side in self.exchange.assembly.sides:
-            init(
-                log, "{side} side: {host}:{port}, UDP and TCP", side=side.name, host=side.host, port=side.port
-            )
+            spoken = "UDP and TCP" if side.tls_port is None else f"UDP and TCP; {side.tls_port}, TLS"
+            text = "{side} side: {host}:{port}, {spoken}"
+            init(log, text, side=side.name, host=side.host, port=side.port, spoken=spoken)
         self._notifier.notify(NAME, f"{self.settings.system.systemName} started")
 
     def stopService(self) -> Any:
@@ -114,10 +127,12 @@ class Genproxy(DaemonService):
     def reload(self) -> Changes:
         """Read the settings again and apply what can be applied; keys applied, and keys that need a restart.
 
-        Raises SettingsError, and then nothing has changed.
+        Raises SettingsError and TlsError, and then nothing has changed.
         """
         new = self._read()
         applied, restart = changes(self.settings, new)
+        if self._state.tls is not None:
+            self._state.tls.replace(sections_of(new, self._state.folder / DEFAULT_PAIR))
         self.exchange.apply(new)
         if self._log_observer is not None:
             self._log_observer.level = new.system.logLevel
@@ -138,7 +153,8 @@ class Genproxy(DaemonService):
             now=time.monotonic,
         )
         system = SystemCommands(reload=self.reload, set_primary=self.exchange.set_primary)
-        for owner in (show, system, VersionCommands()):
+        tls = TlsCommands(self._state.tls, time.time)
+        for owner in (show, system, tls, VersionCommands()):
             registry.add(owner)
         return registry
 

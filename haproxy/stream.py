@@ -1,18 +1,21 @@
-"""One SIP connection over TCP: RFC 3261 section 18.3 framing, with bounds on what a peer could stretch."""
+"""One SIP connection over TCP or TLS: RFC 3261 section 18.3 framing, with bounds on what a peer may do."""
 
 from __future__ import annotations
 
 from typing import Any
 from typing import Protocol as Interface
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from haproxy.sip.flow import Flow
 from haproxy.sip.framing import PING, PONG, Framer
-from rtlib.address import Address, pack
+from haproxy.tls.context import reason_of
+from rtlib.address import pack
 
 IDLE = 1800.0
 """Seconds of silence after which a connection is closed; phones send keep-alives much more often."""
@@ -28,7 +31,10 @@ class Owner(Interface):
     """What a connection tells the transport that it belongs to."""
 
     def connected(self, stream: SipStream) -> None:
-        """It is open."""
+        """The connection is there; over TLS nobody has proved anything yet."""
+
+    def ready(self, stream: SipStream) -> None:
+        """Messages can be sent."""
 
     def received(self, stream: SipStream, messages: list[bytes]) -> None:
         """Whole messages have come."""
@@ -40,33 +46,42 @@ class Owner(Interface):
         """It is closed."""
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class SipStream(Protocol):
     """Cuts messages out of a stream; answers keep-alives (RFC 5626 4.4.1); gives up on peers that stall."""
 
     transport: Any
-    """A TCP transport: it can be aborted, and tells when it is full."""
+    """A TCP or TLS transport: it can be aborted, and tells when it is full."""
 
-    def __init__(self, owner: Owner, clock: IReactorTime, local: int, number: int) -> None:
-        self.local = local
-        self.number = number
-        self.remote: Address = b""
+    def __init__(self, owner: Owner, clock: IReactorTime, flow: Flow) -> None:
+        """`flow` tells what is known of it, its number included; `remote` is learned from the connection."""
+        self.flow = flow
         self._owner = owner
         self._clock = clock
         self._framer = Framer()
         self._timer: IDelayedCall | None = None
         self._waiting = 0
         self._choked = False
+        self._ready = False
+        self._gone = False
+        """We closed it."""
 
     def connectionMade(self) -> None:
         """Learn who the peer is, and start to wait for it."""
         peer = self.transport.getPeer()
         assert isinstance(peer, IPv4Address | IPv6Address)
-        self.remote = pack(peer.host, peer.port)
+        self.flow = self.flow._replace(remote=pack(peer.host, peer.port))
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self._expect(PATIENCE, "sent no message in time")
         self._owner.connected(self)
+        if self.flow.transport != "tls":
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """Begin to talk; over TLS the peer has proved what it had to (called by Twisted)."""
+        self._ready = True
+        self._owner.ready(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass whole messages on; what is left must be complete soon."""
@@ -94,18 +109,28 @@ class SipStream(Protocol):
         self.transport.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Stop waiting."""
+        """Stop waiting; say why where no handshake came about."""
         self._cancel()
+        if self.flow.transport == "tls" and not self._gone and self._is_refusal(reason):
+            self._owner.offended(
+                self, "tls", f"handshake failed: {reason_of(reason.value, self.transport.getHandle())}"
+            )
         self._owner.disconnected(self)
+
+    def _is_refusal(self, reason: Failure) -> bool:
+        """In TLS 1.3 a server refuses a client after the client's handshake is done: by an alert."""
+        return not self._ready or reason.check(SSL.Error) is not None
 
     def close(self) -> None:
         """Close in order: what was written is still sent."""
+        self._gone = True
         self._cancel()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close at once."""
+        self._gone = True
         self._cancel()
         self.transport.abortConnection()
 

@@ -11,6 +11,7 @@ if "twisted.internet.reactor" not in sys.modules:
 
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database, DatabaseError
 from haproxy.service import NAME, Genproxy, Sockets, State
 from haproxy.settings import Settings
+from haproxy.tls.error import TlsError
+from haproxy.tls.store import TlsStore
+from haproxy.tlsconfig import DEFAULT_PAIR, default_pair, sections_of, uses_tls
 from rtlib.daemon import DaemonOptions, refusing
 from rtlib.listen import ListenError, bind_stream, bind_unix, listening
 from rtlib.notify import DEFAULT_SCRIPT
@@ -66,15 +70,16 @@ class Options(DaemonOptions):
 
 def makeService(options: Options, reactor: Any = installed_reactor) -> Genproxy:
     """Read, check and bind everything, or end the process with the reason on stderr and exit code 1."""
-    with refusing(NAME, ListenError, DatabaseError):
+    with refusing(NAME, ListenError, DatabaseError, TlsError):
         settings = _read(options.config)
         log = options.log(settings)
         _prepare(options.state, log.parent)
-        sides = sides_of(settings.system)
+        sides = sides_of(settings)
+        tls = _tls(settings, options.state)
         sockets = _bind(settings, sides, options.state / "run")
         database = Database(options.state / "genproxy.db")
         database.open()
-        state = State(options.state, _key(options.state / "genproxy.key"), database)
+        state = State(options.state, _key(options.state / "genproxy.key"), database, tls)
         observer = options.observer(log, settings.system.logLevel, settings.system.logFormat)
         return Genproxy(
             settings,
@@ -101,6 +106,13 @@ def _prepare(state: Path, log_folder: Path) -> None:
     if not script.exists():
         script.write_text(DEFAULT_SCRIPT)
         script.chmod(0o755)
+
+
+def _tls(settings: Settings, state: Path) -> TlsStore | None:
+    """All keys and certificates, read now; None where nothing needs them. Raises TlsError."""
+    if not uses_tls(settings):
+        return None
+    return TlsStore(sections_of(settings, default_pair(settings, state / DEFAULT_PAIR, time.time())))
 
 
 def _bind(settings: Settings, sides: Sides, run: Path) -> Sockets:

@@ -1,4 +1,4 @@
-"""The proxy's sockets: UDP in batches, TCP with reuse of connections (RFC 3261 section 18)."""
+"""The proxy's sockets: UDP in batches, TCP and TLS with reuse of connections (RFC 3261 section 18)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from haproxy.sip.flow import Flow, Transport
 from haproxy.stream import SipStream
+from haproxy.tls.store import TlsStore
 from rtlib.address import Address, text, unpack
 from rtlib.datagram import DatagramCounters, DatagramEndpoint
 from rtlib.listen import StreamPort
@@ -53,6 +55,11 @@ class BoundSocket:
     host: str
     """The address to bind outgoing connections to."""
 
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.sock.getsockname()[1])
+
 
 class SipTransport(MultiService):
     """All sockets; `receive` gets what comes in, `failed` the flows that turned out not to work."""
@@ -64,18 +71,25 @@ class SipTransport(MultiService):
         receive: Callable[[Batch], None],
         failed: Callable[[Flow, str], None],
         offence: Callable[[str, Address, str], None],
+        *,
+        tls: TlsStore | None = None,
     ) -> None:
-        """`reactor` provides IReactorFDSet, IReactorTime, IReactorTCP and IReactorSocket."""
+        """`reactor` provides IReactorFDSet, IReactorTime, IReactorTCP and IReactorSocket.
+
+        `tls` is needed where there is a socket for TLS.
+        """
         super().__init__()
         self._reactor = reactor
         self._sockets = {bound.local: bound for bound in sockets}
         self._receive = receive
         self._failed = failed
         self._offence = offence
+        self._tls = tls
         self._endpoints: dict[int, DatagramEndpoint] = {}
         self._streams: dict[int, SipStream] = {}
-        self._by_remote: dict[tuple[int, Address], SipStream] = {}
-        self._opening: dict[tuple[int, Address], list[bytes]] = {}
+        self._by_remote: dict[Flow, SipStream] = {}
+        """By flows without the connection's number."""
+        self._opening: dict[Flow, list[bytes]] = {}
         self._per_host: Counter[str] = Counter()
         self._number = 0
         self.refused = 0
@@ -85,6 +99,11 @@ class SipTransport(MultiService):
     def connections(self) -> int:
         """Open stream connections."""
         return len(self._streams)
+
+    def connections_by(self) -> dict[str, float]:
+        """The same by transport."""
+        found = Counter(stream.flow.transport for stream in self._streams.values())
+        return {transport: float(found[transport]) for transport in ("tcp", "tls")}
 
     def counters(self) -> dict[str, DatagramCounters]:
         """What each UDP socket has done, by its address."""
@@ -96,8 +115,7 @@ class SipTransport(MultiService):
             if bound.transport == "udp":
                 self._listen_datagram(bound)
             else:
-                factory = _Acceptor(self, bound.local)
-                StreamPort(bound.sock, factory, self._reactor).setServiceParent(self)
+                StreamPort(bound.sock, self._acceptor(bound), self._reactor).setServiceParent(self)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -113,9 +131,8 @@ class SipTransport(MultiService):
         """Send messages, those of one UDP socket in one system call."""
         datagrams: defaultdict[int, list[tuple[bytes, Address]]] = defaultdict(list)
         for data, flow in batch:
-            transport, local, remote, _ = flow
-            if transport == "udp":
-                datagrams[local].append((data, remote))
+            if flow.transport == "udp":
+                datagrams[flow.local].append((data, flow.remote))
             else:
                 self._send_stream(data, flow)
         for local, part in datagrams.items():
@@ -152,9 +169,27 @@ class SipTransport(MultiService):
     def _undelivered(self, local: int, address: Address, number: int) -> None:
         self._failed(Flow("udp", local, address), _reason(number))
 
+    def _acceptor(self, bound: BoundSocket) -> IProtocolFactory:
+        factory = _Acceptor(self, Flow(bound.transport, bound.local, b""))
+        if bound.transport != "tls":
+            return factory
+        assert self._tls is not None
+        server = self._tls.server(bound.host, bound.port)
+        accepting: IProtocolFactory = TLSMemoryBIOFactory(server, False, factory, self._reactor)
+        return accepting
+
+    def _connector(self, flow: Flow, host: str, port: int) -> IProtocolFactory:
+        factory = _Connector(self, flow)
+        if flow.transport != "tls":
+            return factory
+        assert self._tls is not None
+        client = self._tls.client(host, port, flow.domain)
+        connecting: IProtocolFactory = TLSMemoryBIOFactory(client, True, factory, self._reactor)
+        return connecting
+
     def _send_stream(self, data: bytes, flow: Flow) -> None:
         stream = self._streams.get(flow.connection) if flow.connection else None
-        stream = stream or self._by_remote.get((flow.local, flow.remote))
+        stream = stream or self._by_remote.get(_any(flow))
         if stream is not None:
             stream.write(data)
         elif flow.connection:
@@ -163,64 +198,72 @@ class SipTransport(MultiService):
             self._open(data, flow)
 
     def _open(self, data: bytes, flow: Flow) -> None:
-        key = (flow.local, flow.remote)
-        waiting = self._opening.get(key)
+        waiting = self._opening.get(flow)
         if waiting is not None:
             if len(waiting) >= WAITING:
                 self.dropped += 1
                 return
             waiting.append(data)
             return
-        self._opening[key] = [data]
+        self._opening[flow] = [data]
         host, port = unpack(flow.remote)
         origin = (self._sockets[flow.local].host, 0)
-        self._reactor.connectTCP(host, port, _Connector(self, flow), CONNECT_TIMEOUT, origin)
+        factory = self._connector(flow, host, port)
+        self._reactor.connectTCP(host, port, factory, CONNECT_TIMEOUT, origin)
 
-    def make_stream(self, local: int) -> SipStream:
+    def make_stream(self, flow: Flow) -> SipStream:
         """A connection that is being opened by either end."""
         self._number += 1
-        return SipStream(self, self._reactor, local, self._number)
+        return SipStream(self, self._reactor, flow._replace(connection=self._number))
 
     def not_connected(self, flow: Flow, reason: str) -> None:
         """A connection could not be opened."""
-        self._opening.pop((flow.local, flow.remote), None)
+        self._opening.pop(flow, None)
         self._failed(flow, reason)
 
     def connected(self, stream: SipStream) -> None:
         """Count the connection in, or close it where there are too many."""
-        host = unpack(stream.remote)[0]
-        self._streams[stream.number] = stream
+        host = unpack(stream.flow.remote)[0]
+        self._streams[stream.flow.connection] = stream
         self._per_host[host] += 1
-        self._by_remote[stream.local, stream.remote] = stream
         if len(self._streams) > CONNECTIONS or self._per_host[host] > PER_ADDRESS:
             self.refused += 1
             self.offended(stream, "connections", "has too many connections")
             stream.abort()
+
+    def ready(self, stream: SipStream) -> None:
+        """Send what has waited for the connection; others to the same peer use it from now on."""
+        flow = _any(stream.flow)
+        if stream.flow.connection not in self._streams:
             return
-        for data in self._opening.pop((stream.local, stream.remote), ()):
+        self._by_remote[flow] = stream
+        for data in self._opening.pop(flow, ()):
             stream.write(data)
 
     def received(self, stream: SipStream, messages: list[bytes]) -> None:
         """Pass messages on with the flow that answers take."""
-        flow = Flow("tcp", stream.local, stream.remote, stream.number)
+        flow = stream.flow
         self._receive([(message, flow) for message in messages])
 
     def offended(self, stream: SipStream, kind: str, reason: str) -> None:
         """Count what a peer did wrong."""
-        self._offence(kind, stream.remote, reason)
+        self._offence(kind, stream.flow.remote, reason)
 
     def disconnected(self, stream: SipStream) -> None:
         """Forget the connection, and tell who still waits for answers on it."""
-        if self._streams.pop(stream.number, None) is None:
+        if self._streams.pop(stream.flow.connection, None) is None:
             return
-        host = unpack(stream.remote)[0]
+        host = unpack(stream.flow.remote)[0]
         self._per_host[host] -= 1
         if not self._per_host[host]:
             del self._per_host[host]
-        if self._by_remote.get((stream.local, stream.remote)) is stream:
-            del self._by_remote[stream.local, stream.remote]
-        for number in (stream.number, 0):
-            self._failed(Flow("tcp", stream.local, stream.remote, number), "the connection was closed")
+        flow = _any(stream.flow)
+        if self._by_remote.get(flow) is stream:
+            del self._by_remote[flow]
+        else:
+            self._opening.pop(flow, None)
+        for each in (stream.flow, flow):
+            self._failed(each, "the connection was closed")
 
 
 class _Acceptor(Factory):
@@ -228,12 +271,12 @@ class _Acceptor(Factory):
 
     noisy = False
 
-    def __init__(self, owner: SipTransport, local: int) -> None:
+    def __init__(self, owner: SipTransport, flow: Flow) -> None:
         self._owner = owner
-        self._local = local
+        self._flow = flow
 
     def buildProtocol(self, addr: IAddress | None) -> SipStream:
-        return self._owner.make_stream(self._local)
+        return self._owner.make_stream(self._flow)
 
 
 class _Connector(ClientFactory):
@@ -246,11 +289,16 @@ class _Connector(ClientFactory):
         self._flow = flow
 
     def buildProtocol(self, addr: IAddress | None) -> SipStream:
-        return self._owner.make_stream(self._flow.local)
+        return self._owner.make_stream(self._flow)
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         where = text(self._flow.remote)
         self._owner.not_connected(self._flow, f"no connection to {where}: {reason.getErrorMessage()}")
+
+
+def _any(flow: Flow) -> Flow:
+    """The same peer by whichever connection."""
+    return flow._replace(connection=0)
 
 
 def _remember(flows: dict[Address, Flow], local: int, address: Address) -> Flow:

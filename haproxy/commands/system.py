@@ -35,11 +35,12 @@ class SystemCommands:
 
         Example: genproxy-cli reload
         """
+        from haproxy.tls.error import TlsError
         from rtlib.settings import SettingsError
 
         try:
             applied, restart = self._reload()
-        except SettingsError as error:
+        except (SettingsError, TlsError) as error:
             raise CommandError(f"nothing was reloaded:\n{error}") from None
         rows = [ChangeRow(key, "applied") for key in applied]
         return rows + [ChangeRow(key, "needs a restart") for key in restart]

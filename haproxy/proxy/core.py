@@ -24,7 +24,7 @@ from haproxy.proxy.hop import Resolver
 from haproxy.proxy.liveness import Liveness
 from haproxy.proxy.reply import Reply
 from haproxy.proxy.route import Passage, Router
-from haproxy.proxy.side import Sides
+from haproxy.proxy.side import TRANSPORTS, Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.target import Groups, Target, Targets
 from haproxy.proxy.validation import Refused, loop_hash, validate
@@ -71,7 +71,7 @@ class ProxyCore:
     ) -> None:
         self.layer = layer
         self.counters: Counter[str] = Counter()
-        self._sent_bys = tuple(side.sent_by for side in sides)
+        self._sent_bys = tuple(dict.fromkeys(side.sent_by_of(kind) for side in sides for kind in TRANSPORTS))
         self._sources = sources
         self._router = router
         self._targets = targets

@@ -12,13 +12,16 @@ from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
 from haproxy.sip.uri import Uri
 from rtlib.address import Address, pack
 
-TRANSPORTS: dict[bytes, Transport] = {b"": "udp", b"udp": "udp", b"tcp": "tcp"}
+TRANSPORTS: dict[bytes, Transport] = {b"": "udp", b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
 
 KNOWN = 65_536
 """URIs whose flows are remembered."""
 
 WAITING = 10_000
 """Requests that may wait for a name server; more are refused."""
+
+
+NO_TRANSPORT = Refused(503, "Transport Not Supported")
 
 
 class Hop(NamedTuple):
@@ -38,9 +41,9 @@ def hop_of(uri: Uri) -> Hop:
     """The hop that a SIP URI names. Raises Refused for transports and schemes that we do not have."""
     if not uri.is_sip:
         raise Refused(416)
-    transport = TRANSPORTS.get(uri.transport)
-    if uri.scheme == b"sips" or transport is None:
-        raise Refused(503, "Transport Not Supported")
+    transport = "tls" if uri.scheme == b"sips" else TRANSPORTS.get(uri.transport)
+    if transport is None:
+        raise NO_TRANSPORT
     host = (uri.param(b"maddr") or uri.host).strip(b"[]").decode("ascii", "replace")
     return Hop(transport, host, uri.port or DEFAULT_PORT[transport])
 
@@ -92,6 +95,8 @@ class Resolver:
 
         Raises Refused when too many wait already.
         """
+        if not self._sides.speak(hop.transport):
+            raise NO_TRANSPORT
         address = hop.address
         if address is not None:
             then(self._flow(hop, side, address), now)
@@ -113,5 +118,8 @@ class Resolver:
         then(next(filter(None, flows), None), now)
 
     def _make_flow(self, hop: Hop, side: Side | None, address: Address) -> Flow | None:
-        chosen = side if side is not None and side.speaks(address) else self._sides.towards(address)
-        return flow_to(chosen, hop.transport, address) if chosen.speaks(address) else None
+        fits = side is not None and side.speaks(address, hop.transport)
+        chosen = side if side is not None and fits else self._sides.towards(address, hop.transport)
+        if not chosen.speaks(address, hop.transport):
+            return None
+        return flow_to(chosen, hop.transport, address, "" if hop.address is not None else hop.host)

@@ -112,7 +112,7 @@ class Liveness:
 
     def _request(self, destination: Destination, flow: Flow) -> Request:
         self._sequence += 1
-        own = b"<sip:" + self._sides.of(flow.local).sent_by + b">"
+        own = b"<sip:" + self._sides.of(flow.local).sent_by_of(flow.transport) + b">"
         headers = [
             (b"From", own + b";tag=" + self._layer.new_tag()),
             (b"To", b"<" + destination.uri + b">"),

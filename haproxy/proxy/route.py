@@ -42,7 +42,9 @@ NOTHING = Passage()
 class Router:
     """Takes our own Route values off, and writes our Record-Route."""
 
-    def __init__(self, sides: Sides, domains: Domains, key: bytes) -> None:
+    def __init__(self, sides: Sides, domains: Domains, key: bytes, *, ignore_sips: bool = False) -> None:
+        """`ignore_sips`: Record-Route is a sip: URI even where the Request-URI is not (guide 7.1.4)."""
+        self._ignore_sips = ignore_sips
         self._sides = sides
         self._domains = domains
         self._key = key
@@ -94,11 +96,12 @@ class Router:
     def record(self, request: Request, came: tuple[Side, Transport], leaves: tuple[Side, Transport]) -> None:
         """Add one Record-Route, or two where the request changes the network or the transport."""
         end = TOKEN_MARK + self.token(request.call_id) + b">"
+        secure = not self._ignore_sips and request.uri[:5].lower() == b"sips:"
         if came == leaves:
-            request.prepend(b"Record-Route", _begin(*came) + end)
+            request.prepend(b"Record-Route", _begin(*came, secure) + end)
             return
-        request.prepend(b"Record-Route", _begin(*came) + b";r2=on" + end)
-        request.prepend(b"Record-Route", _begin(*leaves) + b";r2=on" + end)
+        request.prepend(b"Record-Route", _begin(*came, secure) + b";r2=on" + end)
+        request.prepend(b"Record-Route", _begin(*leaves, secure) + b";r2=on" + end)
 
     def _is_genuine(self, uri: Uri, call_id: bytes) -> bool:
         return hmac.compare_digest(uri.param(TOKEN) or b"", self.token(call_id))
@@ -138,15 +141,27 @@ def next_hop(request: Request) -> Uri:
     return route
 
 
-def _begin(side: Side, transport: Transport) -> bytes:
-    """Our Record-Route up to the parameters that are not the same for all calls."""
+def _begin(side: Side, transport: Transport, secure: bool = False) -> bytes:
+    """Our Record-Route up to the parameters that are not the same for all calls.
+
+    `secure`: the request is for a sips: URI. Then so is the value of each leg over TLS (section 16.6 step 4);
+    one over UDP or TCP, which a Genesis system may have, would be false as sips:.
+    """
+    if secure and transport == "tls":
+        return b"<sips:" + side.sent_by_of(transport) + b";lr"
     parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
-    return b"<sip:" + side.sent_by + parameter + b";lr"
+    return b"<sip:" + side.sent_by_of(transport) + parameter + b";lr"
 
 
 def _own_values(sides: Sides) -> dict[bytes, tuple[Side, Uri]]:
     """How our Record-Route begins on each side, where it is not one of two."""
-    begins = ((side, _begin(side, transport)) for side in sides for transport in TRANSPORTS)
+    begins = (
+        (side, _begin(side, transport, secure))
+        for side in sides
+        for transport in TRANSPORTS
+        for secure in (False, True)
+        if side.port_of(transport) is not None
+    )
     return {begin: (side, parse_uri(begin[1:])) for side, begin in begins}
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from haproxy.sip.flow import Flow, Transport
-from rtlib.address import Address, pack, unpack
+from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
+from rtlib.address import Address, join, pack, unpack
 
-TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp")
+TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp", "tls")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,20 +28,34 @@ class Side:
     """What SDP says: the address of `shown_host`, where that is a name."""
     network: IPv4Network | IPv6Network | None = None
     """What is reached on this side; None for everything else."""
+    tls_port: int | None = None
+    """The port for TLS; None where there is none."""
+    shown_tls_port: int | None = None
     sent_by: bytes = field(init=False)
-    """What our Via and Record-Route say, with the port even where it is the default one."""
+    """What our Via and Record-Route say, with the port even where it is the default one; not for TLS."""
+    tls_sent_by: bytes = field(init=False)
+    """The same for TLS."""
 
     def __post_init__(self) -> None:
-        host = f"[{self.shown_host}]" if ":" in self.shown_host else self.shown_host
-        object.__setattr__(self, "sent_by", f"{host}:{self.shown_port}".encode())
+        object.__setattr__(self, "sent_by", join(self.shown_host, self.shown_port).encode())
+        shown = self.shown_tls_port or self.tls_port or DEFAULT_PORT["tls"]
+        object.__setattr__(self, "tls_sent_by", join(self.shown_host, shown).encode())
+
+    def port_of(self, transport: Transport) -> int | None:
+        """The port that is bound for a transport; None where it is not spoken."""
+        return self.tls_port if transport == "tls" else self.port
+
+    def sent_by_of(self, transport: Transport) -> bytes:
+        """What Via and Record-Route say for a transport."""
+        return self.tls_sent_by if transport == "tls" else self.sent_by
 
     def local(self, transport: Transport) -> int:
         """The number of this side's socket for a transport, as `Flow.local` has it."""
         return self.number * len(TRANSPORTS) + TRANSPORTS.index(transport)
 
-    def speaks(self, address: Address) -> bool:
-        """Whether an address is of this side's kind: IPv4 or IPv6."""
-        return len(pack(self.host, 0)) == len(address)
+    def speaks(self, address: Address, transport: Transport = "udp") -> bool:
+        """Whether an address is of this side's kind, IPv4 or IPv6, and can be reached by this transport."""
+        return len(pack(self.host, 0)) == len(address) and self.port_of(transport) is not None
 
     def contains(self, address: Address) -> bool:
         """Whether an address belongs to the side's own network."""
@@ -64,16 +78,20 @@ class Sides:
         """The side that a socket belongs to."""
         return self._by_local[local]
 
-    def _towards(self, remote: Address) -> Side:
+    def speak(self, transport: Transport) -> bool:
+        """Whether there is a socket for a transport on any side."""
+        return any(side.port_of(transport) is not None for side in self._sides)
+
+    def _towards(self, remote: Address, transport: Transport = "udp") -> Side:
         """The side to reach an address from: the one whose network has it, else the public one."""
-        fitting = [side for side in self._sides if side.speaks(remote)] or [self.private]
+        fitting = [side for side in self._sides if side.speaks(remote, transport)] or [self.private]
         return next((side for side in fitting if side.contains(remote)), fitting[-1])
 
     def named(self, sent_by: bytes) -> Side | None:
         """The side with this `host:port` in its Record-Route."""
-        return next((side for side in self._sides if side.sent_by == sent_by), None)
+        return next((side for side in self._sides if sent_by in {side.sent_by, side.tls_sent_by}), None)
 
 
-def flow_to(side: Side, transport: Transport, remote: Address) -> Flow:
+def flow_to(side: Side, transport: Transport, remote: Address, domain: str = "") -> Flow:
     """A flow from a side's socket; for a stream, whatever connection there is or will be."""
-    return Flow(transport, side.local(transport), remote)
+    return Flow(transport, side.local(transport), remote, domain=domain if transport == "tls" else "")

@@ -31,7 +31,7 @@ class Settings(Section):
     media: Media = setting(Media, "proxy media (RTP) configuration (guide 8)")
     database: Database = setting(Database, "database configuration (guide 13)")
     subscribers: tuple[Subscriber, ...] = setting((), "users that may register (guide 11)", live=True)
-    tls: tuple[Tls, ...] = setting((), "TLS sections (guide 9)")
+    tls: tuple[Tls, ...] = setting((), "TLS sections (guide 9)", live=True)
     notifications: tuple[Notification, ...] = setting((), "who is notified (guide 10)")
     outbound_registrations: tuple[OutboundRegistration, ...] = setting((), "where to register (guide 12)")
     nodes: tuple[Node, ...] = setting((), "nodes of the cluster (guide 5)")
@@ -75,9 +75,6 @@ def _no_duplicates(table: str, keys: tuple[str, ...], entries: tuple[Section, ..
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "system": frozenset(
         {
-            "privatePortTLS",
-            "publicPortTLS",
-            "mappedPortTLS",
             "privatePing",
             "publicPing",
             "startAtBoot",
@@ -87,8 +84,6 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     ),
     "proxy": frozenset(
         {
-            "enableTLS",
-            "rrIgnoreSips",
             "regRetryInterval",
             "notifyCaCert",
             "enableAntiFlood",
@@ -121,7 +116,7 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
 }
 """Keys that this version reads and checks, but whose feature it does not have yet."""
 
-LISTS_WITHOUT_EFFECT = ("tls", "notifications", "outbound_registrations", "nodes", "fences")
+LISTS_WITHOUT_EFFECT = ("notifications", "outbound_registrations", "nodes", "fences")
 
 
 def without_effect(settings: Settings) -> list[str]:

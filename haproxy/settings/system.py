@@ -33,6 +33,11 @@ class System(Section):
     mappedIP: IpAddress | None = setting(None, "private address that the router maps the public one to")
     mappedPort: Port = setting(5060, "private port that the public port is mapped to")
     mappedPortTLS: Port = setting(5061, "private port that the public SIPS port is mapped to")
+    tlsKeyPath: str = setting(
+        "/etc/ssl/genproxy_pvt",
+        "beyond the guide: directory of private keys and certificates for TLS",
+        pattern=r"^/.*$",
+    )
     startAtBoot: bool = setting(False, "start the high availability system at boot")
     onFailMode: Literal["standby", "fence"] = setting("standby", "what becomes of a failed node")
     startup_fencing: bool = setting(False, "fence unseen nodes at startup", alias="startup-fencing")

@@ -28,6 +28,8 @@ class Flow(NamedTuple):
     local: int
     remote: Address
     connection: int = 0
+    domain: str = ""
+    """The host name that a TLS peer has to prove (RFC 5922 section 4); empty for its address."""
 
     @property
     def reliable(self) -> bool:

@@ -76,8 +76,12 @@ class Baresip:
         tone: float,
         transport: str = "udp",
         answer: str = "auto",
+        authority: Path | None = None,
     ) -> None:
-        """`folder` is made for it, `server` is HOST:PORT, `tone` in hertz, `answer` auto or manual."""
+        """`folder` is made for it, `server` is HOST:PORT, `tone` in hertz, `answer` auto or manual.
+
+        `authority` is the file of the CA that it trusts, with the transport `tls`.
+        """
         self._folder = folder
         folder.mkdir()
         control = free_port()
@@ -86,6 +90,7 @@ class Baresip:
         (folder / "contacts").touch()
         (folder / "config").write_text(
             _CONFIG.format(tone=source, folder=folder, modules=MODULES, control=control)
+            + (f"sip_cafile {authority}\n" if authority is not None else "")
         )
         (folder / "accounts").write_text(
             _ACCOUNT.format(user=user, server=server, transport=transport, password=password, answer=answer)

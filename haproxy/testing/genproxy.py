@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -20,8 +20,11 @@ from rtlib.testing.daemon import ROOT, Daemon, twistd
 Value: TypeAlias = str | int | bool | list[str]
 Settings: TypeAlias = Mapping[str, Mapping[str, Value]]
 """Section of genproxy.toml -> key -> value."""
+Tables: TypeAlias = Mapping[str, Sequence[Mapping[str, Value]]]
+"""List of tables of genproxy.toml, such as `tls` -> its entries."""
 
 PORT: Final = 5060
+TLS_PORT: Final = 5061
 METRICS_PORT: Final = 9100
 READY: Final = r"\| INIT \|.* private side: "
 """What it prints once it serves (regular expression)."""
@@ -33,7 +36,7 @@ def own_host() -> str:
     return f"127.{1 + first % 254}.{second}.{1 + third % 254}"
 
 
-def toml(settings: Settings, subscribers: Mapping[str, str]) -> str:
+def toml(settings: Settings, subscribers: Mapping[str, str], tables: Tables | None = None) -> str:
     """The text of genproxy.toml; `subscribers` maps `user@domain` to a password."""
     lines = []
     for section, values in settings.items():
@@ -47,6 +50,9 @@ def toml(settings: Settings, subscribers: Mapping[str, str]) -> str:
             f"password = {json.dumps(password)}",
             "",
         ]
+    for table, entries in (tables or {}).items():
+        for entry in entries:
+            lines += [f"[[{table}]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items()), ""]
     return "\n".join(lines)
 
 
@@ -60,6 +66,7 @@ class Genproxy:
         host: str = "",
         settings: Settings | None = None,
         subscribers: Mapping[str, str] | None = None,
+        tables: Tables | None = None,
     ) -> None:
         """`folder` is made, for configuration and log; `settings` are added to what a lone proxy needs.
 
@@ -86,7 +93,7 @@ class Genproxy:
         users = {
             name if "@" in name else f"{name}@{self.host}": word for name, word in (subscribers or {}).items()
         }
-        self.config.write_text(toml(merged, users))
+        self.config.write_text(toml(merged, users, tables))
         self.config.chmod(0o600)
         self.daemon = Daemon(self.command, READY, timeout=60)
 
@@ -127,12 +134,15 @@ class Genproxy:
         )
         return done.stdout
 
-    def metric(self, name: str) -> float:
-        """A Prometheus metric, named without `genproxy_`: the sum over its labels, 0 where absent."""
+    def metric(self, name: str, label: str = "") -> float:
+        """A Prometheus metric, named without `genproxy_`: the sum over its labels, 0 where absent.
+
+        Only those rows that have `label`, such as `kind="x"`, if it is given.
+        """
         with urlopen(f"http://{self.host}:{METRICS_PORT}/metrics", timeout=5) as page:
             lines = page.read().decode().splitlines()
-        rows = [line.split() for line in lines if re.match(rf"genproxy_{name}(\{{|\s)", line)]
-        return sum(float(value) for _, value in rows)
+        rows = [line for line in lines if re.match(rf"genproxy_{name}(\{{|\s)", line) and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in rows)
 
     @property
     def socket(self) -> Path:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredQueue
@@ -30,6 +31,7 @@ from haproxy.testing.description import describe
 from haproxy.testing.dialog import Dialog
 from haproxy.testing.link import Link, UdpLink
 from haproxy.testing.tcp import TcpLink
+from haproxy.tls.store import TlsStore
 from rtlib.address import join, pack
 from rtlib.driver import Driver
 
@@ -68,8 +70,12 @@ class Phone:
         tone: int = 440,
         answering: bool = False,
         entropy: Callable[[int], bytes] = os.urandom,
+        tls: TlsStore | None = None,
     ) -> None:
-        """Bind `host` and `port` (0: a free one) and listen. `domain` is the server's host unless given."""
+        """Bind `host` and `port` (0: a free one) and listen. `domain` is the server's host unless given.
+
+        The transport `tls` needs the sections of `tls`.
+        """
         self.reactor = reactor
         self.tone = tone
         self.answering = answering
@@ -80,7 +86,7 @@ class Phone:
         self._server = pack(*server)
         self._host = host
         self._layer = TransactionLayer(self._sent_by, entropy)
-        make = UdpLink if transport == "udp" else TcpLink
+        make = UdpLink if transport == "udp" else partial(TcpLink, tls=tls if transport == "tls" else None)
         self._driver: Driver[Flow, Event] = Driver(self._layer, reactor, self._transmit, self._on_event)
         self._link: Link = make(reactor, host, port, self._driver.receive, self._lost)
         self._uri = f"sip:{user}@{domain or server[0]}".encode()
@@ -185,7 +191,8 @@ class Phone:
     def flow_of(self, dialog: Dialog) -> Flow:
         """Where requests of a dialog go: to the first route, else the remote target."""
         hop = dialog.next_hop
-        return self._link.flow(pack(hop.host.decode().strip("[]"), hop.port or 5060))
+        port = hop.port or (5061 if self._transport == "tls" else 5060)
+        return self._link.flow(pack(hop.host.decode().strip("[]"), port))
 
     @property
     def _way(self) -> Flow:

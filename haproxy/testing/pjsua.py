@@ -1,6 +1,8 @@
 """A PJSIP phone (PyPI's pjsua2-python 2.15) as a program: registers, makes one call, tells what it heard.
 
-    python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD CALLED TRANSPORT TONE SECONDS
+    python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD CALLED TRANSPORT TONE SECONDS [CA]
+
+With the transport `tls` it trusts the authority in the file CA.
 
 It prints one line of JSON: `packets` received, and `recording`, the name of a WAV file. The exit code
 is 0 when the call was answered and had audio. One process is one endpoint: the library allows no second.
@@ -23,7 +25,11 @@ from rtlib.audio.mulaw import SAMPLE_RATE
 PATIENCE: Final = 8.0
 """Seconds for the registration, and for the answer."""
 
-_TRANSPORTS: Final = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}
+_TRANSPORTS: Final = {
+    "udp": pj.PJSIP_TRANSPORT_UDP,
+    "tcp": pj.PJSIP_TRANSPORT_TCP,
+    "tls": pj.PJSIP_TRANSPORT_TLS,
+}
 
 
 class Call(pj.Call):
@@ -62,7 +68,7 @@ class Account(pj.Account):
         self.status = prm.code
 
 
-def endpoint(folder: Path, transport: str) -> Any:
+def endpoint(folder: Path, transport: str, authority: str = "") -> Any:
     """The one endpoint: on loopback, without sound card and threads, speaking PCMU only."""
     end = pj.Endpoint()
     end.libCreate()
@@ -77,6 +83,9 @@ def endpoint(folder: Path, transport: str) -> Any:
     end.libInit(config)
     own = pj.TransportConfig()
     own.boundAddress = own.publicAddress = "127.0.0.1"
+    if authority:
+        own.tlsConfig.CaListFile = authority
+        own.tlsConfig.verifyServer = True
     end.transportCreate(_TRANSPORTS[transport], own)
     end.audDevManager().setNullDev()
     end.libStart()
@@ -122,11 +131,11 @@ def talk(end: Any, account: Account, called: str, seconds: float) -> int:
 
 def main(arguments: list[str]) -> None:
     """Parse the arguments, do it, print the result."""
-    place, server, user, password, called, transport, frequency, seconds = arguments
+    place, server, user, password, called, transport, frequency, seconds, *authority = arguments
     folder = Path(place)
     source, target = folder / "pjsua-tone.wav", folder / "pjsua-heard.wav"
     recording.write_tone(source, float(frequency), float(seconds) + 5)
-    end = endpoint(folder, transport)
+    end = endpoint(folder, transport, *authority)
     account = Account(source, target)
     try:
         account.create(account_of(server, user, password, transport))

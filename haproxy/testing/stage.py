@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from haproxy.testing.call import IncomingCall, OutgoingCall
-from haproxy.testing.genproxy import Genproxy, own_host
+from haproxy.testing.genproxy import TLS_PORT, Genproxy, own_host
 from haproxy.testing.phone import Phone
+from haproxy.tls.store import TlsStore
 from rtlib.testing import loop
 
 PATIENCE: Final = 15.0
@@ -26,7 +27,9 @@ TONES: Final = {"genesis_a": 440, "genesis_a-2": 550, "genesis_b": 660, "5000": 
 class Stage:
     """Makes phones and waits for what they should see."""
 
-    def __init__(self, reactor: Any, proxy: Genproxy) -> None:
+    def __init__(self, reactor: Any, proxy: Genproxy, tls: TlsStore | None = None) -> None:
+        """`tls` is what phones over TLS use."""
+        self._tls = tls
         self.reactor = reactor
         self.proxy = proxy
         self._phones: list[Phone] = []
@@ -38,12 +41,13 @@ class Stage:
         phone = Phone(
             self.reactor,
             user,
-            server or (self.proxy.host, self.proxy.port),
+            server or (self.proxy.host, TLS_PORT if transport == "tls" else self.proxy.port),
             password=PASSWORD,
             host=host or own_host(),
             transport=transport,
             tone=TONES.get(user, 330),
             answering=True,
+            tls=self._tls,
         )
         self._phones.append(phone)
         return phone
@@ -82,17 +86,26 @@ class Stage:
             assert self.reactor.seconds() - begin < PATIENCE
             await deferLater(self.reactor, 0.02)
 
+    def keep(self, phone: Phone) -> None:
+        """Take a phone that somebody else made, to stop it in the end."""
+        self._phones.append(phone)
+
     def close(self) -> None:
         """Stop all phones."""
         for phone in self._phones:
             phone.stop()
 
 
-def play(proxy: Genproxy, story: Callable[[Stage], Awaitable[None]], timeout: float = 45.0) -> None:
+def play(
+    proxy: Genproxy,
+    story: Callable[[Stage], Awaitable[None]],
+    timeout: float = 45.0,
+    tls: TlsStore | None = None,
+) -> None:
     """Run a story with a proxy that is up."""
 
     async def run() -> None:
-        stage = Stage(loop.installed_reactor(), proxy)
+        stage = Stage(loop.installed_reactor(), proxy, tls)
         try:
             await story(stage)
         finally:

@@ -1,4 +1,4 @@
-"""A phone's TCP sockets: a listening port, and connections in both directions (RFC 3261 §18)."""
+"""A phone's TCP or TLS sockets: a listening port, and connections in both directions (RFC 3261 §18)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from haproxy.sip.flow import Flow
+from haproxy.sip.flow import Flow, Transport
 from haproxy.sip.framing import PING, PONG, Framer
 from haproxy.testing.link import Lost, Receive
+from haproxy.tls.store import TlsStore
 from rtlib.address import Address, pack, unpack
 from rtlib.listen import StreamPort, bind_stream
 
@@ -23,8 +25,19 @@ from rtlib.listen import StreamPort, bind_stream
 class TcpLink:
     """One listening port; a message goes over the connection of its flow, or a new one."""
 
-    def __init__(self, reactor: Any, host: str, port: int, receive: Receive, lost: Lost) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        receive: Receive,
+        lost: Lost,
+        *,
+        tls: TlsStore | None = None,
+    ) -> None:
         """`lost` is told which flow a message could not be sent to. Raises ListenError."""
+        self.transport: Transport = "tcp" if tls is None else "tls"
+        self._tls = tls
         self.receive = receive
         self._reactor = reactor
         self._host = host
@@ -33,7 +46,7 @@ class TcpLink:
         self._connections: dict[int, Connection] = {}
         sock = bind_stream(host, port)
         self._address = (host, int(sock.getsockname()[1]))
-        self._port = StreamPort(sock, Factory.forProtocol(self._incoming), reactor)
+        self._port = StreamPort(sock, self._factory(None), reactor)
         self._port.startService()
 
     @property
@@ -45,8 +58,8 @@ class TcpLink:
         """The way to an address: its open connection, if there is one."""
         for number, connection in self._connections.items():
             if connection.remote == remote:
-                return Flow("tcp", 0, remote, number)
-        return Flow("tcp", 0, remote)
+                return Flow(self.transport, 0, remote, number)
+        return Flow(self.transport, 0, remote)
 
     def send(self, batch: list[tuple[bytes, Flow]]) -> None:
         """Send messages."""
@@ -70,7 +83,17 @@ class TcpLink:
     def closed(self, connection: Connection) -> None:
         """A connection is gone, and with it whatever was waiting for an answer over it."""
         self._connections.pop(connection.number, None)
-        self._lost(Flow("tcp", 0, connection.remote, connection.number))
+        self._lost(Flow(self.transport, 0, connection.remote, connection.number))
+
+    def _factory(self, server: tuple[str, int] | None) -> Any:
+        """Makes connections from others, or to a server."""
+        factory = Factory.forProtocol(self._incoming)
+        factory.noisy = False
+        if self._tls is None:
+            return factory
+        if server is None:
+            return TLSMemoryBIOFactory(self._tls.server(*self._address), False, factory, self._reactor)
+        return TLSMemoryBIOFactory(self._tls.client(*server), True, factory, self._reactor)
 
     def _incoming(self) -> Connection:
         return Connection(self, next(self._numbers))
@@ -78,8 +101,7 @@ class TcpLink:
     async def _connect(self, data: bytes, flow: Flow) -> None:
         host, port = unpack(flow.remote)
         endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        factory = Factory.forProtocol(self._incoming)
-        factory.noisy = False
+        factory = self._factory((host, port))
         try:
             connection = await endpoint(self._reactor, host, port, bindAddress=(self._host, 0)).connect(
                 factory
@@ -87,6 +109,7 @@ class TcpLink:
         except ConnectError:
             self._lost(flow)
             return
+        connection = getattr(connection, "wrappedProtocol", connection)
         assert isinstance(connection, Connection)
         connection.write(data)
 
@@ -111,7 +134,7 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand complete messages up; close a stream that cannot be read."""
-        flow = Flow("tcp", 0, self.remote, self.number)
+        flow = Flow(self._link.transport, 0, self.remote, self.number)
         frames = self._framer.receive(data)
         for _ in range(frames.count(PING)):
             self.write(PONG)

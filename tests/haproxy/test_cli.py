@@ -12,7 +12,7 @@ HEAVY = ("twisted", "pydantic", "sqlalchemy")
 
 def test_its_commands() -> None:
     names = {spec.name for spec in declared(*COMMANDS)}
-    shown = {f"show {what}" for what in ("bindings", "dispatcher", "calls", "transactions", "version")}
+    shown = {f"show {what}" for what in ("bindings", "dispatcher", "calls", "tls", "transactions", "version")}
     assert names == shown | {"reload", "set primary"}
 
 

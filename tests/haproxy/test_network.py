@@ -7,16 +7,16 @@ import pytest
 
 from haproxy.network import bind_all, bind_media, names_of, sides_of
 from haproxy.settings import Settings
-from haproxy.settings.system import System
 from rtlib.listen import ListenError, bind_datagram
 
 
-def system(**keys: Any) -> System:
-    return System.model_validate({"privateIP": "127.0.0.1", "privateSubnet": 24} | keys)
+def settings_of(tls: Any = False, **keys: Any) -> Settings:
+    system = {"privateIP": "127.0.0.1", "privateSubnet": 24} | keys
+    return Settings.model_validate({"system": system, "proxy": {"enableTLS": tls}})
 
 
 def shape(**keys: Any) -> list[tuple[str, str, int, str, int, str]]:
-    sides = sides_of(system(**keys))
+    sides = sides_of(settings_of(**keys))
     return [(s.name, s.host, s.port, s.shown_host, s.shown_port, s.media_host) for s in sides]
 
 
@@ -51,7 +51,7 @@ def test_sides(keys: Any, sides: Any) -> None:
 
 def test_names() -> None:
     keys = {"publicIP": "203.0.113.1", "mappedIP": "10.0.1.1", "mappedPort": 5070}
-    names = names_of(system(alias=["a.example", "b.example:5090", "2001:db8::1"], **keys))
+    names = names_of(settings_of(alias=["a.example", "b.example:5090", "2001:db8::1"], **keys))
     assert names == [
         ("127.0.0.1", 5060),
         ("203.0.113.1", 5060),
@@ -70,7 +70,7 @@ def test_a_port_in_use_names_its_setting() -> None:
     )
     try:
         with pytest.raises(ListenError, match=f"privatePort 127.0.0.1:{port}: address already in use"):
-            list(bind_all(settings, sides_of(settings.system)))
+            list(bind_all(settings, sides_of(settings)))
     finally:
         taken.close()
 
@@ -83,3 +83,35 @@ def test_type_of_service(host: str) -> None:
     )
     assert sock.getsockopt(level, option) == 184
     sock.close()
+
+
+@pytest.mark.parametrize(
+    ("keys", "places"),
+    [
+        ({}, [(5061, b"127.0.0.1:5061")]),
+        (
+            {"publicIP": "203.0.113.1", "publicPortTLS": 443},
+            [(5061, b"127.0.0.1:5061"), (443, b"203.0.113.1:443")],
+        ),
+        (
+            {"publicIP": "sip.example", "publicPortTLS": 443, "mappedIP": "10.0.1.1", "mappedPortTLS": 5071},
+            [(5061, b"127.0.0.1:5061"), (5071, b"sip.example:443")],
+        ),
+        # The hairpin case, for everything (guide 3.12), and for TLS alone.
+        ({"publicIP": "203.0.113.1", "mappedIP": "127.0.0.1"}, [(5061, b"203.0.113.1:5061")]),
+        (
+            {"publicIP": "203.0.113.1", "mappedIP": "127.0.0.1", "mappedPort": 5070},
+            [(None, b"127.0.0.1:5061"), (5061, b"203.0.113.1:5061")],
+        ),
+    ],
+)
+def test_tls_ports(keys: Any, places: Any) -> None:
+    sides = sides_of(settings_of(tls=True, **keys))
+    assert [(side.tls_port, side.sent_by_of("tls")) for side in sides] == places
+    assert sides.speak("tls")
+    assert not sides_of(settings_of(**keys)).speak("tls")
+
+
+def test_names_have_the_tls_ports_too() -> None:
+    names = names_of(settings_of(tls=True, publicIP="203.0.113.1", publicPortTLS=443))
+    assert names[2:] == [("127.0.0.1", 5061), ("203.0.113.1", 443)]

@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from haproxy.sip.flow import Flow
 from haproxy.stream import BUFFER, IDLE, PATIENCE, SipStream
 
 MESSAGE = b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n"
@@ -34,6 +35,8 @@ class Owner:
     def connected(self, stream: SipStream) -> None:
         self.open = True
 
+    def ready(self, stream: SipStream) -> None: ...
+
     def received(self, stream: SipStream, messages: list[bytes]) -> None:
         self.messages += messages
 
@@ -50,7 +53,7 @@ class Peer:
     def __init__(self) -> None:
         self.clock, self.owner = Clock(), Owner()
         self.transport = Transport(peerAddress=IPv4Address("TCP", "192.0.2.5", 40000))
-        self.stream = SipStream(self.owner, self.clock, local=1, number=7)
+        self.stream = SipStream(self.owner, self.clock, Flow("tcp", 1, b"", 7))
         self.stream.makeConnection(self.transport)
 
     def lost(self) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from haproxy.sip.flow import Flow
+from haproxy.testing.authority import Authority
+from haproxy.tls.section import TlsSection
+from haproxy.tls.store import TlsStore
 from haproxy.transport import BoundSocket, SipTransport
-from rtlib.address import pack
+from rtlib.address import pack, unpack
 from rtlib.listen import bind_datagram, bind_stream
 from rtlib.testing import loop
 
@@ -20,17 +24,23 @@ HOST = "127.0.0.1"
 
 
 class Element:
-    """One SIP element with a UDP and a TCP socket."""
+    """One SIP element with a socket for each transport."""
 
-    def __init__(self) -> None:
-        self.udp, self.tcp = bind_datagram(HOST, 0), bind_stream(HOST, 0)
-        self.udp_address, self.tcp_address = (pack(*sock.getsockname()) for sock in (self.udp, self.tcp))
+    def __init__(self, tls: TlsStore | None = None) -> None:
+        self.udp, self.tcp, self.tls = bind_datagram(HOST, 0), bind_stream(HOST, 0), bind_stream(HOST, 0)
+        self.udp_address, self.tcp_address, self.tls_address = (
+            pack(*sock.getsockname()) for sock in (self.udp, self.tcp, self.tls)
+        )
         self.received: list[tuple[bytes, Flow]] = []
         self.failed: list[tuple[Flow, str]] = []
         self.offences: list[str] = []
         self._waiting: tuple[Callable[[], bool], Deferred[None]] | None = None
         sockets = [BoundSocket(0, "udp", self.udp, HOST), BoundSocket(1, "tcp", self.tcp, HOST)]
-        self.transport = SipTransport(reactor, sockets, self._receive, self._fail, self._offend)
+        if tls is None:
+            self.tls.close()
+        else:
+            sockets.append(BoundSocket(2, "tls", self.tls, HOST))
+        self.transport = SipTransport(reactor, sockets, self._receive, self._fail, self._offend, tls=tls)
         self.transport.startService()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -52,7 +62,8 @@ class Element:
         self._check()
 
     def _offend(self, kind: str, source: bytes, reason: str) -> None:
-        self.offences.append(kind)
+        self.offences.append(f"{kind}: {reason}")
+        self._check()
 
     def _check(self) -> None:
         if self._waiting is not None and self._waiting[0]():
@@ -60,9 +71,9 @@ class Element:
             waiting[1].callback(None)
 
 
-def run(story: Callable[[Element, Element], Any]) -> None:
+def run(story: Callable[[Element, Element], Any], tls: TlsStore | None = None) -> None:
     async def main() -> None:
-        one, two = Element(), Element()
+        one, two = Element(tls), Element(tls)
         await story(one, two)
         await one.stop()
         await two.stop()
@@ -122,3 +133,58 @@ def test_a_closed_connection_fails_its_flows() -> None:
         assert two.failed[0][0] == back
 
     run(story)
+
+
+def tls_store(folder: Path) -> TlsStore:
+    """Both ends with a certificate for `peer.example`; the client verifies."""
+    authority = Authority(folder / "pki")
+    authority.issue("peer", ["peer.example"])
+    pair, trusted = authority.folder / "peer.pem", authority.certificate
+    server = TlsSection("default", "server", pair, pair)
+    return TlsStore([server, TlsSection("default", "client", pair, pair, verify="on", ca_list=trusted)])
+
+
+def test_tls_connections_are_shared_by_domain(tmp_path: Path) -> None:
+    async def story(one: Element, two: Element) -> None:
+        there = Flow("tls", 2, two.tls_address, domain="peer.example")
+        one.transport.send([(MESSAGE, there), (MESSAGE, there)])
+        await two.until(lambda: len(two.received) == 2)
+        one.transport.send([(MESSAGE, there)])
+        await two.until(lambda: len(two.received) == 3)
+        assert one.transport.connections_by() == {"tcp": 0, "tls": 1}
+        two.transport.send([(MESSAGE, two.received[0][1])])
+        await one.until(lambda: len(one.received) == 1)
+        assert one.received[0][1] == there._replace(connection=1)
+        two.transport.close(two.received[0][1])
+        await one.until(lambda: len(one.failed) == 2)
+        assert [flow for flow, _ in one.failed] == [there._replace(connection=1), there]
+        assert one.offences == two.offences == []
+
+    run(story, tls_store(tmp_path))
+
+
+def test_nothing_is_sent_to_a_peer_of_another_name(tmp_path: Path) -> None:
+    async def story(one: Element, two: Element) -> None:
+        flow = Flow("tls", 2, two.tls_address, domain="somebody.example")
+        one.transport.send([(MESSAGE, flow)])
+        await one.until(lambda: len(one.failed) == 2)
+        assert one.failed[1][0] == flow
+        assert one.offences == [
+            "tls: handshake failed: the certificate is for peer.example, not for somebody.example"
+        ]
+        await two.until(lambda: bool(two.offences))
+        assert two.received == []
+        assert "alert" in two.offences[0]
+
+    run(story, tls_store(tmp_path))
+
+
+def test_who_does_not_speak_tls(tmp_path: Path) -> None:
+    async def story(one: Element, two: Element) -> None:
+        with socket.create_connection(unpack(two.tls_address)) as sock:
+            sock.sendall(MESSAGE)
+            await two.until(lambda: bool(two.offences))
+        assert two.offences[0].startswith("tls: handshake failed: ")
+        assert two.received == []
+
+    run(story, tls_store(tmp_path))

@@ -34,7 +34,7 @@ class World:
         base = {"privateIP": PROXY, "privateSubnet": 24}
         given = {"system": base | (system or {}), "proxy": proxy, "subscribers": users}
         settings = Settings.model_validate(given)
-        self.sides = sides_of(settings.system)
+        self.sides = sides_of(settings)
         self.now = 1000.0
         entropy = random.Random(1).randbytes
         self.assembly: Assembly = assemble(

@@ -33,9 +33,9 @@ def test_the_kind_of_address_decides_first() -> None:
 def test_sockets_have_numbers() -> None:
     sides = Sides([PRIVATE, PUBLIC])
     for side in sides:
-        for transport in ("udp", "tcp"):
+        for transport in ("udp", "tcp", "tls"):
             assert sides.of(side.local(transport)) is side
-    assert flow_to(PUBLIC, "tcp", b"x").local == 3
+    assert flow_to(PUBLIC, "tcp", b"x").local == 4
 
 
 def test_sent_by() -> None:

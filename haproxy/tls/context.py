@@ -1,0 +1,232 @@
+"""OpenSSL contexts of sections, and the verification of peers (guide 9.2.3-9.2.11, RFC 5922)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from zope.interface import implementer
+
+from haproxy.tls.credential import Credential, load, load_crl, read
+from haproxy.tls.error import TlsError
+from haproxy.tls.identity import names_of, proves
+from haproxy.tls.section import VERSIONS, TlsSection
+
+CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:!aNULL:!PSK:!SRP"
+"""Where a section names none: forward secrecy for everybody who speaks TLS 1.2."""
+
+OLD_CIPHERS: Final = b"DEFAULT:@SECLEVEL=0"
+"""What TLS 1.0 and 1.1 need of OpenSSL 3, for an operator who asks for them."""
+
+_lib: Any = Binding().lib
+_ffi: Any = Binding().ffi
+_OPTIONS: Final = _lib.SSL_OP_NO_COMPRESSION | _lib.SSL_OP_NO_RENEGOTIATION | _lib.SSL_OP_SINGLE_DH_USE
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A section whose files were read and found good."""
+
+    section: TlsSection
+    credential: Credential
+    crl: x509.CertificateRevocationList | None
+    context: SSL.Context
+
+
+ByName = Callable[[str], Loaded | None]
+
+
+def build(section: TlsSection) -> Loaded:
+    """Read a section's files and make its context. Raises TlsError. Blocks."""
+    try:
+        return _build(section)
+    except TlsError as error:
+        raise TlsError(f"TLS section {section.name}: {error}") from None
+
+
+def _build(section: TlsSection) -> Loaded:
+    credential = load(section.key, section.certificate)
+    crl = None if section.crl is None else load_crl(section.crl)
+    context = SSL.Context(SSL.TLS_METHOD)
+    lowest, highest = VERSIONS[section.method]
+    context.set_min_proto_version(lowest)
+    context.set_max_proto_version(highest)
+    context.set_options(_OPTIONS)
+    _set_ciphers(context, section)
+    try:
+        context.use_certificate(credential.certificate)
+        for intermediate in credential.chain[1:]:
+            context.add_extra_chain_cert(intermediate)
+        context.use_privatekey(credential.key)  # type: ignore[arg-type]  # kinds OpenSSL lacks raise here
+    except (SSL.Error, TypeError) as error:
+        raise TlsError(f"OpenSSL refuses the pair in {section.certificate}: {reason_of(error)}") from None
+    if section.verifies:
+        _trust(context, section, crl)
+    context.set_verify_depth(section.depth)
+    context.set_tlsext_servername_callback(_named)
+    # A resumed session is not verified again; one whose client has to prove itself must be.
+    context.set_session_id(b"genproxy")
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if section.verifies:
+        context.set_options(SSL.OP_NO_TICKET)
+    return Loaded(section, credential, crl, context)
+
+
+def _set_ciphers(context: SSL.Context, section: TlsSection) -> None:
+    old = VERSIONS[section.method][0] < SSL.TLS1_2_VERSION
+    ciphers = section.ciphers.encode("ascii", "replace") or (OLD_CIPHERS if old else CIPHERS)
+    try:
+        context.set_cipher_list(ciphers)
+    except SSL.Error:
+        # TLS 1.3 suites have a list of their own, in which other names are an error.
+        try:
+            context.set_tls13_ciphersuites(ciphers)
+        except SSL.Error:
+            raise TlsError(f"OpenSSL has none of the ciphers in tlsCipherList {section.ciphers!r}") from None
+
+
+def _trust(context: SSL.Context, section: TlsSection, crl: x509.CertificateRevocationList | None) -> None:
+    if section.ca_list is not None:
+        read(section.ca_list)
+        try:
+            context.load_verify_locations(str(section.ca_list))
+            if section.role == "server":
+                context.load_client_ca(str(section.ca_list).encode())
+        except SSL.Error:
+            raise TlsError(f"{section.ca_list} holds no readable certificate in PEM form") from None
+    elif section.ca_path is not None:
+        if not section.ca_path.is_dir():
+            raise TlsError(f"tlsCaPath {section.ca_path} is not a directory")
+        context.load_verify_locations(None, str(section.ca_path))
+    if crl is not None:
+        store = context.get_cert_store()
+        assert store is not None
+        store.add_crl(crl)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+
+
+class Handshake:
+    """One handshake: judges the peer's certificates, which OpenSSL shows one by one, and keeps why one was
+    refused.
+    """
+
+    def __init__(self, loaded: Loaded, name: str | None, by_name: ByName | None = None) -> None:
+        """`name` is the host or address that the certificate has to be for; None for any."""
+        self._all = not loaded.section.verifies
+        self._name = name
+        self.by_name = by_name
+        self.reason: str | None = None
+
+    def judge(self, connection: object, certificate: crypto.X509, error: int, depth: int, good: int) -> bool:
+        """Whether to go on (SSL_set_verify(3))."""
+        if self._all:
+            return True
+        subject = certificate.to_cryptography()
+        if not good:
+            self.reason = self.reason or f"{_text(error)} ({_subject(subject)})"
+            return False
+        if depth == 0 and self._name is not None and not proves(subject, self._name):
+            named = ", ".join(names_of(subject)) or "nobody"
+            self.reason = f"the certificate is for {named}, not for {self._name}"
+            return False
+        return True
+
+
+class Connection(SSL.Connection):
+    """A connection with its handshake; Twisted has another use for its `app_data`."""
+
+    handshake: Handshake
+
+
+def mode_of(section: TlsSection) -> int:
+    """What OpenSSL is to ask of the peer."""
+    if section.role == "client":
+        return SSL.VERIFY_PEER if section.verifies else SSL.VERIFY_NONE
+    if section.verify in {"default", "off"}:
+        return SSL.VERIFY_NONE
+    return SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if section.verify == "on" else 0)
+
+
+def _connection(loaded: Loaded, name: str | None, by_name: ByName | None = None) -> Connection:
+    connection = Connection(loaded.context, None)
+    _watch(connection, loaded, Handshake(loaded, name, by_name))
+    return connection
+
+
+def _watch(connection: Connection, loaded: Loaded, handshake: Handshake) -> None:
+    connection.set_verify(mode_of(loaded.section), handshake.judge)
+    connection.handshake = handshake
+
+
+def _named(connection: SSL.Connection) -> None:
+    """The client asks for a server by name: let the section of that name take over, if there is one."""
+    name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+    if not isinstance(connection, Connection):
+        return
+    handshake = connection.handshake
+    loaded = handshake.by_name(name) if name and handshake.by_name is not None else None
+    if loaded is not None:
+        connection.set_context(loaded.context)
+        _watch(connection, loaded, Handshake(loaded, None))
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Accepting:
+    """Makes the TLS side of accepted connections, with whatever the section is at that moment."""
+
+    def __init__(self, current: Callable[[], Loaded], by_name: ByName) -> None:
+        """`by_name` gives the section for a server name that a client asks for (SNI, RFC 6066 section 3)."""
+        self._current = current
+        self._by_name = by_name
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        """Make one."""
+        return _connection(self._current(), None, self._by_name)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Connecting:
+    """Makes the TLS side of one connection to a host, which has to prove its name."""
+
+    def __init__(self, loaded: Loaded, name: str) -> None:
+        """`name` is the host name that led there, or the numeric address where there was none."""
+        self._loaded = loaded
+        self._name = name
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        """Make it."""
+        connection = _connection(self._loaded, self._name)
+        if not _is_address(self._name):
+            connection.set_tlsext_host_name(self._name.encode("ascii", "replace"))
+        return connection
+
+
+def reason_of(error: object, connection: SSL.Connection | None = None) -> str:
+    """Why a handshake or a connection failed, in words."""
+    if isinstance(connection, Connection) and connection.handshake.reason is not None:
+        return connection.handshake.reason
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        return str(error.args[0][-1][-1])
+    return str(error) or "the connection was closed"
+
+
+def _text(error: int) -> str:
+    return str(_ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace"))
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or "without a name"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
