@@ -37,8 +37,9 @@ from crs.signaling.event import (
     SessionEvent,
     StoreItem,
     Trace,
+    Wanted,
 )
-from crs.signaling.message import Relay, RelayKind
+from crs.signaling.message import Relay
 from crs.signaling.rendezvous import CLOSE_REMOVED, CLOSE_SHUTDOWN, Rendezvous
 from crs.storage import Storage
 from crs.websocket import Connection
@@ -206,19 +207,23 @@ class Switchboard(Service):
         self._check_quiet()
 
     async def _allocate(self, ask: AllocateRelay) -> Result:
+        caller: list[Relay] = []
+        callee: list[Relay] = []
         try:
-            legs = self._relay.allocate(ask.token, [kind.value for kind in ask.streams])
+            for wanted in ask.streams:
+                [(first, second)] = self._relay.allocate(wanted.group, [wanted.kind.value])
+                caller.append(self._leg(wanted, first))
+                callee.append(self._leg(wanted, second))
         except RelayFull as error:
+            for wanted in ask.streams[: len(caller)]:
+                self._relay.release(wanted.group)
             return Full(str(error))
-        pairs = list(zip(ask.streams, legs, strict=True))
-        return Relays(
-            caller=tuple(self._leg(kind, caller) for kind, (caller, _) in pairs),
-            callee=tuple(self._leg(kind, callee) for kind, (_, callee) in pairs),
-        )
+        return Relays(tuple(caller), tuple(callee))
 
-    def _leg(self, kind: RelayKind, ticket: interface.LegTicket) -> Relay:
+    def _leg(self, wanted: Wanted, ticket: interface.LegTicket) -> Relay:
         return Relay(
-            kind=kind,
+            stream=wanted.number,
+            kind=wanted.kind,
             host="",
             port=self._relay.port,
             identifier=ticket.identifier,
@@ -235,7 +240,8 @@ class Switchboard(Service):
         self.offended(notice.kind, notice.host, f"{notice.client}: {notice.reason}")
 
     def _idle(self, group: int) -> None:
-        self.machine.relay_idle(group, self._now())
-        # A group that no call owns would be a leak; releasing twice does no harm.
+        known = self.machine.relay_idle(group, self._now())
         self._driver.flush()
-        self._relay.release(group)
+        if not known:
+            # It would be a leak; releasing twice does no harm.
+            self._relay.release(group)

@@ -148,7 +148,7 @@ class ShowCommands:
             for attempt in exchange.history.recent(now)
         ]
         for session in (*exchange.table.ended, *exchange.table.live):
-            if session.relays is not None and not is_test_client(session.caller.uri):
+            if session.presented and not is_test_client(session.caller.uri):
                 end = now if session.reason is None else session.stopped
                 time = int(end - session.started)
                 rows.append(SessionRow(session.caller.uri, session.callee.uri, time, session.state_text))

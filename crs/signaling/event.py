@@ -7,7 +7,7 @@ Notices need no answer. An ask carries a token: the service does the work, then 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from crs.identity import Identity
 from crs.signaling.message import ItemKind, Relay, RelayKind
@@ -77,20 +77,27 @@ class CloseConnection:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRelay:
-    """The session of this AllocateRelay is over: its relays are to be released. Needs no answer."""
+    """The stream with this group is over: its relay is to be released. Needs no answer."""
 
     group: int
 
 
+class Wanted(NamedTuple):
+    """A stream that a relay is wanted for."""
+
+    group: int
+    """Names it to the relay, and to ReleaseRelay, which follows exactly once if it was given."""
+    number: int
+    """Names it to the parties."""
+    kind: RelayKind
+
+
 @dataclass(frozen=True, slots=True)
 class AllocateRelay:
-    """Ask for a leg for both parties of each stream. Result: Relays.
-
-    The token also names them to ReleaseRelay, which follows exactly once if they were given.
-    """
+    """Ask for a leg for both parties of each stream. Result: Relays, for all of them or none."""
 
     token: int
-    streams: tuple[RelayKind, ...]
+    streams: tuple[Wanted, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +212,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Relays:
-    """The legs of a session, in the order of its streams."""
+    """The legs of the streams that were wanted, in their order."""
 
     caller: tuple[Relay, ...]
     callee: tuple[Relay, ...]

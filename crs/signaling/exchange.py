@@ -9,24 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from itertools import count
 from typing import Final
 
 from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling import message
+from crs.signaling.announcer import Announcer
 from crs.signaling.attachment import AttachmentTable, Connection
+from crs.signaling.change import Changes, SessionRequest, refusal
 from crs.signaling.directory import Directory
-from crs.signaling.event import AllocateRelay, Failed, Full, Relays, ReleaseRelay, Result, SessionEvent
+from crs.signaling.event import AllocateRelay, Relays, ReleaseRelay, Result, SessionEvent, Wanted
 from crs.signaling.history import Attempt, History
-from crs.signaling.message import EndReason, ErrorCode, Who
+from crs.signaling.message import EndReason, ErrorCode, RelayKind, Who
 from crs.signaling.outlet import Outlet
-from crs.signaling.session import END_REASONS, Input, Key, Origin, Session, SessionTable, State
+from crs.signaling.session import END_REASONS, Input, Key, Origin, Session, SessionTable, State, streams
 
 ANSWER_TIME: Final = 60.0
 GRACE: Final = 30.0
 LISTED: Final = 60.0
 """Seconds for which an ended call stays in `show session` and is told to a party that attaches again."""
 ALLOCATE_TIME: Final = 10.0
+STILL_IDLE: Final = 25.0
+"""Seconds for which what the relay said of an idle stream holds; it says so again every 10 s."""
+
 MAX_SESSIONS: Final = 50_000
 MAX_ENDED: Final = 10_000
 MAX_RETOLD: Final = 16
@@ -46,8 +52,11 @@ class Exchange:
         self._limits = limits
         self._attachments = attachments
         self._directory = directory
+        self._announcer = Announcer(outlet, attachments)
+        self._groups = count(1)
         self.history = History()
         self.table = SessionTable()
+        self.changes = Changes(outlet, self._announcer, self.table, self._groups, self.find)
 
     def invite(self, connection: Connection, request: message.Invite, now: float) -> None:
         """Begin a call, or answer again an invite whose reply was lost."""
@@ -73,7 +82,7 @@ class Exchange:
 
     def hangup(self, connection: Connection, request: message.Hangup, now: float) -> None:
         """A party ends the call. Ending it twice is no error: both parties may do so at the same time."""
-        session = self._find(connection, request)
+        session = self.find(connection, request)
         if session is None:
             return
         if session.state is State.allocating:
@@ -83,7 +92,7 @@ class Exchange:
             allowed = END_REASONS[who, session.state is State.talk]
             reason = request.reason if request.reason in allowed else allowed[0]
             self.end(session, reason, who, now)
-        self._outlet.send(connection.number, message.Ok(id=request.id))
+        self._announcer.done(connection, request)
 
     def attached(self, connection: Connection, now: float) -> None:
         """A client is back, or new: its calls go on, and it is told where they are."""
@@ -92,11 +101,12 @@ class Exchange:
             who = session.role(connection.client)
             _returned(session, who)
             if session.state is not State.ended:
-                self._tell_state(session, who, connection.number)
+                self._announcer.state(session, who, connection.number)
+                self.changes.retell(session, who, connection.number)
             elif session.who is not who:
                 ended.append(session)
         for session in ended:
-            self._tell_end(session, connection.number)
+            self._announcer.end(session, connection.number)
 
     def resumed(self, connection: Connection) -> None:
         """A client has its connection back, and is told what it missed: its calls go on."""
@@ -114,11 +124,19 @@ class Exchange:
                 continue
             session.away[who] = self._outlet.at(now + GRACE, partial(self._lost, session))
 
-    def relay_idle(self, group: int, now: float) -> None:
-        """The relays of this call have seen no packet for too long."""
+    def relay_idle(self, group: int, now: float) -> bool:
+        """This stream has seen no packet for too long; the call ends once none of its streams has.
+
+        False if there is no such stream.
+        """
         session = self.table.of_group(group)
-        if session is not None and session.relays is not None:
+        if session is None:
+            return self.changes.expects(group)
+        session.idle[group] = now
+        silent = {each for each, when in session.idle.items() if when > now - STILL_IDLE}
+        if silent.issuperset(stream.group for stream in session.streams.values()):
             self.end(session, EndReason.timeout, Who.server, now)
+        return True
 
     def end_all(
         self, reason: EndReason, now: float, account: str | None = None, *, keep_talks: bool = False
@@ -140,12 +158,14 @@ class Exchange:
         session.move(Input.end)
         session.reason, session.who, session.stopped = reason, who, now
         session.payload = session.answer = b""
+        self.changes.drop(session)
         self.table.end(session)
-        self._outlet.tell(ReleaseRelay(session.group))
-        for role, client in session.parties:
+        for stream in session.streams.values():
+            self._outlet.tell(ReleaseRelay(stream.group))
+        for role, _ in session.parties:
             if role is not who:
-                self._tell_end(session, self._attachments.number(client))
-        self._tell_operator(session)
+                self._announcer.end(session, self._announcer.connection(session, role))
+        self._announcer.operator(session)
         session.timer = self._outlet.at(now + LISTED, partial(self._forget, session))
         self._bound_ended()
 
@@ -154,6 +174,8 @@ class Exchange:
     ) -> tuple[ErrorCode, str] | None:
         """Why this call cannot be; in the order that tells the caller most."""
         caller = connection.client
+        if RelayKind.opaque_multicast in request.streams:
+            return ErrorCode.bad_message, "streams: opaque-multicast is for groups, not for a call of two"
         if callee == caller:
             return ErrorCode.bad_message, "to: a client cannot call itself"
         if callee not in self._directory:
@@ -186,64 +208,66 @@ class Exchange:
 
     def _begin(self, connection: Connection, callee: Identity, request: message.Invite, now: float) -> None:
         origin = Origin(connection.number, request.id)
-        streams = tuple(request.streams)
-        session = Session(connection.client, callee, request.session, streams, request.payload, origin, now)
-        session.group = self._outlet.ask(
-            lambda token: AllocateRelay(token, streams), partial(self._allocated, session)
+        kinds = tuple(request.streams)
+        session = Session(connection.client, callee, request.session, kinds, request.payload, origin, now)
+        session.next_stream = len(kinds)
+        wanted = tuple(Wanted(next(self._groups), number, kind) for number, kind in enumerate(kinds))
+        self._outlet.ask(
+            lambda token: AllocateRelay(token, wanted), partial(self._allocated, session, wanted)
         )
         session.timer = self._outlet.at(now + ALLOCATE_TIME, partial(self._late, session))
         self.table.add(session)
 
-    def _allocated(self, session: Session, result: Result, now: float) -> None:
+    def _allocated(self, session: Session, wanted: tuple[Wanted, ...], result: Result, now: float) -> None:
         if not isinstance(result, Relays):
             self._refused(session, result)
         elif session.state is not State.allocating:
-            self._outlet.tell(ReleaseRelay(session.group))
+            self._release(wanted)
         elif self._attachments.find(session.callee) is None:
-            self._outlet.tell(ReleaseRelay(session.group))
+            self._release(wanted)
             self._attempt(session.caller, session.callee, _NOT_CONNECTED, session.label, now)
             self._abandon(session, ErrorCode.not_connected, f"{session.callee} is not attached")
         else:
-            self._present(session, result, now)
+            self.table.extend(session, streams(wanted, result))
+            self._present(session, now)
+
+    def _release(self, wanted: tuple[Wanted, ...]) -> None:
+        for each in wanted:
+            self._outlet.tell(ReleaseRelay(each.group))
 
     def _refused(self, session: Session, result: Result) -> None:
         if session.state is not State.allocating:
             return
-        if isinstance(result, Full):
-            self._abandon(session, ErrorCode.limit, result.reason)
-        else:
-            reason = result.reason if isinstance(result, Failed) else "the relay gave no answer"
-            self._abandon(session, ErrorCode.unavailable, reason)
+        self._abandon(session, *refusal(result))
 
-    def _present(self, session: Session, relays: Relays, now: float) -> None:
+    def _present(self, session: Session, now: float) -> None:
         """The call exists: the callee is told, and the caller that it was."""
         session.cancel_timers()
-        session.relays = relays
         session.move(Input.allocated)
         session.timer = self._outlet.at(now + ANSWER_TIME, partial(self._unanswered, session))
-        self._tell_callee(session, self._attachments.number(session.callee))
-        self._tell_inviting(session, session.origin)
-        self._tell_operator(session)
+        self._announcer.invited(session, self._announcer.connection(session, Who.callee))
+        self._announcer.inviting(session, session.origin)
+        self._announcer.operator(session)
 
     def _repeat(
         self, session: Session, connection: Connection, request: message.Invite, callee: Identity
     ) -> None:
         """The id is taken: by this very call, whose reply may have been lost, or by another."""
-        same = (session.caller, session.callee, session.streams)
-        if same != (connection.client, callee, tuple(request.streams)) or session.relays is None:
+        same = (session.caller, session.callee, session.kinds)
+        if same != (connection.client, callee, tuple(request.streams)) or not session.presented:
             reason = f"session {request.session} exists already"
             self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
         elif session.state is State.ended:
             reason = f"session {request.session} has ended"
             self._outlet.refuse(connection.number, request.id, ErrorCode.conflict, reason)
         else:
-            self._tell_inviting(session, Origin(connection.number, request.id))
-            self._tell_state(session, Who.caller, connection.number)
+            self._announcer.inviting(session, Origin(connection.number, request.id))
+            self._announcer.state(session, Who.caller, connection.number)
 
     def _progress(
         self, connection: Connection, request: message.Ringing | message.Answer, what: Input, now: float
     ) -> None:
-        session = self._find(connection, request)
+        session = self.find(connection, request)
         if session is None:
             return
         before = session.move(what) if session.callee == connection.client else None
@@ -251,7 +275,7 @@ class Exchange:
             reason = f"the call is in state {session.state_text}, which does not allow this from you"
             self._outlet.refuse(connection.number, request.id, ErrorCode.wrong_state, reason)
             return
-        self._outlet.send(connection.number, message.Ok(id=request.id))
+        self._announcer.done(connection, request)
         if before is not session.state:
             session.answer = request.payload
             self._advanced(session)
@@ -259,12 +283,10 @@ class Exchange:
     def _advanced(self, session: Session) -> None:
         if session.state is State.talk and session.timer is not None:
             session.timer.cancel()
-        self._tell_state(session, Who.caller, self._attachments.number(session.caller))
-        self._tell_operator(session)
+        self._announcer.state(session, Who.caller, self._announcer.connection(session, Who.caller))
+        self._announcer.operator(session)
 
-    def _find(
-        self, connection: Connection, request: message.Ringing | message.Answer | message.Hangup
-    ) -> Session | None:
+    def find(self, connection: Connection, request: SessionRequest) -> Session | None:
         """The call that the request names; refuses the request if there is none that its sender knows of."""
         client = connection.client
         session = self.table.find(client, Key(request.caller, request.session))
@@ -279,7 +301,7 @@ class Exchange:
         session.cancel_timers()
         session.move(Input.end)
         self.table.forget(session)
-        self._outlet.refuse(session.origin.connection, session.origin.request, code, reason)
+        self._announcer.refuse(session.origin, code, reason)
 
     def _late(self, session: Session, now: float) -> None:
         self._abandon(session, ErrorCode.unavailable, "the relay does not answer")
@@ -298,45 +320,6 @@ class Exchange:
         if self.table.ended_count > MAX_ENDED and oldest is not None:
             oldest.cancel_timers()
             self.table.forget(oldest)
-
-    def _tell_state(self, session: Session, who: Who, connection: int | None) -> None:
-        """Tell a party what it must know of a live call; telling it twice does no harm."""
-        if who is Who.callee:
-            if session.state in (State.invite, State.ringing):
-                self._tell_callee(session, connection)
-        elif session.state is State.ringing:
-            self._outlet.send(connection, message.Rang(session=session.label, payload=session.answer))
-        elif session.state is State.talk:
-            self._outlet.send(connection, message.Answered(session=session.label, payload=session.answer))
-
-    def _tell_callee(self, session: Session, connection: int | None) -> None:
-        assert session.relays is not None
-        invited = message.Invited(
-            session=session.label,
-            caller=session.caller.uri,
-            account=session.caller.account,
-            relays=list(session.relays.callee),
-            payload=session.payload,
-        )
-        self._outlet.send(connection, invited)
-
-    def _tell_inviting(self, session: Session, origin: Origin) -> None:
-        assert session.relays is not None
-        relays = list(session.relays.caller)
-        self._outlet.send(
-            origin.connection, message.Inviting(id=origin.request, session=session.label, relays=relays)
-        )
-
-    def _tell_end(self, session: Session, connection: int | None) -> None:
-        assert session.reason is not None
-        assert session.who is not None
-        ended = message.Ended(
-            session=session.label, caller=session.caller.uri, reason=session.reason, who=session.who
-        )
-        self._outlet.send(connection, ended)
-
-    def _tell_operator(self, session: Session) -> None:
-        self._outlet.tell(SessionEvent(session.caller, session.callee, session.state_text, session.label))
 
 
 def _returned(session: Session, who: Who) -> None:

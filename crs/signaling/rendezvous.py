@@ -83,6 +83,9 @@ class Rendezvous:
             message.Ringing: self.exchange.ringing,
             message.Answer: self.exchange.answer,
             message.Hangup: self.exchange.hangup,
+            message.Change: self.exchange.changes.offer,
+            message.AcceptChange: self.exchange.changes.accept,
+            message.RefuseChange: self.exchange.changes.refuse,
             message.Post: self.post_office.post,
             message.Ack: self.post_office.ack,
             message.Store: self.locker.store,
@@ -143,9 +146,9 @@ class Rendezvous:
         """The result of an ask; a token that waits for nothing is ignored."""
         self._outlet.completed(token, result, now)
 
-    def relay_idle(self, group: int, now: float) -> None:
-        """The relays of this group have seen no packet for too long: its call is dead."""
-        self.exchange.relay_idle(group, now)
+    def relay_idle(self, group: int, now: float) -> bool:
+        """This stream has seen no packet for too long: its call may be dead. False if no call has it."""
+        return self.exchange.relay_idle(group, now)
 
     @property
     def pending(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 from crs.identity import Identity
-from crs.signaling.event import Relays
-from crs.signaling.message import EndReason, RelayKind, Who
+from crs.signaling.event import Relays, Wanted
+from crs.signaling.message import ChangeEnd, EndReason, Relay, RelayKind, Who
 from crs.signaling.outlet import Alarm
 
 
@@ -70,6 +71,58 @@ class Origin(NamedTuple):
     request: int
 
 
+class Stream(NamedTuple):
+    """One media stream of a call, with a leg for each party. `group` names it to the relay."""
+
+    group: int
+    caller: Relay
+    callee: Relay
+
+    def leg(self, who: Who) -> Relay:
+        """That of one party."""
+        return self.caller if who is Who.caller else self.callee
+
+
+def streams(wanted: Sequence[Wanted], relays: Relays) -> list[Stream]:
+    """What was wanted, with what was given."""
+    groups = (each.group for each in wanted)
+    return list(map(Stream, groups, relays.caller, relays.callee))
+
+
+class Outcome(Enum):
+    """Where a change of streams is."""
+
+    allocating = "allocating"
+    """Relays for new streams are asked for; the other party knows nothing yet."""
+    offered = "offered"
+    accepted = "accepted"
+    refused = "refused"
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """An offer of one party to add and remove streams; the latest one of its session."""
+
+    label: str
+    by: Who
+    add: tuple[RelayKind, ...]
+    remove: tuple[int, ...]
+    payload: bytes = field(repr=False)
+    origin: Origin
+    outcome: Outcome = Outcome.allocating
+    streams: list[Stream] = field(default_factory=list)
+    """Those to be added."""
+    answer: bytes = field(default=b"", repr=False)
+    reason: ChangeEnd | None = None
+    """Why it was refused."""
+    timer: Alarm | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether nothing is decided yet."""
+        return self.outcome in (Outcome.allocating, Outcome.offered)
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One call."""
@@ -77,14 +130,18 @@ class Session:
     caller: Identity
     callee: Identity
     label: str
-    streams: tuple[RelayKind, ...]
+    kinds: tuple[RelayKind, ...]
+    """The streams of the invite."""
     payload: bytes = field(repr=False)
     origin: Origin
     started: float
     state: State = State.allocating
-    group: int = 0
-    """Names the relays of this call to the relay service."""
-    relays: Relays | None = None
+    streams: dict[int, Stream] = field(default_factory=dict)
+    """By number; empty until the relays are allocated, and those of the end once it has ended."""
+    next_stream: int = 0
+    change: Change | None = None
+    idle: dict[int, float] = field(default_factory=dict)
+    """When the relay last said of a stream's group that it is idle."""
     answer: bytes = field(default=b"", repr=False)
     """What the callee last sent along, with Ringing or Answer."""
     reason: EndReason | None = None
@@ -104,9 +161,22 @@ class Session:
         """Both clients with their roles."""
         return (Who.caller, self.caller), (Who.callee, self.callee)
 
+    def client(self, who: Who) -> Identity:
+        """The party in this role."""
+        return self.caller if who is Who.caller else self.callee
+
     def role(self, client: Identity) -> Who:
         """What a party is in this call."""
         return Who.caller if client == self.caller else Who.callee
+
+    def legs(self, who: Who) -> list[Relay]:
+        """One party's legs of all streams."""
+        return [stream.leg(who) for stream in self.streams.values()]
+
+    @property
+    def presented(self) -> bool:
+        """Whether the callee was told of it."""
+        return bool(self.streams)
 
     def move(self, what: Input) -> State | None:
         """Follow the table; the state before, or None where the table has no such transition."""
@@ -136,14 +206,15 @@ class SessionTable:
 
     def __init__(self) -> None:
         self._by_party: dict[Identity, dict[Key, Session]] = {}
-        self._live: dict[int, Session] = {}
+        self._live: dict[Session, None] = {}
+        self._groups: dict[int, Session] = {}
         self._ended: dict[Session, None] = {}
         self._calls: Counter[Identity] = Counter()
 
     @property
     def live(self) -> list[Session]:
         """The calls that have not ended, in the order they began."""
-        return list(self._live.values())
+        return list(self._live)
 
     @property
     def live_count(self) -> int:
@@ -170,8 +241,8 @@ class SessionTable:
         return self._calls[client]
 
     def add(self, session: Session) -> None:
-        """Keep a new call, after its group is known."""
-        self._live[session.group] = session
+        """Keep a new call."""
+        self._live[session] = None
         for _, client in session.parties:
             self._by_party.setdefault(client, {})[session.key] = session
             self._calls[client] += 1
@@ -185,8 +256,20 @@ class SessionTable:
         return list(self._by_party.get(client, {}).values())
 
     def of_group(self, group: int) -> Session | None:
-        """The live call whose relays these are."""
-        return self._live.get(group)
+        """The live call with the stream of this group."""
+        return self._groups.get(group)
+
+    def extend(self, session: Session, streams: Iterable[Stream]) -> None:
+        """A call has got these streams."""
+        for stream in streams:
+            session.streams[stream.caller.stream] = stream
+            self._groups[stream.group] = session
+
+    def reduce(self, session: Session, number: int) -> Stream:
+        """A call has this stream no more."""
+        stream = session.streams.pop(number)
+        self._groups.pop(stream.group, None)
+        return stream
 
     def end(self, session: Session) -> None:
         """The call counts no longer, but stays listed."""
@@ -195,7 +278,7 @@ class SessionTable:
 
     def forget(self, session: Session) -> None:
         """Drop a call for good, ended or not."""
-        if session.group in self._live:
+        if session in self._live:
             self._drop_live(session)
         self._ended.pop(session, None)
         for _, client in session.parties:
@@ -206,7 +289,9 @@ class SessionTable:
                     del self._by_party[client]
 
     def _drop_live(self, session: Session) -> None:
-        del self._live[session.group]
+        del self._live[session]
+        for stream in session.streams.values():
+            self._groups.pop(stream.group, None)
         for _, client in session.parties:
             self._calls[client] -= 1
             if not self._calls[client]:

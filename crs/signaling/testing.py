@@ -33,6 +33,7 @@ from crs.signaling.event import (
     SaveClients,
     StoredState,
     StoreItem,
+    Wanted,
 )
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
@@ -118,13 +119,13 @@ class MemoryRelay:
 
     def allocate(self, ask: AllocateRelay) -> Result:
         """Legs for both parties."""
-        if len(self.groups) >= self.limit:
+        if len(self.groups) + len(ask.streams) > self.limit:
             return Full("all relays are in use")
-        self.groups.add(ask.token)
+        self.groups.update(wanted.group for wanted in ask.streams)
         pairs = [(next(self._identifiers), next(self._identifiers)) for _ in ask.streams]
         return Relays(
-            caller=tuple(_leg(kind, *pair) for kind, pair in zip(ask.streams, pairs, strict=True)),
-            callee=tuple(_leg(kind, *pair[::-1]) for kind, pair in zip(ask.streams, pairs, strict=True)),
+            caller=tuple(_leg(wanted, *pair) for wanted, pair in zip(ask.streams, pairs, strict=True)),
+            callee=tuple(_leg(wanted, *pair[::-1]) for wanted, pair in zip(ask.streams, pairs, strict=True)),
         )
 
     def release(self, group: int) -> None:
@@ -135,8 +136,16 @@ class MemoryRelay:
         self.released[group] += 1
 
 
-def _leg(kind: message.RelayKind, identifier: int, peer: int) -> message.Relay:
-    return message.Relay(kind=kind, host="", port=146, identifier=identifier, peer=peer, key=bytes(32))
+def _leg(wanted: Wanted, identifier: int, peer: int) -> message.Relay:
+    return message.Relay(
+        stream=wanted.number,
+        kind=wanted.kind,
+        host="",
+        port=146,
+        identifier=identifier,
+        peer=peer,
+        key=bytes(32),
+    )
 
 
 @dataclass(eq=False)

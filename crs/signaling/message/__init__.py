@@ -18,6 +18,8 @@ from crs.signaling.message.attachment import *
 from crs.signaling.message.attachment import AttachmentAnswer, AttachmentRequest
 from crs.signaling.message.call import *
 from crs.signaling.message.call import CallAnswer, CallRequest
+from crs.signaling.message.change import *
+from crs.signaling.message.change import ChangeAnswer, ChangeRequest
 from crs.signaling.message.frame import *
 from crs.signaling.message.frame import Error, Ok
 from crs.signaling.message.item import *
@@ -25,8 +27,8 @@ from crs.signaling.message.item import ItemAnswer, ItemRequest
 from crs.signaling.message.mail import *
 from crs.signaling.message.mail import MailAnswer, MailRequest
 
-ClientMessage: TypeAlias = AttachmentRequest | CallRequest | MailRequest | ItemRequest
-ServerMessage: TypeAlias = Ok | Error | AttachmentAnswer | CallAnswer | MailAnswer | ItemAnswer
+ClientMessage: TypeAlias = AttachmentRequest | CallRequest | ChangeRequest | MailRequest | ItemRequest
+ServerMessage: TypeAlias = Ok | Error | AttachmentAnswer | CallAnswer | ChangeAnswer | MailAnswer | ItemAnswer
 
 decode_client_message: Final = msgspec.msgpack.Decoder(ClientMessage).decode
 """Bytes to a client's message. Raises msgspec.DecodeError or msgspec.ValidationError."""

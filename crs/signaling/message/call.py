@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -36,19 +36,29 @@ class RelayKind(StrEnum):
 
     rtp = "rtp"
     opaque = "opaque"
+    opaque_multicast = "opaque-multicast"
+    """That of a group: everyone gets what one sends."""
+
+
+MAX_STREAMS: Final = 8
+"""Media streams of a call at a time."""
+
+StreamNumber: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
+"""A stream of a session. Numbers count from 0 and are never used again in the session."""
 
 
 class Relay(Struct, kw_only=True, frozen=True):
     """One party's leg of one media stream through the UDP relay."""
 
+    stream: StreamNumber
     kind: RelayKind
     host: str
     """Where to send to; empty means the address that the client's connection goes to."""
     port: Annotated[int, Meta(ge=1, le=65535)]
     identifier: Annotated[int, Meta(ge=1, lt=2**32)]
     """This party's identifier: it must be the SSRC of the SRTP that it sends."""
-    peer: Annotated[int, Meta(ge=1, lt=2**32)]
-    """The other party's identifier: the SSRC of the SRTP that arrives."""
+    peer: Annotated[int, Meta(ge=0, lt=2**32)]
+    """The other party's identifier: the SSRC of the SRTP that arrives. 0 in a group, which has many."""
     key: Annotated[bytes, Meta(min_length=32, max_length=32)]
     """Authenticates this leg's bind packets."""
 
@@ -60,7 +70,7 @@ class Invite(Request, kw_only=True, tag="invite"):
     to: Uri
     account: AccountId | None = None
     """The callee's account; absent means the caller's own."""
-    streams: Annotated[list[RelayKind], Meta(min_length=1, max_length=8)]
+    streams: Annotated[list[RelayKind], Meta(min_length=1, max_length=MAX_STREAMS)]
     """The media streams wanted; each gets a leg, in this order."""
     payload: Payload = b""
 

@@ -38,7 +38,15 @@ class Server:
     @property
     def leg(self) -> Relay:
         port = self.relay.getsockname()[1]
-        return Relay(kind=RelayKind.rtp, host="127.0.0.1", port=port, identifier=5, peer=6, key=bytes(32))
+        return Relay(
+            stream=0,
+            kind=RelayKind.rtp,
+            host="127.0.0.1",
+            port=port,
+            identifier=5,
+            peer=6,
+            key=bytes(32),
+        )
 
     def confirm_binds(self) -> None:
         """Confirm what has arrived, and again in a moment, until closed."""
@@ -265,7 +273,7 @@ def test_a_call_that_has_ended_cannot_be_answered(server: Server) -> None:
 
 @pytest.mark.parametrize("problem", ["keys", "opaque", "nothing"])
 def test_an_invite_that_cannot_be_accepted_is_declined(server: Server, problem: str) -> None:
-    opaque = Relay(kind=RelayKind.opaque, host="", port=1, identifier=5, peer=6, key=bytes(32))
+    opaque = Relay(stream=0, kind=RelayKind.opaque, host="", port=1, identifier=5, peer=6, key=bytes(32))
     payload = b"" if problem == "keys" else KeyOffer(PARTIES, 1).payload
     relays = {"opaque": [opaque], "nothing": []}.get(problem)
 

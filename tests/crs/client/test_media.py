@@ -44,7 +44,7 @@ class Ends:
 
 def stream(reactor: Any, ticket: LegTicket, port: int) -> MediaStream:
     identifier, peer, key = ticket
-    leg = Relay(kind=RelayKind.rtp, host="", port=port, identifier=identifier, peer=peer, key=key)
+    leg = Relay(stream=0, kind=RelayKind.rtp, host="", port=port, identifier=identifier, peer=peer, key=key)
     return MediaStream(reactor, leg, "127.0.0.1")
 
 

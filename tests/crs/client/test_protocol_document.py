@@ -48,7 +48,15 @@ def test_every_entry_is_documented_and_nothing_else(struct: type[msgspec.Struct]
 
 @pytest.mark.parametrize(
     "enum",
-    [message.ErrorCode, message.EndReason, message.Who, message.Kind, message.RelayKind, message.ItemKind],
+    [
+        message.ErrorCode,
+        message.EndReason,
+        message.Who,
+        message.Kind,
+        message.RelayKind,
+        message.ItemKind,
+        message.ChangeEnd,
+    ],
 )
 def test_every_code_is_documented(enum: type[message.ErrorCode]) -> None:
     assert [member.value for member in enum if f"`{member.value}`" not in DOCUMENT] == []

@@ -21,7 +21,7 @@ from crs.signaling.testing import Phone, World
 
 CLIENTS = [Identity("+1", "a"), Identity("+2", "a"), Identity("+3", "a"), Identity("+1", "b")]
 LABELS = ["s1", "s2", "s3", "s4"]
-STEPS = 250
+STEPS = 300
 STEPS_OF_A_CALL: list[type[message.Request]] = [message.Ringing, message.Answer, message.Hangup]
 
 
@@ -57,6 +57,8 @@ class Story:
             self.invite: 14,
             self.progress: 3,
             self.step: 14,
+            self.change: 16,
+            self.decide: 12,
             self.post: 10,
             self.ack: 10,
             self.garbage: 1,
@@ -112,6 +114,38 @@ class Story:
             phone = self._attached(client)
             self._ask(phone, kind, session=session.label, caller=session.caller.uri)
 
+    def change(self) -> None:
+        """A party of a real call offers to change its streams, in a way that may be possible or not."""
+        live = self.world.machine.exchange.table.live
+        if live:
+            session = self.dice.choice(live)
+            numbers = list(session.streams) + [7]
+            self._ask(
+                self._attached(self.dice.choice([session.callee, session.caller])),
+                message.Change,
+                session=session.label,
+                caller=session.caller.uri,
+                change=self.dice.choice(LABELS),
+                add=[RelayKind.rtp] * self.dice.randint(0, 2),
+                remove=self.dice.sample(numbers, self.dice.choice([0, 0, 1])),
+            )
+
+    def decide(self) -> None:
+        """A party decides on a change that there may be or not."""
+        changing = [session for session in self.world.machine.exchange.table.live if session.change]
+        changing.sort(key=lambda session: session.change is not None and session.change.pending)
+        changing = changing[self.dice.choice([0, -1, -1]) :]
+        if changing:
+            session = self.dice.choice(changing)
+            assert session.change is not None
+            self._ask(
+                self._attached(self.dice.choice([session.callee, session.caller])),
+                self.dice.choice([message.AcceptChange, message.RefuseChange, message.RefuseChange]),
+                session=session.label,
+                caller=session.caller.uri,
+                change=session.change.label,
+            )
+
     def post(self) -> None:
         to, label = self.dice.choice(CLIENTS), self.dice.choice(LABELS)
         self._ask(self._phone(), message.Post, message=label, to=to.uri, account=to.account, payload=b"x")
@@ -156,7 +190,10 @@ class Story:
             if self._attached(client) is not None:
                 assert belief.calls == {tuple(session.key) for session in calls if _told(session)}
             assert table.calls(client) == sum(session.state is not State.ended for session in calls)
-        assert self.world.relay.groups == {session.group for session in table.live if session.relays}
+        streams = {stream.group for session in table.live for stream in session.streams.values()}
+        changes = [session.change for session in table.live if session.change is not None]
+        offered = {stream.group for change in changes if change.pending for stream in change.streams}
+        assert self.world.relay.groups == streams | offered
         assert all(count == 1 for count in self.replies.values())
         timer = self.world.machine.get_timer()
         assert timer is None or timer > self.world.now - 0.2
@@ -241,6 +278,10 @@ class Story:
                 belief.calls.add((received.caller, received.session))
             case message.Ended():
                 belief.calls.discard((received.caller, received.session))
+            case message.ChangeAccepted():
+                self.reached["change accepted"] += 1
+            case message.ChangeRefused():
+                self.reached[f"change {received.reason}"] += 1
             case message.Deliver():
                 belief.delivered[received.kind, received.sender, received.account, received.message] += 1
 
@@ -283,5 +324,6 @@ def test_promises_hold(chunk: int) -> None:
         story.run()
         reached.update(story.reached)
     ends = ("hangup; caller", "hangup; callee", "cancel; caller", "decline; callee")
+    assert {"change accepted", "change refused", "change withdrawn"} <= set(reached)
     expected = {"invite", "ringing", "talk", "responder not connected", "hangup(lost; server)"}
     assert expected | {f"hangup({end})" for end in ends} <= set(reached)
