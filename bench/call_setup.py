@@ -1,7 +1,7 @@
 """The rendezvous machine: CPU time per call, from invite to hangup.
 
-`python -m bench call_setup`. Sans-IO: the machine, decoding and encoding, without sockets, relay and storage; minimum
-of many short runs, since the machine may be shared.
+`python -m bench call_setup`. The machine, decoding and encoding, without sockets, relay and storage;
+minimum of many short runs, since the machine may be shared.
 """
 
 from __future__ import annotations
