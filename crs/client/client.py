@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -122,19 +122,43 @@ class Client:
         account: str | None = None,
         label: str | None = None,
         ttl: int | None = None,
+        system: bool = False,
     ) -> str:
         """Leave a message; returns its id once it is on the server's disk. Raises Refused or Closed.
 
-        Who repeats a post gives the same `label` again: the message is delivered once.
+        Who repeats a post gives the same `label` again: the message is delivered once. `system` is for what
+        software tells software; it is counted apart.
         """
         label = label or new_label()
         await self._exchange.ask(
             lambda number: message.Post(
-                id=number, message=label, to=to, account=account, payload=payload, ttl=ttl
+                id=number, message=label, to=to, account=account, payload=payload, ttl=ttl, system=system
             ),
             message.Posted,
         )
         return label
+
+    async def post_group(
+        self,
+        to: Sequence[message.Recipient],
+        payload: bytes,
+        *,
+        label: str | None = None,
+        ttl: int | None = None,
+        system: bool = False,
+    ) -> list[message.PostResult]:
+        """Leave a message for several clients; what became of it for each, in their order.
+
+        As `post`: who repeats it gives the same `label` again. Raises Refused or Closed.
+        """
+        label = label or new_label()
+        posted = await self._exchange.ask(
+            lambda number: message.PostGroup(
+                id=number, message=label, to=list(to), payload=payload, ttl=ttl, system=system
+            ),
+            message.PostedGroup,
+        )
+        return posted.results
 
     async def store(self, item: message.Item) -> None:
         """Have the server keep an item, in place of one of its kind and name. Raises Refused or Closed."""

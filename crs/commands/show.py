@@ -48,6 +48,8 @@ class MessageRow(msgspec.Struct, frozen=True):
     deliv: Annotated[int, Column("DELIV", "messages of the client that were delivered")]
     read: Annotated[datetime | None, Column("READ", "when the client last looked for messages, UTC")]
     account: Annotated[str, Column("ACCOUNT", "the account the client belongs to")]
+    system_post: Annotated[int, Column("SYSPOST", "system messages posted, such as a group's invites")]
+    system_deliv: Annotated[int, Column("SYSDELIV", "system messages that were delivered")]
 
 
 class RelayRow(msgspec.Struct, frozen=True):
@@ -158,10 +160,20 @@ class ShowCommands:
     def message(self) -> list[MessageRow]:
         """List for each client how many messages it has posted, and how many of them were delivered.
 
+        System messages, which clients' software sends by itself, have columns of their own.
+
         Example: crs-cli show message
         """
         return [
-            MessageRow(client.uri, record.posted, record.delivered, _moment(record.read), client.account)
+            MessageRow(
+                client.uri,
+                record.posted,
+                record.delivered,
+                _moment(record.read),
+                client.account,
+                record.system_posted,
+                record.system_delivered,
+            )
             for client, record in sorted(self._machine.directory)
             if not is_test_client(client.uri)
         ]

@@ -199,10 +199,11 @@ class TraceCommands:
                 message_id=event.message,
             )
             self._message.publish(row)
+        kind = "system" if event.system else "message"
         if self._statistics.active and event.state == "posted content":
-            self._count("message-outgoing", event.sender)
+            self._count(f"{kind}-outgoing", event.sender)
         elif self._statistics.active and event.state == "delivered":
-            self._count("message-incoming", event.recipient)
+            self._count(f"{kind}-incoming", event.recipient)
 
     def _count(self, type: str, client: Identity) -> None:
         if not is_test_client(client.uri):

@@ -29,6 +29,9 @@ class Record(msgspec.Struct):
     """How many of the messages that it posted were confirmed by their receivers."""
     read: float = 0.0
     """When it last looked for messages: UTC, seconds since 1970; 0 for never."""
+    system_posted: int = 0
+    system_delivered: int = 0
+    """The same of its system messages, which the others do not count."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(Record).decode
@@ -76,16 +79,20 @@ class Directory:
 
         self._outlet.ask(lambda token: SaveClients(token, ((client, _encode(Record())),)), observed)
 
-    def posted(self, client: Identity, now: float) -> None:
+    def posted(self, client: Identity, now: float, *, system: bool) -> None:
         """A message of this client is on disk."""
         record = self._changed(client, now)
-        if record is not None:
+        if record is not None and system:
+            record.system_posted += 1
+        elif record is not None:
             record.posted += 1
 
-    def delivered(self, client: Identity, now: float) -> None:
+    def delivered(self, client: Identity, now: float, *, system: bool) -> None:
         """A message of this client was confirmed by its receiver."""
         record = self._changed(client, now)
-        if record is not None:
+        if record is not None and system:
+            record.system_delivered += 1
+        elif record is not None:
             record.delivered += 1
 
     def read(self, client: Identity, wall: float, now: float) -> None:

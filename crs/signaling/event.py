@@ -45,6 +45,8 @@ class MessageEvent:
     state: str
     """not-found, posted content, posted ack or delivered."""
     message: str
+    system: bool
+    """Whether it is from software to software, which is counted apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,18 +21,19 @@ class TokenBucket:
         self._tokens = burst
         self._when = now
 
-    def take(self, now: float, cost: float = 1.0) -> bool:
-        """Whether one more is allowed now; what is refused costs nothing.
-
-        What costs more than is left is allowed as well, and has to be made good before the next.
-        """
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed now; what is refused costs nothing."""
         elapsed = max(0.0, now - self._when)
         self._when = max(now, self._when)
         self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
         if self._tokens < 1.0:
             return False
-        self._tokens -= cost
+        self._tokens -= 1.0
         return True
+
+    def charge(self, cost: float) -> None:
+        """Count more for what was allowed; a debt has to be made good before the next."""
+        self._tokens -= cost
 
 
 class AddressBuckets:

@@ -29,6 +29,7 @@ class StoredItem(msgspec.Struct, frozen=True):
     account: str
     time: float
     payload: bytes
+    system: bool = False
 
     @property
     def deliver(self) -> Deliver:
@@ -40,6 +41,7 @@ class StoredItem(msgspec.Struct, frozen=True):
             account=self.account,
             time=self.time,
             payload=self.payload,
+            system=self.system,
         )
 
 
@@ -59,6 +61,7 @@ class Unconfirmed:
 
     kind: Kind
     size: int
+    system: bool
     confirming: bool = False
 
 
@@ -86,9 +89,9 @@ class Window:
         self.blocked = bool(self.items) and self.size + size > WINDOW_BYTES
         return not self.blocked
 
-    def add(self, kept: KeptItem, kind: Kind) -> None:
+    def add(self, kept: KeptItem, item: StoredItem) -> None:
         """An item is being delivered."""
-        self.items[kept.id] = Unconfirmed(kind, len(kept.value))
+        self.items[kept.id] = Unconfirmed(item.kind, len(kept.value), item.system)
         self.size += len(kept.value)
 
     def remove(self, item: str) -> None:

@@ -32,7 +32,7 @@ from crs.signaling.event import (
 )
 from crs.signaling.mailbox import StoredItem, Window, decode_item, encode_item, item_id
 from crs.signaling.message import ErrorCode, Kind
-from crs.signaling.outlet import Outlet
+from crs.signaling.outlet import Continuation, Outlet
 
 RETRY: Final = 5.0
 """Seconds after which a mailbox that could not be read is read again."""
@@ -47,8 +47,24 @@ class _Confirmation(NamedTuple):
     item: str
 
 
+class _Problem(NamedTuple):
+    """Why a message is not taken."""
+
+    code: ErrorCode
+    reason: str
+
+
+class _Group:
+    """A message to several recipients, until it is known what became of each."""
+
+    def __init__(self, connection: Connection, request: message.PostGroup) -> None:
+        self.connection = connection
+        self.request = request
+        self.results: list[message.PostResult | None] = [None] * len(request.to)
+
+
 class PostOffice:
-    """Serves post and ack, and delivers to whoever is attached. `wall()` gives UTC seconds."""
+    """Serves post, post-group and ack, and delivers to whoever is attached. `wall()` gives UTC seconds."""
 
     def __init__(
         self,
@@ -70,20 +86,28 @@ class PostOffice:
     def post(self, connection: Connection, request: message.Post, now: float) -> None:
         """Put a message into somebody's mailbox."""
         recipient = Identity(request.to, request.account or connection.client.account)
-        lifetime = self._limits.of(recipient.account).message_lifetime
-        if recipient not in self._directory:
-            self._outlet.tell(MessageEvent(connection.client, recipient, "not-found", request.message))
-            reason = f"no client {recipient} is known"
-            self._outlet.refuse(connection.number, request.id, ErrorCode.not_found, reason)
-        elif (request.ttl or 0) > lifetime:
-            self._limits.reached["message-lifetime"] += 1
-            reason = f"ttl: messages for {recipient} are kept for at most {lifetime} seconds"
-            self._outlet.refuse(connection.number, request.id, ErrorCode.limit, reason)
+        problem = self._problem(connection, request, recipient)
+        if problem is not None:
+            self._outlet.refuse(connection.number, request.id, *problem)
         elif self._may_wait(connection, request.id):
-            item = self._item(recipient, Kind.content, connection.client, request, request.ttl or lifetime)
-            self._outlet.ask(
-                lambda token: AppendItem(token, item), partial(self._posted, connection, request, recipient)
+            self._append(
+                connection, request, recipient, partial(self._posted, connection, request, recipient)
             )
+
+    def post_group(self, connection: Connection, request: message.PostGroup, now: float) -> None:
+        """Put a message into several mailboxes; it counts as that many requests."""
+        connection.requests.charge(len(request.to) - 1)
+        connection.address.charge(len(request.to) - 1)
+        if self._may_wait(connection, request.id):
+            group = _Group(connection, request)
+            for index, each in enumerate(request.to):
+                recipient = Identity(each.uri, each.account or connection.client.account)
+                problem = self._problem(connection, request, recipient)
+                if problem is not None:
+                    self._settle(group, index, problem)
+                else:
+                    then = partial(self._posted_to_one, group, index, recipient)
+                    self._append(connection, request, recipient, then)
 
     def ack(self, connection: Connection, request: message.Ack, now: float) -> None:
         """Take an item off the mailbox, and tell the sender of a message that it arrived."""
@@ -101,7 +125,16 @@ class PostOffice:
             receipt = None
             if request.kind is Kind.content and sender in self._directory:
                 lifetime = self._limits.of(sender.account).message_lifetime
-                receipt = self._item(sender, Kind.ack, connection.client, request, lifetime)
+                sent = StoredItem(
+                    Kind.ack,
+                    request.message,
+                    connection.client.uri,
+                    connection.client.account,
+                    self._wall(),
+                    request.payload,
+                    delivered.system,
+                )
+                receipt = self._item(sender, sent, lifetime)
             mailbox = connection.client
             confirmation = _Confirmation(connection, window, request, item)
             self._outlet.ask(
@@ -124,17 +157,49 @@ class PostOffice:
         """Stop delivering to a connection; what it has not confirmed is delivered at the next attach."""
         self._windows.pop(connection.number, None)
 
-    def _item(
+    def _problem(
+        self, connection: Connection, request: message.Post | message.PostGroup, recipient: Identity
+    ) -> _Problem | None:
+        """Why a message cannot be left for somebody."""
+        if recipient not in self._directory:
+            event = MessageEvent(
+                connection.client, recipient, "not-found", request.message, system=request.system
+            )
+            self._outlet.tell(event)
+            return _Problem(ErrorCode.not_found, f"no client {recipient} is known")
+        lifetime = self._limits.of(recipient.account).message_lifetime
+        if (request.ttl or 0) > lifetime:
+            self._limits.reached["message-lifetime"] += 1
+            reason = f"ttl: messages for {recipient} are kept for at most {lifetime} seconds"
+            return _Problem(ErrorCode.limit, reason)
+        return None
+
+    def _append(
         self,
-        mailbox: Identity,
-        kind: Kind,
-        sender: Identity,
-        request: message.Post | message.Ack,
-        lifetime: float,
-    ) -> NewItem:
-        wall = self._wall()
-        stored = StoredItem(kind, request.message, sender.uri, sender.account, wall, request.payload)
-        return NewItem(mailbox, item_id(kind, sender, request.message), encode_item(stored), wall + lifetime)
+        connection: Connection,
+        request: message.Post | message.PostGroup,
+        recipient: Identity,
+        then: Continuation,
+    ) -> None:
+        """Have a message put into a mailbox."""
+        stored = StoredItem(
+            Kind.content,
+            request.message,
+            connection.client.uri,
+            connection.client.account,
+            self._wall(),
+            request.payload,
+            request.system,
+        )
+        item = self._item(
+            recipient, stored, request.ttl or self._limits.of(recipient.account).message_lifetime
+        )
+        self._outlet.ask(lambda token: AppendItem(token, item), then)
+
+    def _item(self, mailbox: Identity, stored: StoredItem, lifetime: float) -> NewItem:
+        sender = Identity(stored.sender, stored.account)
+        name = item_id(stored.kind, sender, stored.message)
+        return NewItem(mailbox, name, encode_item(stored), stored.time + lifetime)
 
     def _may_wait(self, connection: Connection, request: int) -> bool:
         """Count one more request of this connection that waits for the store, or refuse it."""
@@ -149,41 +214,65 @@ class PostOffice:
     ) -> None:
         connection.pending -= 1
         if not isinstance(result, Done):
-            self._failed(connection, request.id, result)
+            self._outlet.refuse(connection.number, request.id, *_problem(result))
             return
         self._outlet.send(connection.number, message.Posted(id=request.id, message=request.message))
         if result.new:
-            self._directory.posted(connection.client, now)
-            event = MessageEvent(connection.client, recipient, "posted content", request.message)
-            self._outlet.tell(event)
-            self._look(recipient)
+            self._taken(connection.client, request, recipient, now)
+
+    def _posted_to_one(
+        self, group: _Group, index: int, recipient: Identity, result: Result, now: float
+    ) -> None:
+        self._settle(group, index, None if isinstance(result, Done) else _problem(result))
+        if isinstance(result, Done) and result.new:
+            self._taken(group.connection.client, group.request, recipient, now)
+
+    def _settle(self, group: _Group, index: int, problem: _Problem | None) -> None:
+        """It is known what became of one recipient's message; the last one brings the reply."""
+        group.results[index] = message.PostResult(
+            code=problem.code if problem else None, reason=problem.reason if problem else ""
+        )
+        results = [result for result in group.results if result is not None]
+        if len(results) == len(group.results):
+            connection, request = group.connection, group.request
+            connection.pending -= 1
+            posted = message.PostedGroup(id=request.id, message=request.message, results=results)
+            self._outlet.send(connection.number, posted)
+
+    def _taken(
+        self,
+        sender: Identity,
+        request: message.Post | message.PostGroup,
+        recipient: Identity,
+        now: float,
+    ) -> None:
+        """A message is in a mailbox, in which it was not yet."""
+        self._directory.posted(sender, now, system=request.system)
+        event = MessageEvent(sender, recipient, "posted content", request.message, system=request.system)
+        self._outlet.tell(event)
+        self._look(recipient)
 
     def _confirmed(self, confirmation: _Confirmation, result: Result, now: float) -> None:
         connection, window, request, item = confirmation
         connection.pending -= 1
         if not isinstance(result, Done):
             window.items[item].confirming = False
-            self._failed(connection, request.id, result)
+            self._outlet.refuse(connection.number, request.id, *_problem(result))
             return
+        system = window.items[item].system
         window.remove(item)
         self._outlet.send(connection.number, message.Ok(id=request.id))
         if result.new and request.kind is Kind.content:
-            self._arrived(Identity(request.sender, request.account), connection.client, request.message, now)
+            self._arrived(connection.client, request, now, system=system)
         if self._windows.get(connection.number) is window:
             self._fetch(connection, window)
 
-    def _arrived(self, sender: Identity, recipient: Identity, label: str, now: float) -> None:
-        self._directory.delivered(sender, now)
-        self._outlet.tell(MessageEvent(sender, recipient, "delivered", label))
-        self._outlet.tell(MessageEvent(recipient, sender, "posted ack", label))
+    def _arrived(self, recipient: Identity, request: message.Ack, now: float, *, system: bool) -> None:
+        sender = Identity(request.sender, request.account)
+        self._directory.delivered(sender, now, system=system)
+        self._outlet.tell(MessageEvent(sender, recipient, "delivered", request.message, system=system))
+        self._outlet.tell(MessageEvent(recipient, sender, "posted ack", request.message, system=system))
         self._look(sender)
-
-    def _failed(self, connection: Connection, request: int, result: Result) -> None:
-        if isinstance(result, Full):
-            self._outlet.refuse(connection.number, request, ErrorCode.quota, result.reason)
-        else:
-            reason = result.reason if isinstance(result, Failed) else "the store gave no answer"
-            self._outlet.refuse(connection.number, request, ErrorCode.unavailable, reason)
 
     def _look(self, client: Identity) -> None:
         """There is something new in a mailbox: deliver it if its client is attached."""
@@ -232,7 +321,15 @@ class PostOffice:
             except msgspec.MsgspecError:
                 self.unreadable += 1
             else:
-                window.add(kept, item.kind)
+                window.add(kept, item)
                 self._outlet.send(connection.number, item.deliver)
             window.after = kept.sequence
         return True
+
+
+def _problem(result: Result) -> _Problem:
+    """Why the store has not done it."""
+    if isinstance(result, Full):
+        return _Problem(ErrorCode.quota, result.reason)
+    reason = result.reason if isinstance(result, Failed) else "the store gave no answer"
+    return _Problem(ErrorCode.unavailable, reason)

@@ -87,6 +87,7 @@ class Rendezvous:
             message.AcceptChange: self.exchange.changes.accept,
             message.RefuseChange: self.exchange.changes.refuse,
             message.Post: self.post_office.post,
+            message.PostGroup: self.post_office.post_group,
             message.Ack: self.post_office.ack,
             message.Store: self.locker.store,
             message.Fetch: self.locker.fetch,

@@ -14,7 +14,7 @@ from crs.relay import packet
 from crs.signaling import message
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "crs-protocol.md").read_text()
-PARTS = [message.Relay, message.Resume, *get_args(message.Item)]
+PARTS = [message.Relay, message.Resume, message.Recipient, message.PostResult, *get_args(message.Item)]
 MESSAGES = [*get_args(message.ClientMessage), *get_args(message.ServerMessage)]
 
 

@@ -119,6 +119,7 @@ def test_show_has_the_columns_of_the_manual() -> None:
     one.ask(message.Invite, session="s", to="+2", streams=[RelayKind.rtp])
     one.ask(message.Invite, session="t", to="+9", streams=[RelayKind.rtp])
     two.ask(message.Post, message="m", to="+1", payload=b"x")
+    two.ask(message.Post, message="n", to="+1", payload=b"x", system=True)
     world.advance(7)
     show = ShowCommands(world.machine, None, "crs1", now=lambda: world.now, wall=lambda: 0.0)  # type: ignore[arg-type]  # no relay command is called here
     assert render.text(show.attach(), list[AttachRow]).splitlines()[:2] == [
@@ -131,9 +132,9 @@ def test_show_has_the_columns_of_the_manual() -> None:
         "+1      +2      7     invite",
     ]
     assert render.text(show.message(), list[MessageRow]).splitlines() == [
-        "URI  POST  DELIV  READ                  ACCOUNT",
-        "+1   0     0      2023-11-14T22:13:20Z  a",
-        "+2   1     0      2023-11-14T22:13:20Z  a",
+        "URI  POST  DELIV  READ                  ACCOUNT  SYSPOST  SYSDELIV",
+        "+1   0     0      2023-11-14T22:13:20Z  a        0        0",
+        "+2   1     0      2023-11-14T22:13:20Z  a        1        0",
     ]
     one.ask(message.Hangup, session="s", caller="+1")
     world.advance(30)
@@ -176,6 +177,14 @@ def test_the_trace_of_what_is_counted() -> None:
         phone.ask(message.Invite, session="s", to="+2", streams=[RelayKind.rtp])
     two.ask(message.Post, message="m", to=test.client.uri, payload=b"x")
     two.ask(message.Ack, kind=Kind.content, message="m", sender="+1", account="a")
+    one.ask(
+        message.PostGroup,
+        message="n",
+        to=[message.Recipient(uri="+2"), message.Recipient(uri="+1")],
+        payload=b"x",
+        system=True,
+    )
+    two.ask(message.Ack, kind=Kind.content, message="n", sender="+1", account="a")
     for event in world.events:
         if isinstance(event, AttachEvent | SessionEvent | MessageEvent):
             trace.publish(event)
@@ -187,6 +196,9 @@ def test_the_trace_of_what_is_counted() -> None:
         "session-incoming, +2, a\n",
         "message-outgoing, +2, a\n",
         "message-incoming, +2, a\n",
+        "system-outgoing, +1, a\n",
+        "system-outgoing, +1, a\n",
+        "system-incoming, +2, a\n",
     ]
 
 

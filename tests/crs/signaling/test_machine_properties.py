@@ -60,6 +60,7 @@ class Story:
             self.change: 16,
             self.decide: 12,
             self.post: 10,
+            self.post_group: 4,
             self.ack: 10,
             self.garbage: 1,
             self.wait: 6,
@@ -150,6 +151,14 @@ class Story:
         to, label = self.dice.choice(CLIENTS), self.dice.choice(LABELS)
         self._ask(self._phone(), message.Post, message=label, to=to.uri, account=to.account, payload=b"x")
 
+    def post_group(self) -> None:
+        to = [
+            message.Recipient(uri=client.uri, account=client.account)
+            for client in self.dice.choices(CLIENTS, k=self.dice.randint(1, 4))
+        ]
+        label, system = self.dice.choice(LABELS), self.dice.random() < 0.5
+        self._ask(self._phone(), message.PostGroup, message=label, to=to, payload=b"x", system=system)
+
     def ack(self) -> None:
         phone = self._phone()
         delivered = sorted(self.beliefs[phone.client].delivered) if phone is not None else []
@@ -219,7 +228,8 @@ class Story:
         for client, record in self.world.machine.directory:
             own = f"content/{client.account}/{client.uri}/"
             stored = {item for item in self.world.storage.seen if item[1].startswith(own)}
-            assert record.posted == record.delivered == len(stored)
+            posted = record.posted + record.system_posted
+            assert posted == record.delivered + record.system_delivered == len(stored)
             for recipient, item in stored:
                 label = item.removeprefix(own)
                 assert (client, f"ack/{recipient.account}/{recipient.uri}/{label}") in self.world.storage.seen

@@ -188,3 +188,88 @@ def test_counters_are_saved_and_loaded() -> None:
     records = dict(again.machine.directory)
     assert records[one.client].posted == 1
     assert records[two.client].read > 0
+
+
+def group(phone: Phone, label: str, *to: str) -> None:
+    recipients = [message.Recipient(uri=uri) for uri in to]
+    phone.ask(message.PostGroup, message=label, to=recipients, payload=b"all")
+
+
+def test_a_group_gets_a_message_and_the_sender_one_reply() -> None:
+    world = World()
+    one, two, three = (world.connect(uri).attach() for uri in ("+1", "+2", "+3"))
+    for _ in range(2):
+        group(one, "m", "+2", "+9", "+3")
+        posted = one.take(message.PostedGroup)
+        assert (posted.message, [result.code for result in posted.results]) == (
+            "m",
+            [None, ErrorCode.not_found, None],
+        )
+        assert posted.results[1].reason == "no client +9@a is known" and posted.results[0].reason == ""
+    for phone in (two, three):
+        item = phone.take(message.Deliver)
+        assert (item.message, item.sender, item.payload, item.system) == ("m", "+1", b"all", False)
+        assert phone.silent(), "repeated, and delivered once"
+        ack(phone, item)
+        phone.take(message.Ok)
+    assert {one.take(message.Deliver).sender, one.take(message.Deliver).sender} == {"+2", "+3"}
+    record = dict(world.machine.directory)[Identity("+1", "a")]
+    assert (record.posted, record.delivered) == (2, 2)
+
+
+def test_each_recipient_of_a_group_has_a_result_of_its_own() -> None:
+    world = World()
+    one = world.connect("+1").attach()
+    for uri in ("+2", "+3", "+4"):
+        world.connect(uri).attach().hang_up_line()
+    world.manual = True
+    group(one, "m", "+2", "+3", "+4")
+    assert len(world.waiting) == 3
+    world.complete(2)
+    world.complete(0, fail=True)
+    assert one.silent(), "the reply waits for all"
+    world.complete()
+    results = one.take(message.PostedGroup).results
+    assert [result.code for result in results] == [ErrorCode.unavailable, None, None]
+    world.manual = False
+    group(one, "m", "+2", "+3", "+4")
+    assert [result.code for result in one.take(message.PostedGroup).results] == [None] * 3
+    for uri in ("+2", "+3", "+4"):
+        phone = world.connect(uri).attach()
+        assert phone.take(message.Deliver).message == "m" and phone.silent()
+
+
+def test_a_group_counts_as_many_requests() -> None:
+    limits = LimitTable([("requests-per-second", 10, None)])
+    world = World(limits=limits)
+    one = world.connect("+1").attach()
+    group(one, "m", *["+9"] * 128)
+    assert len(one.take(message.PostedGroup).results) == 128
+    group(one, "n", "+9")
+    assert one.take(message.Error).code is ErrorCode.limit
+    world.advance(10)
+    group(one, "n", "+9")
+    one.take(message.PostedGroup)
+    for count in (0, 129):
+        group(one, "m", *["+9"] * count)
+        assert one.take(message.Error).code is ErrorCode.bad_message
+
+
+def test_system_messages_are_counted_apart() -> None:
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    one.ask(message.Post, message="m", to="+2", payload=b"you are invited", system=True)
+    one.take(message.Posted)
+    item = two.take(message.Deliver)
+    assert item.system
+    ack(two, item)
+    two.take(message.Ok)
+    receipt = one.take(message.Deliver)
+    assert (receipt.kind, receipt.system) == (Kind.ack, True)
+    record = dict(world.machine.directory)[Identity("+1", "a")]
+    assert (record.posted, record.delivered, record.system_posted, record.system_delivered) == (0, 0, 1, 1)
+    assert all(event.system for event in world.told(MessageEvent))
+    # The same id names the same message, of whatever kind.
+    post(one, "m")
+    one.take(message.Posted)
+    assert two.silent()

@@ -182,7 +182,7 @@ def test_message_counters(server: CrsServer, reactor: Any) -> None:
             await news.messages.get()
             await told.receipts.get()
         table = await ask(server, "show", "message")
-        assert table[0] == ["URI", "POST", "DELIV", "READ", "ACCOUNT"]
+        assert table[0] == ["URI", "POST", "DELIV", "READ", "ACCOUNT", "SYSPOST", "SYSDELIV"]
         rows = {row[0]: row[1:] for row in table[1:]}
         assert (rows["+4731"][0], rows["+4731"][1], rows["+4731"][3]) == ("3", "3", ACCOUNT)
         assert rows["+4732"][:2] == ["0", "0"]

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from crs.client.client import Client
 from crs.client.error import ClientError, Refused
 from crs.client.testing import ACCOUNT, CrsServer, Memory, program, run
-from crs.signaling.message import MAX_PAYLOAD, Deliver, ErrorCode, Kind
+from crs.signaling.message import MAX_PAYLOAD, Deliver, ErrorCode, Kind, Recipient
 from rtlib.testing.daemon import Daemon
 from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor
@@ -95,6 +95,29 @@ def test_a_repeated_post_is_delivered_once(server: CrsServer, reactor: Any) -> N
         assert [item.message for item in await take(news, 2)] == ["m1", "m2"]
         await alice.close()
         await bob.close()
+
+    run_on_reactor(story, timeout=60)
+
+
+def test_a_message_to_a_group(server: CrsServer, reactor: Any) -> None:
+    """Each recipient has it once, also when the sender repeats it; the sender knows who has it."""
+
+    async def story() -> None:
+        alice, _ = await server.attached(reactor, "+484")
+        members = [await server.attached(reactor, uri) for uri in ("+485", "+486")]
+        await known(server, reactor, "+487")
+        to = [Recipient(uri=uri) for uri in ("+485", "+486", "+487", "+488")]
+        for _ in range(2):
+            results = await alice.post_group(to, b"welcome", label="g1", system=True)
+            assert [result.code for result in results] == [None, None, None, ErrorCode.not_found]
+        members.append(await server.attached(reactor, "+487"))
+        for member, news in members:
+            item = await news.messages.get()
+            assert (item.message, item.payload, item.sender, item.system) == ("g1", b"welcome", "+484", True)
+            await alice.post(member.credentials.uri, b"next")
+            assert (await news.messages.get()).payload == b"next"
+            await member.close()
+        await alice.close()
 
     run_on_reactor(story, timeout=60)
 
