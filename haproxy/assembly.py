@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from haproxy.dispatcher.probe import Prober
 from haproxy.dispatcher.set import HOLD_DOWN, Dispatcher
+from haproxy.dns.cache import Cache
 from haproxy.network import names_of
 from haproxy.proxy.admission import Admission, Checks
 from haproxy.proxy.alarm import Alarm
@@ -50,6 +51,7 @@ class Assembly:
     registrar: Registrar
     admission: Admission
     authentication: Authentication
+    names: Cache
 
     def apply(self, settings: Settings) -> None:
         """Take the settings that may change while running."""
@@ -83,7 +85,8 @@ def assemble(
     layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by_of(flow.transport), entropy)
     wheel: Wheel[Alarm] = Wheel()
     events: deque[Event] = deque()
-    resolver = Resolver(sides, lambda token, host: events.append(Resolve(token, host)))
+    names = Cache()
+    resolver = Resolver(sides, lambda question: events.append(Resolve(question)), entropy, names)
     router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
     registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
@@ -135,6 +138,7 @@ def assemble(
         registrar,
         admission,
         authentication,
+        names,
     )
 
 

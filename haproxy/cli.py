@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from haproxy.commands.dns import DnsCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -17,7 +18,7 @@ from rtlib.command.registry import Registry, declared
 
 DEFAULT_STATE = "/var/lib/genproxy"
 SOCKET = "run/genproxy.sock"
-COMMANDS = (ShowCommands, SystemCommands, TlsCommands, VersionCommands)
+COMMANDS = (DnsCommands, ShowCommands, SystemCommands, TlsCommands, VersionCommands)
 
 
 def main() -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haproxy.assembly import Assembly, assemble
 from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, PrimaryChanged
-from haproxy.names import look_up
+from haproxy.dns.record import Answer
+from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
 from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
 from haproxy.proxy.side import Sides
@@ -63,6 +65,7 @@ class Exchange(Service):
         self.assembly: Assembly = assemble(
             settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
         )
+        self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
         self.writer = BindingWriter(reactor, database, self._describe)
@@ -89,6 +92,7 @@ class Exchange(Service):
         if self._sweep.running:
             self._sweep.stop()
         self.driver.stop()
+        self.resolver.stop()
         self.forwarder.stop()
 
     def receive(self, batch: list[tuple[bytes, Flow]]) -> None:
@@ -139,11 +143,15 @@ class Exchange(Service):
         self.writer.add(change)
 
     def _resolve(self, asked: Resolve) -> None:
-        def done(hosts: list[str]) -> None:
-            self.assembly.core.resolved(asked.token, hosts, time.monotonic())
+        question = asked.question
+
+        def done(answer: Answer) -> None:
+            if answer.failed and self.offences.count("dns", question.name, time.monotonic()):
+                log.warn("no name server answers for {kind} {name}", kind=question.kind, name=question.name)
+            self.assembly.core.resolved(question, answer, time.monotonic())
             self.driver.flush()
 
-        look_up(self._reactor, asked.host, done)
+        Deferred.fromCoroutine(self.resolver.ask(question)).addCallback(done)
 
     def _offended(self, offence: Offence) -> None:
         self.offence(offence.kind, offence.flow.remote, offence.reason)

@@ -45,6 +45,11 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "udp_dropped", "Datagrams dropped, by socket.", lambda: _udp(transport, "dropped"), "socket"
     )
+    names, resolver = assembly.names, exchange.resolver
+    metrics.gauge("dns_cached", "Answers of name servers that are kept.", lambda: len(names))
+    metrics.counter("dns_hits", "Questions that the cache answered.", lambda: names.hits)
+    metrics.counter("dns_queries", "Questions put to name servers.", lambda: resolver.asked)
+    metrics.counter("dns_failures", "Questions that no name server answered.", lambda: resolver.failed)
     metrics.gauge("database_pending", "Bindings not written yet.", lambda: exchange.writer.pending)
     metrics.counter("database_dropped", "Changes given up.", lambda: exchange.writer.dropped)
     media = exchange.media

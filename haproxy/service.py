@@ -13,6 +13,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from haproxy.commands.dns import DnsCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -154,7 +155,8 @@ class Genproxy(DaemonService):
         )
         system = SystemCommands(reload=self.reload, set_primary=self.exchange.set_primary)
         tls = TlsCommands(self._state.tls, time.time)
-        for owner in (show, system, tls, VersionCommands()):
+        dns = DnsCommands(assembly.names, time.monotonic)
+        for owner in (show, system, tls, dns, VersionCommands()):
             registry.add(owner)
         return registry
 

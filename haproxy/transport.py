@@ -90,6 +90,8 @@ class SipTransport(MultiService):
         self._by_remote: dict[Flow, SipStream] = {}
         """By flows without the connection's number."""
         self._opening: dict[Flow, list[bytes]] = {}
+        self._proved: dict[Address, str] = {}
+        """The name last proved at an address: a Contact inside a dialog may have the address only."""
         self._per_host: Counter[str] = Counter()
         self._number = 0
         self.refused = 0
@@ -183,19 +185,23 @@ class SipTransport(MultiService):
         if flow.transport != "tls":
             return factory
         assert self._tls is not None
-        client = self._tls.client(host, port, flow.domain)
+        client = self._tls.client(host, port, flow.domain, self._proved.get(flow.remote, ""))
         connecting: IProtocolFactory = TLSMemoryBIOFactory(client, True, factory, self._reactor)
         return connecting
 
     def _send_stream(self, data: bytes, flow: Flow) -> None:
         stream = self._streams.get(flow.connection) if flow.connection else None
-        stream = stream or self._by_remote.get(_any(flow))
+        stream = stream or self._by_remote.get(_any(flow)) or self._by_remote.get(self._named(flow))
         if stream is not None:
             stream.write(data)
         elif flow.connection:
             self._reactor.callLater(0, self._failed, flow, "the connection is closed")
         else:
             self._open(data, flow)
+
+    def _named(self, flow: Flow) -> Flow:
+        """The same peer by the name that it has proved."""
+        return flow._replace(connection=0, domain=flow.domain or self._proved.get(flow.remote, ""))
 
     def _open(self, data: bytes, flow: Flow) -> None:
         waiting = self._opening.get(flow)
@@ -237,6 +243,10 @@ class SipTransport(MultiService):
         if stream.flow.connection not in self._streams:
             return
         self._by_remote[flow] = stream
+        if flow.domain:
+            if len(self._proved) >= FLOWS:
+                self._proved.clear()
+            self._proved[flow.remote] = flow.domain
         for data in self._opening.pop(flow, ()):
             stream.write(data)
 

@@ -12,6 +12,7 @@ from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.best import choose
 from haproxy.proxy.target import Groups, Target
 from haproxy.sip.client import ClientTransaction
+from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import ServerTransaction
 
@@ -27,6 +28,9 @@ class Proxying(Protocol):
 
     def launch(self, branch: Branch, now: float) -> None:
         """Send the request to the branch's target; calls `branch.failed` if that is impossible."""
+
+    def relaunch(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
+        """Send `request`, prepared for the branch's target, to the first of these flows."""
 
     def forward(
         self, context: ResponseContext, response: Response, now: float, branch: Branch | None = None
@@ -55,7 +59,16 @@ class Proxying(Protocol):
 class Branch:
     """The request on its way to one target."""
 
-    __slots__ = ("answered", "context", "finished", "response", "target", "timer", "transaction")
+    __slots__ = (
+        "alternatives",
+        "answered",
+        "context",
+        "finished",
+        "response",
+        "target",
+        "timer",
+        "transaction",
+    )
 
     def __init__(self, context: ResponseContext, target: Target) -> None:
         self.context = context
@@ -65,13 +78,15 @@ class Branch:
         self.answered = False
         """A response has come, provisional or final."""
         self.finished = False
+        self.alternatives: tuple[Request, tuple[Flow, ...]] | None = None
+        """The prepared request, and the other places of the same target (RFC 3263 section 4.3)."""
         self.response: Response | None = None
         """The final response other than 2xx; one of our own where nobody answered."""
 
     def started(self, transaction: ClientTransaction, now: float) -> None:
         """The request is on its way."""
         self.transaction = transaction
-        if self.target.destination is not None:
+        if self.target.destination is not None or self.alternatives is not None:
             self.timer = self.context.proxying.schedule(self, now + PATIENCE)
         elif transaction.method == b"INVITE":
             self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
@@ -92,13 +107,15 @@ class Branch:
         elif status < 300:
             self.finished = True
             self.context.succeeded(self, response, now)
-        elif not self.finished:
+        elif not self.finished and not (status == 503 and self._go_elsewhere(now)):
             self.finish(_not_unavailable(response), now)
 
     def failed(self, status: int, reason: str, now: float) -> None:
         """Nobody answered, or nobody could be asked."""
         self._stop()
         if self.finished:
+            return
+        if self._go_elsewhere(now):
             return
         if not self.answered:
             self.context.proxying.unheard(self, reason, now)
@@ -141,6 +158,15 @@ class Branch:
         if response.status > 100:
             self.context.progressed(self, response, now)
 
+    def _go_elsewhere(self, now: float) -> bool:
+        """Leave it to another branch to try the next place of the target; False where there is none."""
+        alternatives, self.alternatives = self.alternatives, None
+        if alternatives is None or self.context.closing:
+            return False
+        self.finished = True
+        self.context.follow(self, *alternatives, now)
+        return True
+
     def _stop(self) -> None:
         timer, self.timer = self.timer, None
         if timer is not None:
@@ -155,6 +181,7 @@ class ResponseContext:
         "answered",
         "branches",
         "cancelled",
+        "closing",
         "ending",
         "groups",
         "proxying",
@@ -175,6 +202,8 @@ class ResponseContext:
         self.answered = False
         """The sender has a final response."""
         self.cancelled = False
+        self.closing = False
+        """Nothing more is tried: it is cancelled, or somebody has answered for all."""
         self._launching = False
 
     def begin(self, now: float) -> None:
@@ -196,6 +225,12 @@ class ResponseContext:
         self.answered = True
         self.proxying.forward(self, response, now, branch)
         self._cancel_open(now)
+
+    def follow(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
+        """Try another place of the target of a branch that has failed."""
+        successor = Branch(self, branch.target)
+        self.branches.append(successor)
+        self.proxying.relaunch(successor, request, flows, now)
 
     def settle(self, now: float) -> None:
         """See whether there is something left to wait for or to try."""
@@ -238,6 +273,7 @@ class ResponseContext:
 
     def _cancel_open(self, now: float) -> None:
         self.groups.clear()
+        self.closing = True
         for branch in self.branches:
             branch.cancel(now)
 

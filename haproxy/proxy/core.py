@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from haproxy.dispatcher.set import Dispatcher
+from haproxy.dns.record import Answer, Question
 from haproxy.proxy.admission import Admission, Ignored
 from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.context import Branch, ResponseContext
@@ -144,9 +145,9 @@ class ProxyCore:
         """A message could not be sent there, or the connection is gone."""
         self.layer.transport_error(flow, now)
 
-    def resolved(self, token: int, hosts: list[str], now: float) -> None:
-        """The answer to a `Resolve`: addresses, best first; an empty list if there are none."""
-        self._resolver.resolved(token, hosts, now)
+    def resolved(self, question: Question, answer: Answer, now: float) -> None:
+        """The answer to a `Resolve`."""
+        self._resolver.answered(question, answer, now)
         self._work(now)
 
     def settle(self, now: float) -> None:
@@ -164,6 +165,11 @@ class ProxyCore:
             branch.finish(self.local(branch.context, refusal.status), now)
         except ValueError:
             branch.finish(self.local(branch.context, 400), now)
+
+    def relaunch(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
+        """Send the request of a branch that failed to the next of its target's places."""
+        self.counters["other_places"] += 1
+        self._found(branch, request, flows, now)
 
     def forward(
         self, context: ResponseContext, response: Response, now: float, branch: Branch | None = None
@@ -274,9 +280,9 @@ class ProxyCore:
         except (Refused, ParseError, ValueError):
             self.counters["dropped_acks"] += 1
 
-    def _send_ack(self, request: Request, came: Flow, flow: Flow | None, now: float) -> None:
-        if flow is not None:
-            self._forwarding.send_ack(request, came, flow, now)
+    def _send_ack(self, request: Request, came: Flow, flows: tuple[Flow, ...], now: float) -> None:
+        if flows:
+            self._forwarding.send_ack(request, came, flows[0], now)
 
     # What the methods mean.
 
@@ -326,13 +332,16 @@ class ProxyCore:
             self._admission.call(request, flow, now)
         return self._targets.determine(request, flow, now)
 
-    def _found(self, branch: Branch, request: Request, flow: Flow | None, now: float) -> None:
-        """The flow to a target is known."""
+    def _found(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
+        """The flows to a target are known: take the first, and keep the others should it fail."""
         if branch.finished:
             return  # cancelled while its name was looked up
-        if flow is None:
+        if not flows:
             branch.failed(503, "its name has no address", now)
             return
+        flow = flows[0]
+        if len(flows) > 1:
+            branch.alternatives = request.copy(), flows[1:]
         context = branch.context
         try:
             transaction = self._forwarding.send(request, context.server.source, flow, context.ending, now)

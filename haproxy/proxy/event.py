@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from haproxy.dispatcher.set import DestinationChanged, PrimaryChanged
+from haproxy.dns.record import Question
 from haproxy.registrar.location import Removed, Saved
 from haproxy.sip.flow import Flow
 
@@ -14,10 +15,9 @@ MALFORMED = "malformed"
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """A host name has to become addresses; answer with `ProxyCore.resolved`."""
+    """Name servers have to be asked; their answer goes to `ProxyCore.resolved`."""
 
-    token: int
-    host: str
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)

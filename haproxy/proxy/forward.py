@@ -43,13 +43,13 @@ class Forwarding:
         request.set_max_forwards(MAX_FORWARDS if left is None else left - 1)
         known = target.flow if isinstance(target.flow, Flow) else None
         if known is not None and known.transport != "udp" and not target.path:
-            then(known, now)
+            then((known,), now)
             return
         uri = target.hop or next_hop(request)
         side = self._sides.of(known.local) if known is not None else target.side
-        flow = self._resolver.plain(uri, side)
-        if flow is not None:
-            then(flow, now)
+        flows = self._resolver.plain(uri, side)
+        if flows:
+            then(flows, now)
         else:
             self._resolver.find(hop_of(uri), side, then, now)
 

@@ -1,4 +1,4 @@
-"""The next hop of a request: transport, host and port of a URI (RFC 3263 section 4, no NAPTR or SRV)."""
+"""The next hop of a request: from a URI to the flows to try (RFC 3263 section 4)."""
 
 from __future__ import annotations
 
@@ -6,46 +6,50 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from haproxy.dns.cache import Cache
+from haproxy.dns.locate import Asking, LookupFailed, Place, Wish, locate
+from haproxy.dns.record import Answer, Kind, Question
 from haproxy.proxy.side import Side, Sides, flow_to
 from haproxy.proxy.validation import Refused
 from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
 from haproxy.sip.uri import Uri
 from rtlib.address import Address, pack
 
-TRANSPORTS: dict[bytes, Transport] = {b"": "udp", b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
+TRANSPORTS: dict[bytes, Transport] = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
 
 KNOWN = 65_536
 """URIs whose flows are remembered."""
 
 WAITING = 10_000
-"""Requests that may wait for a name server; more are refused."""
-
-
-NO_TRANSPORT = Refused(503, "Transport Not Supported")
+"""Requests that may wait for name servers; more are refused."""
 
 
 class Hop(NamedTuple):
-    """Where to send."""
+    """Where to send, as the URI says it."""
 
-    transport: Transport
     host: str
-    port: int
+    port: int | None = None
+    transport: Transport | None = None
+    secure: bool = False
+    """The URI is a sips: one."""
 
     @property
-    def address(self) -> Address | None:
-        """The socket address; None where the host is a name."""
-        return _packed(self.host, self.port)
+    def place(self) -> Place | None:
+        """Where that is; None where the host is a name (RFC 3263 section 4.1, 4.2: numeric hosts)."""
+        transport = self.transport or ("tls" if self.secure else "udp")
+        port = self.port or DEFAULT_PORT[transport]
+        return None if _packed(self.host, port) is None else Place(transport, self.host, port)
 
 
 def hop_of(uri: Uri) -> Hop:
     """The hop that a SIP URI names. Raises Refused for transports and schemes that we do not have."""
     if not uri.is_sip:
         raise Refused(416)
-    transport = "tls" if uri.scheme == b"sips" else TRANSPORTS.get(uri.transport)
-    if transport is None:
-        raise NO_TRANSPORT
+    secure, transport = uri.scheme == b"sips", uri.transport
+    if transport and transport not in TRANSPORTS:
+        raise Refused(503, "Transport Not Supported")
     host = (uri.param(b"maddr") or uri.host).strip(b"[]").decode("ascii", "replace")
-    return Hop(transport, host, uri.port or DEFAULT_PORT[transport])
+    return Hop(host, uri.port, "tls" if secure else TRANSPORTS.get(transport), secure)
 
 
 @lru_cache(65536)
@@ -56,70 +60,123 @@ def _packed(host: str, port: int) -> Address | None:
         return None
 
 
-Continue = Callable[[Flow | None, float], None]
-"""Takes the flow to the hop, or None where its name has no address."""
+Continue = Callable[[tuple[Flow, ...], float], None]
+"""Takes the flows to the hop, best first; none where its name leads nowhere."""
+
+
+class _Waiting(NamedTuple):
+    """One hop whose name is being looked up."""
+
+    asking: Asking
+    hop: Hop
+    side: Side | None
+    then: Continue
 
 
 class Resolver:
-    """Makes flows of hops; asks outside for names."""
+    """Makes flows of hops; what the cache does not know it has asked outside."""
 
-    def __init__(self, sides: Sides, ask: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, sides: Sides, ask: Callable[[Question], None], entropy: Callable[[int], bytes], cache: Cache
+    ) -> None:
+        """`ask` has a question put to name servers, whose answer comes by `answered`."""
         self._sides = sides
         self._ask = ask
-        self._token = 0
-        self._waiting: dict[int, tuple[Hop, Side | None, Continue]] = {}
+        self._entropy = entropy
+        self._cache = cache
+        self._spoken = tuple(each for each in TRANSPORTS.values() if sides.speak(each))
+        self._kinds: tuple[Kind, ...] = _kinds_of(sides)
+        self._waiting: dict[Question, list[_Waiting]] = {}
+        self._count = 0
         self._flow = lru_cache(65536)(self._make_flow)
-        self._plain: dict[tuple[bytes, int | None, Side | None], Flow] = {}
+        self._plain: dict[tuple[bytes, int | None, Side | None], tuple[Flow, ...]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Requests that wait."""
+        return self._count
 
-    def plain(self, uri: Uri, side: Side | None) -> Flow | None:
-        """The flow to a URI without parameters whose host is numeric; None for others. Raises Refused."""
+    def plain(self, uri: Uri, side: Side | None) -> tuple[Flow, ...]:
+        """The flow to a URI without parameters whose host is numeric; none for others. Raises Refused."""
         if uri.params or uri.scheme != b"sip":
-            return None
+            return ()
         key = uri.host, uri.port, side
-        flow = self._plain.get(key)
-        if flow is None:
-            hop = hop_of(uri)
-            address = hop.address
-            flow = self._flow(hop, side, address) if address is not None else None
+        flows = self._plain.get(key, ())
+        if not flows:
+            place = hop_of(uri).place
+            flow = self._flow(place, side, "") if place is not None else None
             if flow is not None:
+                flows = (flow,)
                 if len(self._plain) >= KNOWN:
                     self._plain.clear()
-                self._plain[key] = flow
-        return flow
+                self._plain[key] = flows
+        return flows
 
     def find(self, hop: Hop, side: Side | None, then: Continue, now: float) -> None:
-        """Call `then` with the flow to `hop`: at once where the host is numeric. `side` forces the way out.
+        """Call `then` with the flows to `hop`: at once where all is known. `side` forces the way out.
 
-        Raises Refused when too many wait already.
+        Raises Refused for a transport that we do not have, and when too many wait already.
         """
-        if not self._sides.speak(hop.transport):
-            raise NO_TRANSPORT
-        address = hop.address
-        if address is not None:
-            then(self._flow(hop, side, address), now)
+        if hop.transport is not None and hop.transport not in self._spoken:
+            raise Refused(503, "Transport Not Supported")
+        place = hop.place
+        if place is not None:
+            self._conclude([place], hop, side, then, now)
             return
-        if len(self._waiting) >= WAITING:
+        if self._count >= WAITING:
             raise Refused(503)
-        self._token += 1
-        self._waiting[self._token] = hop, side, then
-        self._ask(self._token, hop.host)
+        wish = Wish(hop.host, hop.port, hop.transport, hop.secure)
+        asking = locate(wish, self._spoken, self._kinds, self._chance)
+        self._go_on(_Waiting(asking, hop, side, then), None, now)
 
-    def resolved(self, token: int, hosts: list[str], now: float) -> None:
-        """The addresses of a name, best first; an empty list if there are none."""
-        waiting = self._waiting.pop(token, None)
-        if waiting is None:
+    def answered(self, question: Question, answer: Answer, now: float) -> None:
+        """Name servers have answered, or have not: go on with all that wait for it."""
+        answer = self._cache.put(question, answer, now)
+        waiting = self._waiting.pop(question, [])
+        self._count -= len(waiting)
+        for each in waiting:
+            self._go_on(each, answer, now)
+
+    def _go_on(self, waiting: _Waiting, answer: Answer | None, now: float) -> None:
+        places: list[Place] = []
+        try:
+            question = next(waiting.asking) if answer is None else waiting.asking.send(answer)
+            while (known := self._cache.get(question, now)) is not None:
+                question = waiting.asking.send(known)
+        except StopIteration as done:
+            places = done.value
+        except LookupFailed:
+            pass
+        else:
+            self._wait(question, waiting)
             return
-        hop, side, then = waiting
-        addresses = filter(None, (_packed(host, hop.port) for host in hosts))
-        flows = (self._flow(hop, side, address) for address in addresses)
-        then(next(filter(None, flows), None), now)
+        self._conclude(places, waiting.hop, waiting.side, waiting.then, now)
 
-    def _make_flow(self, hop: Hop, side: Side | None, address: Address) -> Flow | None:
-        fits = side is not None and side.speaks(address, hop.transport)
-        chosen = side if side is not None and fits else self._sides.towards(address, hop.transport)
-        if not chosen.speaks(address, hop.transport):
+    def _wait(self, question: Question, waiting: _Waiting) -> None:
+        self._count += 1
+        others = self._waiting.setdefault(question, [])
+        others.append(waiting)
+        if len(others) == 1:
+            self._ask(question)
+
+    def _conclude(self, places: list[Place], hop: Hop, side: Side | None, then: Continue, now: float) -> None:
+        domain = "" if hop.place is not None else hop.host.lower()
+        flows = (self._flow(place, side, domain) for place in places)
+        then(tuple(dict.fromkeys(flow for flow in flows if flow is not None)), now)
+
+    def _chance(self) -> float:
+        return int.from_bytes(self._entropy(4), "big") / 2**32
+
+    def _make_flow(self, place: Place, side: Side | None, domain: str) -> Flow | None:
+        address = _packed(place.host, place.port)
+        if address is None:
             return None
-        return flow_to(chosen, hop.transport, address, "" if hop.address is not None else hop.host)
+        transport = place.transport
+        fits = side is not None and side.speaks(address, transport)
+        chosen = side if side is not None and fits else self._sides.towards(address, transport)
+        return flow_to(chosen, transport, address, domain) if chosen.speaks(address, transport) else None
+
+
+def _kinds_of(sides: Sides) -> tuple[Kind, ...]:
+    """The kinds of addresses that we can send to, IPv6 first (RFC 6724)."""
+    six, four = (any(side.speaks(pack(host, 0)) for side in sides) for host in ("::1", "127.0.0.1"))
+    return (*(("AAAA",) if six else ()), *(("A",) if four else ()))

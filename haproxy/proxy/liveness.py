@@ -91,7 +91,7 @@ class Liveness:
         probe = Probe(self._prober, destination)
         known = destination.flow if isinstance(destination.flow, Flow) else None
         if known is not None and known.transport != "udp":
-            self._send(probe, destination, known, now)
+            self._send(probe, destination, (known,), now)
             return
         try:
             hop = hop_of(parse_uri(destination.uri))
@@ -100,10 +100,11 @@ class Liveness:
         except (Refused, UriError) as error:
             probe.failed(503, str(error), now)
 
-    def _send(self, probe: Probe, destination: Destination, flow: Flow | None, now: float) -> None:
-        if flow is None:
+    def _send(self, probe: Probe, destination: Destination, flows: tuple[Flow, ...], now: float) -> None:
+        if not flows:
             probe.failed(503, "its name has no address", now)
             return
+        flow = flows[0]
         probe.timer = self._schedule(probe, now + PATIENCE)
         try:
             self._layer.request(self._request(destination, flow), flow, now).context = probe

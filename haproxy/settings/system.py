@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from haproxy.settings.types import HostEntries, Mask
+from haproxy.settings.types import HostEntries, Mask, NameServers
 from rtlib.settings import Section, setting
 from rtlib.settings.types import Endpoint, Host, IpAddress, Port
 
@@ -33,6 +33,9 @@ class System(Section):
     mappedIP: IpAddress | None = setting(None, "private address that the router maps the public one to")
     mappedPort: Port = setting(5060, "private port that the public port is mapped to")
     mappedPortTLS: Port = setting(5061, "private port that the public SIPS port is mapped to")
+    nameServers: NameServers = setting(
+        (), "beyond the guide: name servers as address[:port]; absent for those of /etc/resolv.conf"
+    )
     tlsKeyPath: str = setting(
         "/etc/ssl/genproxy_pvt",
         "beyond the guide: directory of private keys and certificates for TLS",
@@ -52,6 +55,11 @@ class System(Section):
         None,
         "beyond the guide: log file; else /var/log/genproxy/genproxy.log, or in log/ of another --state-dir",
     )
+
+    @property
+    def name_servers(self) -> list[tuple[str, int]]:
+        """`nameServers` as address and port."""
+        return [(str(entry.network.network_address), entry.port or 53) for entry in self.nameServers]
 
     @model_validator(mode="after")
     def _consistent(self) -> System:

@@ -6,9 +6,9 @@ import re
 from ipaddress import ip_network
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from rtlib.settings.types import ListEntry, parse_host, parse_ip
+from rtlib.settings.types import Entry, ListEntry, parse_entry, parse_host, parse_ip
 
 
 def parse_mask(value: Any) -> int:
@@ -68,10 +68,20 @@ def _split_port(text: str) -> tuple[str, str | None]:
     return host, port if separator else None
 
 
+def parse_name_server(value: Any) -> Entry:
+    """`<ip>[:<port>]`. Raises ValueError."""
+    entry = value if isinstance(value, Entry) else parse_entry(value)
+    if entry.network.num_addresses != 1:
+        raise ValueError(f"{value!r} is a network, not the address of a name server")
+    return entry
+
+
 Mask: TypeAlias = Annotated[int, BeforeValidator(parse_mask), Field(ge=0, le=128)]
 Entries: TypeAlias = Annotated[tuple[ListEntry, ...], BeforeValidator(split_list)]
+NameServer: TypeAlias = Annotated[ListEntry, AfterValidator(parse_name_server)]
 HostEntry: TypeAlias = Annotated[str, BeforeValidator(parse_host_entry)]
 HostEntries: TypeAlias = Annotated[tuple[HostEntry, ...], BeforeValidator(split_list)]
 ListenSocket: TypeAlias = Annotated[str, BeforeValidator(parse_listen_socket)]
 ListenSockets: TypeAlias = Annotated[tuple[ListenSocket, ...], BeforeValidator(split_list)]
+NameServers: TypeAlias = Annotated[tuple[NameServer, ...], BeforeValidator(split_list)]
 Md5: TypeAlias = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]

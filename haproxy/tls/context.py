@@ -40,6 +40,7 @@ class Loaded:
 
 
 ByName = Callable[[str], Loaded | None]
+Names = tuple[str, ...]
 
 
 def build(section: TlsSection) -> Loaded:
@@ -116,10 +117,10 @@ class Handshake:
     refused.
     """
 
-    def __init__(self, loaded: Loaded, name: str | None, by_name: ByName | None = None) -> None:
-        """`name` is the host or address that the certificate has to be for; None for any."""
+    def __init__(self, loaded: Loaded, names: Names = (), by_name: ByName | None = None) -> None:
+        """`names` are the hosts or addresses, one of which the certificate has to be for; empty for any."""
         self._all = not loaded.section.verifies
-        self._name = name
+        self._names = names
         self.by_name = by_name
         self.reason: str | None = None
 
@@ -131,9 +132,9 @@ class Handshake:
         if not good:
             self.reason = self.reason or f"{_text(error)} ({_subject(subject)})"
             return False
-        if depth == 0 and self._name is not None and not proves(subject, self._name):
+        if depth == 0 and self._names and not any(proves(subject, name) for name in self._names):
             named = ", ".join(names_of(subject)) or "nobody"
-            self.reason = f"the certificate is for {named}, not for {self._name}"
+            self.reason = f"the certificate is for {named}, not for {' or '.join(self._names)}"
             return False
         return True
 
@@ -153,9 +154,9 @@ def mode_of(section: TlsSection) -> int:
     return SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if section.verify == "on" else 0)
 
 
-def _connection(loaded: Loaded, name: str | None, by_name: ByName | None = None) -> Connection:
+def _connection(loaded: Loaded, names: Names = (), by_name: ByName | None = None) -> Connection:
     connection = Connection(loaded.context, None)
-    _watch(connection, loaded, Handshake(loaded, name, by_name))
+    _watch(connection, loaded, Handshake(loaded, names, by_name))
     return connection
 
 
@@ -173,7 +174,7 @@ def _named(connection: SSL.Connection) -> None:
     loaded = handshake.by_name(name) if name and handshake.by_name is not None else None
     if loaded is not None:
         connection.set_context(loaded.context)
-        _watch(connection, loaded, Handshake(loaded, None))
+        _watch(connection, loaded, Handshake(loaded))
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -187,23 +188,23 @@ class Accepting:
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """Make one."""
-        return _connection(self._current(), None, self._by_name)
+        return _connection(self._current(), (), self._by_name)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class Connecting:
     """Makes the TLS side of one connection to a host, which has to prove its name."""
 
-    def __init__(self, loaded: Loaded, name: str) -> None:
-        """`name` is the host name that led there, or the numeric address where there was none."""
+    def __init__(self, loaded: Loaded, names: Names) -> None:
+        """`names`: the host name that led there; or the numeric address, after a name known there."""
         self._loaded = loaded
-        self._name = name
+        self._names = names
 
     def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """Make it."""
-        connection = _connection(self._loaded, self._name)
-        if not _is_address(self._name):
-            connection.set_tlsext_host_name(self._name.encode("ascii", "replace"))
+        connection = _connection(self._loaded, self._names)
+        if self._names and not _is_address(self._names[0]):
+            connection.set_tlsext_host_name(self._names[0].encode("ascii", "replace"))
         return connection
 
 

@@ -60,10 +60,15 @@ class TlsStore:
             lambda name: self._named("server", name, port),
         )
 
-    def client(self, host: str, port: int, name: str = "") -> Connecting:
-        """What `TLSMemoryBIOFactory` needs to connect to an address; `name` is the name that led there."""
+    def client(self, host: str, port: int, name: str = "", known: str = "") -> Connecting:
+        """What `TLSMemoryBIOFactory` needs to connect to an address; `name` is the name that led there.
+
+        Where there is none, the peer has to prove the address, or `known`: a name that led there before.
+        """
+        name, others = (name, ()) if name else (known, (host,))
         named = self._named("client", name, port) if name else None
-        return Connecting(named or self._find("client", (host, port)), name or host)
+        names = tuple(each for each in (name, *others) if each)
+        return Connecting(named or self._find("client", (host, port)), names)
 
     def problem(self, section: TlsSection) -> str:
         """Why a section's new files are not in use; empty where they are."""

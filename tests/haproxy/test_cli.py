@@ -12,8 +12,9 @@ HEAVY = ("twisted", "pydantic", "sqlalchemy")
 
 def test_its_commands() -> None:
     names = {spec.name for spec in declared(*COMMANDS)}
-    shown = {f"show {what}" for what in ("bindings", "dispatcher", "calls", "tls", "transactions", "version")}
-    assert names == shown | {"reload", "set primary"}
+    kinds = ("bindings", "calls", "dispatcher", "dns", "tls", "transactions", "version")
+    shown = {f"show {what}" for what in kinds}
+    assert names == shown | {"reload", "set primary", "flush dns"}
 
 
 def test_it_starts_light() -> None:

@@ -155,8 +155,14 @@ def test_tls_connections_are_shared_by_domain(tmp_path: Path) -> None:
         two.transport.send([(MESSAGE, two.received[0][1])])
         await one.until(lambda: len(one.received) == 1)
         assert one.received[0][1] == there._replace(connection=1)
+        # Inside a dialog there may be the address only: the peer has proved its name before.
+        one.transport.send([(MESSAGE, there._replace(domain=""))])
+        await two.until(lambda: len(two.received) == 4)
+        assert one.transport.connections_by() == {"tcp": 0, "tls": 1}
         two.transport.close(two.received[0][1])
         await one.until(lambda: len(one.failed) == 2)
+        one.transport.send([(MESSAGE, there._replace(domain=""))])
+        await two.until(lambda: len(two.received) == 5)
         assert [flow for flow, _ in one.failed] == [there._replace(connection=1), there]
         assert one.offences == two.offences == []
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from haproxy.assembly import Assembly, assemble
+from haproxy.dns.record import Answer
 from haproxy.network import sides_of
-from haproxy.proxy.event import Event
+from haproxy.proxy.event import Event, Resolve
 from haproxy.settings import Settings
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Message, Request, Response, parse
@@ -62,6 +63,18 @@ class World:
             self.sent.append((parse(data), text(flow.remote)))
         while (event := self.core.next_event()) is not None:
             self.events.append(event)
+
+    def look_up(self, zone: dict[str, list[Any]] | None, ttl: float = 60.0) -> list[str]:
+        """Answer all questions to name servers by `NAME KIND`; what was asked. None: nobody answers."""
+        asked = []
+        while questions := [event.question for event in self.events if isinstance(event, Resolve)]:
+            self.events = [event for event in self.events if not isinstance(event, Resolve)]
+            for question in questions:
+                asked.append(f"{question.name} {question.kind}")
+                records = () if zone is None else tuple(zone.get(asked[-1], ()))
+                self.core.resolved(question, Answer(records, ttl, failed=zone is None), self.now)
+            self.collect()
+        return asked
 
     def advance(self, seconds: float) -> None:
         """Time passes; everything due in between happens when it is due."""

@@ -134,17 +134,19 @@ class TestForwarding:
     def test_a_name_is_asked_for(self, make_world: Make) -> None:
         world = make_world(proxyList=["192.0.2.50"])
         call(world, PHONE, "sip:123@trunk.example")
-        (asked,) = [event for event in world.events if isinstance(event, Resolve)]
-        assert asked.host == "trunk.example"
-        world.core.resolved(asked.token, ["198.51.100.7"], world.now)
-        world.collect()
+        assert isinstance(world.events[-1], Resolve)
+        assert world.look_up({"trunk.example A": ["198.51.100.7"]}) == [
+            "trunk.example NAPTR",
+            "_sip._udp.trunk.example SRV",
+            "_sip._tcp.trunk.example SRV",
+            "trunk.example A",
+        ]
         assert world.reached() == [OUTSIDE]
 
     def test_an_unknown_name_is_refused(self, make_world: Make) -> None:
         world = make_world(proxyList=["192.0.2.50"])
         call(world, PHONE, "sip:123@trunk.example")
-        world.core.resolved(world.events[-1].token, [], world.now)
-        world.collect()
+        world.look_up({})
         assert world.response(PHONE).status == 503
 
 

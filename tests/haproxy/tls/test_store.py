@@ -149,7 +149,7 @@ def test_a_server_that_verifies(hall: Hall, tmp_path: Path, verify: Any, without
         def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
             return SSL.Connection(bare, None)
 
-    said = shake(store.server("192.0.2.1", 5061), Bare(next(iter(other)), ""))
+    said = shake(store.server("192.0.2.1", 5061), Bare(next(iter(other)), ()))
     assert without in said[0]
     assert bool(said[0]) == bool(without)
 
