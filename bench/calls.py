@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import bench.signaling.load as signaling
 from bench.figure import Figure
-from bench.forwarder.load import Load, Running, Sample, Stream, cores
+from bench.forwarder.load import Load, Running, Sample, Stream, cores, favoured
+from bench.sip.load import Server, alone
 from crs.client.testing import CrsServer
 from crs.relay import packet
 
@@ -34,6 +36,15 @@ PACKETS = 50
 """In a second, of one party: frames of 20 ms."""
 REPLACED = 8.0
 """Seconds of media, in the middle of which the server is away."""
+CLIENTS, MESSAGES, P99_MS = 200, 1000, 20.0
+"""Clients in pairs, their messages in a second, and how long one may take."""
+TALKS: dict[str, tuple[signaling.Mode, int]] = {
+    "messages of calls": ("relay", 4),
+    "stored messages": ("store", 1),
+}
+"""Modes of the load, and how many messages are one of what it does."""
+RATED = 100_000
+BESIDE, REST = 3.0, 50
 LATER = 1_000_000
 """Added to a client's bind counter, so that the client itself does not move its leg back."""
 
@@ -95,7 +106,9 @@ def replaced(load: Load, folder: Path) -> Iterator[Figure]:
         return sample
 
     server = CrsServer(folder, ["relay-service separate"])
-    with server.relay() as relay, server:
+    relay = server.relay()
+    relay.command = alone(favoured(cores()[0], *relay.command))
+    with relay, server:
         server.daemon.wait_for_text("connected to the relay service")
         sample = run(story, timeout=120, clean=False)
     yield Figure(f"{CALLS} calls, the server away for", away[0], "s")
@@ -103,9 +116,44 @@ def replaced(load: Load, folder: Path) -> Iterator[Figure]:
     yield Figure("delay meanwhile, 99th percentile", sample.delay_p99 * 1e3, "ms")
 
 
+def beside_messages(load: Load, folder: Path) -> Iterator[Figure]:
+    """Both at once in one process: media at the rated load, and messages."""
+    server = CrsServer(folder)
+    server.daemon.command = alone(favoured(cores()[0], *server.daemon.command))
+    messages = signaling.Load(folder.parent / "signaling", cores()[1])
+
+    async def story() -> dict[str, tuple[Sample, signaling.Sample]]:
+        running = Running(server.daemon.pid, await establish(server, load, CALLS))
+        party = signaling.Party(Server("crs", server.daemon.pid, server.address.port), "crs", server.secret)
+        samples = {}
+        for name, (mode, each) in TALKS.items():
+            with messages.clients(party, mode, CLIENTS, BESIDE, MESSAGES / each) as clients:
+                media = deferToThread(load.run, running, RATED, BESIDE, REST)
+                told = await deferToThread(clients.go)
+                samples[name] = await media, told
+        return samples
+
+    with server:
+        for name, (media, told) in run(story, timeout=120, clean=False).items():
+            yield from _both(name, TALKS[name][1], media, told)
+
+
+def _both(name: str, each: int, media: Sample, told: signaling.Sample) -> Iterator[Figure]:
+    missing = told.begun - told.done + told.lost
+    yield Figure(f"{name} beside media", told.rate * each, "messages/s")
+    yield Figure(f"{name}, lost or refused", float(missing * each), "messages")
+    yield Figure(f"{name}, median", told.median * 1e3, "ms")
+    yield Figure(f"{name}, 99th percentile", told.p99 * 1e3, "ms", P99_MS, "wanted", 1.0)
+    yield Figure(f"media beside {name}", media.rate, "packets/s")
+    yield Figure(f"media beside {name}, lost", float(media.sent - media.received), f"of {media.sent:,}")
+    yield Figure(f"media beside {name}, delay, 99th percentile", media.delay_p99 * 1e3, "ms")
+
+
 def measure() -> Iterator[Figure]:
     """Measure all; half a minute."""
     with tempfile.TemporaryDirectory() as name:
         load = Load(Path(name), cores()[1])
+        (Path(name) / "signaling").mkdir()
+        yield from beside_messages(load, Path(name) / "beside")
         yield from replaced(load, Path(name) / "replaced")
         load.close()

@@ -161,6 +161,8 @@ class ClientProtocol(WebSocketServerProtocol):
         """Both handshakes are done."""
         self._end_handshake()
         self._opened = True
+        # An event behind a reply would wait 40 ms for the client's acknowledgement (Nagle's algorithm).
+        self.transport.setTcpNoDelay(True)
         self._limits = self.factory.limits.of(self.identity.account)
         self.maxFramePayloadSize = self.maxMessagePayloadSize = self._limits.message_size
         self._keep_alive(self.factory.keep_alive.find(self.identity, self.host) or KeepAlive())

@@ -1,8 +1,9 @@
 /*
  * RTP load for a relay, and the sink behind it: how much arrives, how late, and what CPU time that cost the relay.
  *
- *     load SECONDS RATE PID SINK < streams
+ *     load SECONDS RATE PID SINK REST < streams
  *
+ * With nothing to do it rests REST us; with 0 it looks again at once, and no other program gets its core.
  * RATE is packets/s in all; 0 keeps WINDOW packets in flight, which shows how much the relay can do. SINK and the
  * senders are sockets that were bound and inherited. A stream is a line: sender's descriptor, port of the relay on
  * 127.0.0.1, SSRC, and bytes in hex to put before the RTP header ("-": none). Prints one line: packets sent,
@@ -165,7 +166,7 @@ static size_t due(uint64_t passed, double rate, uint64_t lost)
 }
 
 /* Give how long it sent, in ns. */
-static uint64_t load(int sink, double seconds, double rate)
+static uint64_t load(int sink, double seconds, double rate, const struct timespec *rest)
 {
     uint64_t begun = clock_ns(CLOCK_MONOTONIC), last = begun, now = begun, lost = 0;
     uint64_t end = begun + (uint64_t)(seconds * 1e9);
@@ -173,8 +174,11 @@ static uint64_t load(int sink, double seconds, double rate)
         size_t count = due(now - begun, rate, lost);
         if (count > 0)
             send_batch(count);
-        if (receive_batch(sink))
+        bool received_some = receive_batch(sink);
+        if (received_some)
             last = now;
+        else if (count == 0 && rest->tv_nsec > 0)
+            nanosleep(rest, NULL);
         else if (rate == 0 && now > last + 50000000) {
             lost = sent - received; /* nothing has come for so long that nothing will */
             last = now;
@@ -189,18 +193,19 @@ static uint64_t load(int sink, double seconds, double rate)
 int main(int count, char **arguments)
 {
     clockid_t cpu;
-    if (count != 5) {
-        fprintf(stderr, "usage: load SECONDS RATE PID SINK < streams\n");
+    if (count != 6) {
+        fprintf(stderr, "usage: load SECONDS RATE PID SINK REST < streams\n");
         return 2;
     }
     double seconds = strtod(arguments[1], NULL);
+    const struct timespec rest = {.tv_nsec = 1000 * atol(arguments[5])};
     int sink = atoi(arguments[4]);
     read_streams();
     if (clock_getcpuclockid((pid_t)atoi(arguments[3]), &cpu) != 0)
         fail("load: the relay's CPU clock");
     run = clock_ns(CLOCK_MONOTONIC);
     uint64_t cpu_before = clock_ns(cpu);
-    uint64_t passed = load(sink, seconds, strtod(arguments[2], NULL));
+    uint64_t passed = load(sink, seconds, strtod(arguments[2], NULL), &rest);
     printf("%llu %llu %llu %llu %llu %llu\n", (unsigned long long)sent, (unsigned long long)received,
            (unsigned long long)passed, (unsigned long long)(clock_ns(cpu) - cpu_before),
            (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99));

@@ -84,9 +84,12 @@ class Load:
         self.senders += [bound() for _ in range(count - len(self.senders))]
         return self.senders[:count]
 
-    def run(self, relay: Running, rate: float, seconds: float = 0.4) -> Sample:
-        """Run once; `rate` is packets/s, 0 for as many as the relay can do."""
-        command = [str(self._program), str(seconds), str(rate), str(relay.process), str(self.sink.fileno())]
+    def run(self, relay: Running, rate: float, seconds: float = 0.4, rest: int = 0) -> Sample:
+        """Run once; `rate` is packets/s, 0 for as many as the relay can do; `rest` is us of sleep when there
+        is nothing to do, which lets another load run on this core.
+        """
+        words = (seconds, rate, relay.process, self.sink.fileno(), rest)
+        command = [str(self._program), *map(str, words)]
         done = subprocess.run(
             favoured(self._core, *command),
             input="".join(stream.line() for stream in relay.streams),
