@@ -13,11 +13,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from crs.accounts import Accounts
+from crs.gate import ClientGate
 from crs.relay.interface import Relay
 from crs.storage import Storage
 from crs.switchboard import Switchboard
 from rtlib.address import join
-from rtlib.listen import StreamPort
 from rtlib.log import init
 from rtlib.notify import Notifier
 from rtlib.store import Store, StoreError
@@ -45,7 +45,7 @@ class Core(Service):
         *,
         relay: Relay,
         switchboard: Switchboard,
-        clients: StreamPort,
+        clients: ClientGate,
         notifier: Notifier,
         clock: IReactorTime,
         wall: Callable[[], float],
@@ -84,7 +84,7 @@ class Core(Service):
             return
         self._expire.start(EXPIRE)
         self._clients.startService()
-        init(log, "accepting clients on {address}", address=_text(self._clients.address))
+        init(log, "accepting clients on {address}", address=join(*self._clients.address))
         self._notifier.notify(UNIT, "started")
 
     async def _load(self) -> None:
@@ -110,7 +110,7 @@ class Core(Service):
         self._notifier.notify(UNIT, "stopping")
         if self._expire.running:
             self._expire.stop()
-        await self._clients.stopService()
+        self._clients.stopService()
         await self._switchboard.stopService()
         await maybeDeferred(self._relay.stopService)
         if self._store_open:
@@ -131,7 +131,3 @@ class Core(Service):
             log.failure("the server cannot run", failure)
         self._notifier.notify(UNIT, f"failed: {failure.getErrorMessage()}")
         self._fatal()
-
-
-def _text(place: tuple[str, int] | str) -> str:
-    return place if isinstance(place, str) else join(*place)

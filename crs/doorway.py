@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Final
 
-from twisted.internet.interfaces import IHandshakeListener
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
-
-from crs.identity import Identity, parse
-from crs.websocket import ClientFactory, ClientProtocol, Connection, Receiver
-from rtlib.tls import peer_identity
+from crs.identity import Identity
+from crs.websocket import ClientSocket, Connection, Receiver
 
 CLOSE_RECONNECT: Final = 4004
 """WebSocket close code: the client may connect again at once (`purge client`)."""
@@ -40,11 +33,10 @@ class Doorway:
         self.told = told
         self._receiver = receiver
         self._open: set[Connection] = set()
-        self._numbers = count(1)
 
-    def next_number(self) -> int:
-        """The number of a new connection."""
-        return next(self._numbers)
+    def saw(self, client: ClientSocket, state: str) -> None:
+        """A connection, opened or not, has reached a state."""
+        self.told(ConnectionEvent(client.number, client.known, client.host, client.port, state))
 
     def opened(self, connection: Connection) -> None:
         """A client has connected."""
@@ -55,6 +47,10 @@ class Doorway:
         """One message of a client that was not sent off."""
         if connection in self._open:
             self._receiver.received(connection, data)
+
+    def flush(self) -> None:
+        """Nothing more has come in for now."""
+        self._receiver.flush()
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -76,45 +72,3 @@ class Doorway:
             connection.close(CLOSE_RECONNECT, "reconnect")
             self.closed(connection)
         return len(purged)
-
-
-@implementer(IHandshakeListener)
-class Visitor(ClientProtocol):
-    """A client's connection that tells the doorway of its four states."""
-
-    def __init__(self, doorway: Doorway) -> None:
-        super().__init__()
-        self._doorway = doorway
-        self._number = doorway.next_number()
-        self._known: Identity | None = None
-
-    def connectionMade(self) -> None:
-        """TCP is there."""
-        super().connectionMade()
-        self._tell("connected")
-
-    def handshakeCompleted(self) -> None:
-        """TLS is there, and with it who this is."""
-        try:
-            self._known = parse(peer_identity(self.transport))
-        except ValueError:
-            self._known = None
-        self._tell("authenticated")
-
-    def onOpen(self) -> None:
-        """The WebSocket is there."""
-        self._tell("negotiated")
-        super().onOpen()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is gone."""
-        super().connectionLost(reason)
-        self._tell("closed")
-
-    def _tell(self, state: str) -> None:
-        self._doorway.told(ConnectionEvent(self._number, self._known, self.host, self.port, state))
-
-
-def watch(clients: ClientFactory, doorway: Doorway) -> None:
-    """Have the connections of this factory tell the doorway of their states."""
-    clients.protocol = lambda: Visitor(doorway)

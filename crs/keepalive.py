@@ -7,12 +7,9 @@ WebSocket ping or by TCP; who does not answer that either has gone.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal
-
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 INTERVAL: Final = 1230.0
 """Seconds: "a little over 20 minutes"."""
@@ -35,53 +32,36 @@ class KeepAlive:
 
 
 class Watch:
-    """Asks a client that has been silent; `gone()` is called if it stays silent.
+    """Tells when a client that has been silent is to be asked, and when it has gone. Sans-IO."""
 
-    One timer for each connection, which is touched only when the client is heard after it was asked.
-    """
+    __slots__ = ("_asked", "_heard", "_policy")
 
-    def __init__(
-        self, clock: IReactorTime, policy: KeepAlive, ask: Callable[[], None], gone: Callable[[], None]
-    ) -> None:
-        self._clock = clock
+    def __init__(self, policy: KeepAlive, now: float) -> None:
+        """The first look is due after the policy's interval."""
         self._policy = policy
-        self._ask = ask
-        self._gone = gone
-        self._heard = clock.seconds()
+        self._heard = now
         self._asked = False
-        self._timer: IDelayedCall | None = clock.callLater(policy.interval, self._silent)
 
-    def heard(self) -> None:
-        """The client has sent something, whatever it was."""
-        self._heard = self._clock.seconds()
+    def heard(self, now: float) -> float | None:
+        """The client has sent something, whatever it was; when to look now, if that has changed."""
+        self._heard = now
+        if not self._asked:
+            return None
+        self._asked = False
+        return now + self._policy.interval
+
+    def look(self, now: float) -> tuple[bool, float] | None:
+        """Whether to ask, and when to look next; None if the client has gone.
+
+        The time for a look is not moved each time that the client is heard: most looks find that it was.
+        """
         if self._asked:
-            self._asked = False
-            self._rearm(self._policy.interval, self._silent)
-
-    def stop(self) -> None:
-        """Watch no longer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _rearm(self, delay: float, call: Callable[[], None]) -> None:
-        self.stop()
-        self._timer = self._clock.callLater(delay, call)
-
-    def _silent(self) -> None:
-        """The interval is over since it began; perhaps not since the client was last heard."""
-        self._timer = None
-        left = self._heard + self._policy.interval - self._clock.seconds()
-        if left > 0:
-            self._rearm(left, self._silent)
-            return
+            return None
+        due = self._heard + self._policy.interval
+        if now < due:
+            return False, due
         self._asked = True
-        self._rearm(self._policy.grace, self._unanswered)
-        self._ask()
-
-    def _unanswered(self) -> None:
-        self._timer = None
-        self._gone()
+        return True, now + self._policy.grace
 
 
 def probe(sock: socket.socket, policy: KeepAlive) -> None:

@@ -33,9 +33,10 @@ from crs.commands.trace import TraceCommands
 from crs.commands.updates import UpdateCommands
 from crs.commands.version import VersionCommands
 from crs.core import Core
-from crs.doorway import Doorway, watch
+from crs.doorway import Doorway
 from crs.drain import Drain
 from crs.expulsion import Expulsion
+from crs.gate import ClientGate
 from crs.home import DATABASE, RELAY_SOCKET, audit_file
 from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
@@ -52,7 +53,6 @@ from crs.storage import Storage
 from crs.switchboard import Switchboard
 from crs.tokenkey import token_key
 from crs.version import VERSION
-from crs.websocket import ClientFactory, ClientGate
 from rtlib.command.audit import AuditLog
 from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
@@ -190,16 +190,22 @@ class Server(DaemonService):
             self._manhole(sockets.manhole).setServiceParent(self)
 
     def _core(self, clients: socket) -> Core:
-        factory = ClientFactory(self._reactor, self._doorway, self._keep_alive, self._limits)
-        watch(factory, self._doorway)
-        gate = ClientGate(self._accounts.key, factory, self._reactor)
+        gate = ClientGate(
+            clients,
+            self._accounts.key,
+            self._doorway,
+            reactor=self._reactor,
+            keep_alive=self._keep_alive,
+            limits=self._limits,
+            told=self._doorway.saw,
+        )
         return Core(
             self._accounts,
             self._store,
             self._storage,
             relay=self._relay,
             switchboard=self._switchboard,
-            clients=StreamPort(clients, gate, self._reactor),
+            clients=gate,
             notifier=self._notifier,
             clock=self._reactor,
             wall=time.time,

@@ -79,6 +79,7 @@ class Switchboard(Service):
         self._is_account = is_account
         self._numbers: dict[Connection, int] = {}
         self._connections: dict[int, Connection] = {}
+        self._received: list[tuple[bytes, int]] = []
         self._next = 1
         self._quiet: Deferred[None] | None = None
         self._work: dict[type[Ask], Callable[[Any], Coroutine[Any, Any, Result]]] = {
@@ -139,10 +140,17 @@ class Switchboard(Service):
         """One message of a client."""
         number = self._numbers.get(connection)
         if number is not None:
-            self._driver.receive([(data, number)])
+            self._received.append((data, number))
+
+    def flush(self) -> None:
+        """Have the machine work on what was received."""
+        if self._received:
+            received, self._received = self._received, []
+            self._driver.receive(received)
 
     def closed(self, connection: Connection) -> None:
-        """A connection is gone."""
+        """A connection is gone, after what it has sent."""
+        self.flush()
         number = self._numbers.pop(connection, None)
         if number is not None:
             del self._connections[number]

@@ -1,41 +1,50 @@
-"""Connections of clients: TLS-PSK, then WebSocket (RFC 6455) with the subprotocol crs.v1, by Autobahn.
+"""A client's connection: TLS-PSK, then a WebSocket (RFC 6455) with the subprotocol crs.v1.
 
-Everything else sees a `Connection` and is told of it through a `Receiver`; Autobahn stays in here.
+Everything else sees a `Connection` and is told of it through a `Receiver`. `crs.gate` accepts the sockets,
+waits for them and calls what is here: `ready` when there is something to read, `flush` when something can
+be sent, `expire` when its time is up.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
-
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from enum import IntEnum
+from typing import Final, Protocol
 
 from crs.identity import Identity, parse
 from crs.keepalive import KeepAlive, Watch, probe
-from crs.limits import Limits, LimitTable
+from crs.limits import LimitTable
 from crs.rules import Rules
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
-from rtlib.address import subnet
-from rtlib.psk import KeyLookup
-from rtlib.tls import PskServerOptions, peer_identity
+from rtlib.pskstream import PskStream, StreamError
+from rtlib.upgrade import MAX_REQUEST, UpgradeRefused, answer_request
+from rtlib.websocket import (
+    BINARY,
+    CLOSE,
+    CLOSE_NORMAL,
+    CLOSE_TOO_BIG,
+    CLOSE_UNSUPPORTED,
+    PING,
+    PONG,
+    TEXT,
+    Decoder,
+    close_payload,
+    header,
+)
+from rtlib.wheel import Entry, Wheel
 
-MAX_CONNECTIONS: Final = 50_000
-MAX_REQUEST: Final = 8192
-"""Bytes of the HTTP request that opens a WebSocket."""
 CLOSE_TIME: Final = 1.0
 """Seconds that a client has to answer a close."""
 
-MAX_CLOSE_REASON: Final = 123
-"""Bytes (RFC 6455 section 5.5)."""
-CLOSE_UNSUPPORTED: Final = 1003
-"""Text was sent where only binary messages are (RFC 6455 section 7.4.1)."""
+_PROTOCOL: Final = SUBPROTOCOL.encode()
+_SERVER: Final = b"crs"
+_HEADERS: Final = tuple(header(BINARY, size) for size in range(126))
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: what has not been sent is dropped, and the peer is told by RST."""
 
 
 class Connection(Protocol):
@@ -62,7 +71,10 @@ class Receiver(Protocol):
         """A client has connected."""
 
     def received(self, connection: Connection, data: bytes) -> None:
-        """One message of an opened connection."""
+        """One message of an opened connection. It may wait for those of others until `flush`."""
+
+    def flush(self) -> None:
+        """Nothing more has come in for now: what was received is to be worked on."""
 
     def closed(self, connection: Connection) -> None:
         """An opened connection is gone, or about to be: nothing sent arrives any more. Told once."""
@@ -71,37 +83,99 @@ class Receiver(Protocol):
         """Somebody at `host` did what a correct client does not."""
 
 
-class _Silent:
-    """Autobahn's log: it repeats strangers' text, for each of their connections; `offended` tells instead."""
+class State(IntEnum):
+    """How far a connection is. Frames are read while it is open or closing."""
 
-    def __getattr__(self, name: str) -> Any:
-        return self._ignore
+    tls = 0
+    request = 1
+    open = 2
+    closing = 3
+    """We have said goodbye, and wait for the client's answer."""
+    ending = 4
+    """All is said: what still comes is thrown away until the client's end, or a second is over."""
+    gone = 5
 
-    def _ignore(self, *_: object, **__: object) -> None:
-        return
+
+class Gate(Protocol):
+    """What a connection needs of whoever has accepted it."""
+
+    receiver: Receiver
+    limits: LimitTable
+    keep_alive: Rules[KeepAlive]
+    handshakes: Counter[str]
+    alarms: Wheel[ClientSocket]
+    now: float
+    """Seconds of the alarms' clock, as of this turn."""
+    told: Callable[[ClientSocket, str], None]
+    """Hears of the states connected, authenticated, negotiated and closed."""
+
+    def to_flush(self, client: ClientSocket) -> None:
+        """Call the connection's `flush` soon, once for all that is sent until then."""
+
+    def watch(self, client: ClientSocket, *, writing: bool) -> None:
+        """Call `flush` when the socket takes data again, or do so no longer."""
+
+    def forget(self, client: ClientSocket) -> None:
+        """The connection is over, its descriptor about to be closed."""
 
 
-@implementer(IPushProducer)
-class ClientProtocol(WebSocketServerProtocol):
-    """A `Connection`, from its first byte."""
+class ClientSocket:
+    """A `Connection`, from its first byte to its last. Thousands of them wait: every attribute counts."""
 
-    log = _Silent()
-    factory: ClientFactory
-    transport: Any
+    __slots__ = (
+        "_alarm",
+        "_blocked",
+        "_decoder",
+        "_gate",
+        "_identity",
+        "_limits",
+        "_place",
+        "_request",
+        "_socket",
+        "_state",
+        "_stream",
+        "_told_open",
+        "_unsent",
+        "_waiting",
+        "_watch",
+        "host",
+        "number",
+        "port",
+    )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.host = ""
-        self.port = 0
+    def __init__(
+        self,
+        gate: Gate,
+        sock: socket.socket,
+        stream: PskStream,
+        *,
+        address: tuple[str, int],
+        place: str,
+        number: int,
+    ) -> None:
+        """`place`: what of the address counts for limits."""
+        self.host, self.port = address
+        self.number = number
+        """Never used twice."""
+        self._gate = gate
+        self._socket = sock
+        self._stream = stream
+        self._state = State.tls
         self._identity: Identity | None = None
-        self._handshaking = False
-        self._opened = False
-        self._paused = False
-        self._unsent = 0
-        self._request_size = 0
-        self._cut: IDelayedCall | None = None
-        self._limits = Limits()
+        self._request = b""
+        self._decoder: Decoder | None = None
+        self._limits = gate.limits.general
         self._watch: Watch | None = None
+        self._waiting: list[bytes] = []
+        self._unsent = 0
+        self._blocked = False
+        self._told_open = False
+        self._place = place
+        gate.handshakes[place] += 1
+        self._alarm: Entry[ClientSocket] = gate.alarms.schedule(
+            self, gate.now + gate.limits.general.handshake_time
+        )
+        gate.told(self, "connected")
 
     @property
     def identity(self) -> Identity:
@@ -109,219 +183,271 @@ class ClientProtocol(WebSocketServerProtocol):
         assert self._identity is not None
         return self._identity
 
+    @property
+    def known(self) -> Identity | None:
+        """Who the client has proven to be; None as long as that is open, and for who is no client."""
+        return self._identity
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's."""
+        return self._socket.fileno()
+
     def send(self, data: bytes) -> None:
         """Send one message; a client that lets too much of them wait is cut off."""
-        if self.state != self.STATE_OPEN:
+        if self._state is not State.open:
             return
-        if self._paused:
-            self._unsent += len(data)
-            if self._unsent > self._limits.outgoing_buffer:
-                self.factory.limits.reached["outgoing-buffer"] += 1
-                self._offend("does not read", f"{self._limits.outgoing_buffer} bytes wait to be sent")
-                self.dropConnection(abort=True)
-                return
-        self.sendMessage(data, isBinary=True)
+        size = len(data)
+        self._unsent += size
+        if self._unsent > self._limits.outgoing_buffer and not self._has_room():
+            return
+        if not self._waiting:
+            self._gate.to_flush(self)
+        self._waiting.append(_HEADERS[size] if size < 126 else header(BINARY, size))
+        self._waiting.append(data)
 
     def close(self, code: int, reason: str) -> None:
         """Close with this code, after what was sent before."""
-        self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:MAX_CLOSE_REASON], isReply=False)
+        if self._state is State.open:
+            self._say(CLOSE, close_payload(code, reason))
+            self._enter(State.closing, CLOSE_TIME)
 
-    def connectionMade(self) -> None:
-        """TCP is there. The handshakes follow; Autobahn's timer covers both."""
-        peer = self.transport.getPeer()
-        self.host, self.port = peer.host, peer.port
-        self._handshaking = True
-        self.factory.handshakes[subnet(self.host)] += 1
-        super().connectionMade()
-        self.transport.registerProducer(self, True)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes inside TLS. Autobahn collects the HTTP request without a limit, so the limit is here."""
-        if self._handshaking:
-            self._request_size += len(data)
-            if self._request_size > MAX_REQUEST:
-                self._offend("HTTP request too long", f"more than {MAX_REQUEST} bytes")
-                self.dropConnection(abort=True)
-                return
-        elif self._watch is not None:
-            self._watch.heard()
-        super().dataReceived(data)
-
-    def onConnect(self, request: ConnectionRequest) -> str:
-        """Accept who speaks our subprotocol; the key was checked by TLS."""
-        if SUBPROTOCOL not in request.protocols:
-            raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, f"the subprotocol {SUBPROTOCOL} is required")
+    def ready(self) -> None:
+        """There is something to read, or the client is gone."""
         try:
-            self._identity = parse(peer_identity(self.transport))
-        except ValueError as error:
-            raise ConnectionDeny(ConnectionDeny.FORBIDDEN, "only clients may connect here") from error
-        return SUBPROTOCOL
-
-    def onOpen(self) -> None:
-        """Both handshakes are done."""
-        self._end_handshake()
-        self._opened = True
-        # An event behind a reply would wait 40 ms for the client's acknowledgement (Nagle's algorithm).
-        self.transport.setTcpNoDelay(True)
-        self._limits = self.factory.limits.of(self.identity.account)
-        self.maxFramePayloadSize = self.maxMessagePayloadSize = self._limits.message_size
-        self._keep_alive(self.factory.keep_alive.find(self.identity, self.host) or KeepAlive())
-        self.factory.receiver.opened(self)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """One whole message."""
-        if not self._opened:
+            if self._state is State.tls and not self._shake_hands():
+                return
+            data = self._stream.read()
+        except StreamError as error:
+            self._lost(str(error))
             return
-        if isBinary:
-            self.factory.receiver.received(self, payload)
+        if data is None:
+            return
+        if self._watch is not None:
+            due = self._watch.heard(self._gate.now)
+            if due is not None and self._state is State.open:
+                self._set_alarm(due)
+        if not data:
+            self._lost("the client closed the connection")
+        elif self._state is State.open or self._state is State.closing:
+            self._read(data)
+        elif self._state is State.request:
+            self._read_request(data)
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket takes it."""
+        if self._state is State.gone or not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        try:
+            sent = self._stream.write(data)
+        except StreamError as error:
+            self._lost(str(error))
+            return
+        if sent < len(data):
+            self._waiting = [data[sent:]]
+            self._unsent = len(data) - sent
         else:
-            self._offend("text message", "crs.v1 has binary messages only")
-            self.close(CLOSE_UNSUPPORTED, "binary messages only")
+            self._waiting.clear()
+            self._unsent = 0
+            if self._state is State.ending:
+                self._end()
+        self._block(bool(self._waiting))
 
-    def onPing(self, payload: bytes) -> None:
-        """Answer, but not to who lets the answers pile up."""
-        if not self._paused:
-            super().onPing(payload)
+    def expire(self) -> None:
+        """The time that was set is over."""
+        if self._state is State.open and self._watch is not None:
+            self._check_silence(self._watch)
+            return
+        if self._state <= State.request:
+            self._gate.limits.reached["handshake-time"] += 1
+            limit = self._gate.limits.general.handshake_time
+            self._end_handshake("handshake too slow", f"not done after {limit} s")
+        self.cut()
 
-    def onCloseFrame(self, code: Any, reasonRaw: Any) -> Any:
-        """The client says goodbye, or answers ours. TCP may linger, but nobody reads any more."""
-        self._gone()
-        return super().onCloseFrame(code, reasonRaw)
+    def cut(self) -> None:
+        """End this connection here and now."""
+        if self._state is not State.gone:
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._lost("cut off")
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone, opened or not."""
-        super().connectionLost(reason)
-        for timer in (self._cut, self.closeHandshakeTimeoutCall):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._gone()
-        if self._handshaking:
-            self._end_handshake()
-            self._offend("handshake failed", reason.getErrorMessage())
+    def _shake_hands(self) -> bool:
+        """Go on with TLS; True when it is done."""
+        if not self._stream.handshake():
+            return False
+        with suppress(ValueError):
+            self._identity = parse(self._stream.identity)
+        self._state = State.request
+        self._gate.told(self, "authenticated")
+        return True
 
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """The HTTP request is not what opens a WebSocket."""
-        self._offend("bad HTTP request", reason)
-        super().failHandshake(reason, code, responseHeaders)
+    def _read_request(self, data: bytes) -> None:
+        """Bytes of the HTTP request that opens the WebSocket."""
+        self._request += data
+        head, end, rest = self._request.partition(b"\r\n\r\n")
+        if len(head) > MAX_REQUEST:
+            self._end_handshake("HTTP request too long", f"more than {MAX_REQUEST} bytes")
+            self.cut()
+        elif end:
+            self._request = b""
+            try:
+                if self._identity is None:
+                    raise UpgradeRefused(403, "only clients may connect here")
+                answer = answer_request(head, _PROTOCOL, _SERVER)
+            except UpgradeRefused as refusal:
+                self._end_handshake("bad HTTP request", str(refusal))
+                self._put(refusal.answer)
+                self._enter(State.ending, CLOSE_TIME)
+                return
+            self._open(answer, rest)
 
-    def onOpenHandshakeTimeout(self) -> None:
-        """TLS and WebSocket took too long together."""
-        if self._handshaking:
-            self._end_handshake()
-            self.factory.limits.reached["handshake-time"] += 1
-            self._offend("handshake too slow", f"not done after {self.factory.openHandshakeTimeout} s")
-        super().onOpenHandshakeTimeout()
+    def _open(self, answer: bytes, rest: bytes) -> None:
+        """Both handshakes are done."""
+        gate = self._gate
+        self._end_handshake()
+        self._limits = gate.limits.of(self.identity.account)
+        self._decoder = Decoder(min(self._limits.message_size, MAX_MESSAGE))
+        self._keep_alive(gate.keep_alive.find(self.identity, self.host) or _DEFAULT)
+        self._state = State.open
+        self._told_open = True
+        self._put(answer)
+        gate.told(self, "negotiated")
+        gate.receiver.opened(self)
+        if rest:
+            self._read(rest)
 
-    def pauseProducing(self) -> None:
-        """The client reads slower than we send."""
-        self._paused = True
+    def _read(self, data: bytes) -> None:
+        """Bytes of frames."""
+        decoder = self._decoder
+        assert decoder is not None
+        for opcode, payload in decoder.receive(data):
+            if opcode == CLOSE and self._state < State.ending:
+                self._goodbye(payload)
+            elif self._state is not State.open:
+                continue
+            elif opcode == BINARY:
+                self._gate.receiver.received(self, payload)
+            elif opcode == PING and not self._blocked:
+                # Who lets the answers pile up gets none.
+                self._say(PONG, payload)
+            elif opcode == TEXT:
+                self._fail("text message", CLOSE_UNSUPPORTED, "binary messages only")
+        if decoder.problem is not None and self._state < State.ending:
+            if decoder.problem.code == CLOSE_TOO_BIG:
+                self._gate.limits.reached["message-size"] += 1
+            self._fail("bad WebSocket frame", *decoder.problem)
 
-    def resumeProducing(self) -> None:
-        """What waited has been sent."""
-        self._paused = False
-        self._unsent = 0
+    def _fail(self, kind: str, code: int, reason: str) -> None:
+        """Close for what the client did; nothing that it sends counts any more (section 7.1.7)."""
+        self._offend(kind, reason)
+        if self._state is State.open:
+            self._say(CLOSE, close_payload(code, reason))
+        self._tell_closed()
+        self._enter(State.ending, CLOSE_TIME)
 
-    def stopProducing(self) -> None:
-        """The connection is lost; connectionLost follows."""
-
-    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
-        if code == self.CLOSE_STATUS_CODE_MESSAGE_TOO_BIG:
-            self.factory.limits.reached["message-size"] += 1
-        self._offend("bad WebSocket frame", reason)
-        super()._fail_connection(code, reason)
-
-    def _closeConnection(self, abort: bool = False) -> None:
-        """Close TCP. TLS waits for the client's own farewell, so somebody must not wait forever."""
-        self._gone()
-        super()._closeConnection(abort)
-        if not abort and self._cut is None:
-            self._cut = self.factory.reactor.callLater(CLOSE_TIME, self.transport.abortConnection)
+    def _goodbye(self, payload: bytes) -> None:
+        """The client says goodbye, or answers ours."""
+        if self._state is State.open:
+            code = payload[:2]
+            self._say(CLOSE, code or close_payload(CLOSE_NORMAL, ""))
+        self._tell_closed()
+        self._enter(State.ending, CLOSE_TIME)
 
     def _keep_alive(self, policy: KeepAlive) -> None:
-        if policy.method == "tcp":
-            # A socket that takes no options any more is lost already, which we are told next.
-            with suppress(OSError):
-                probe(self.transport.transport.getHandle(), policy)
-        else:
-            self._watch = Watch(self.factory.reactor, policy, self.sendPing, self._silent)
+        if policy.method == "ws":
+            now = self._gate.now
+            self._watch = Watch(policy, now)
+            self._set_alarm(now + policy.interval)
+            return
+        self._alarm.cancel()
+        # A socket that takes no options any more is lost already, which we are told next.
+        with suppress(OSError):
+            probe(self._socket, policy)
 
-    def _silent(self) -> None:
-        """The client has not answered our ping: TCP would go on trying for a quarter of an hour."""
-        self.dropConnection(abort=True)
+    def _check_silence(self, watch: Watch) -> None:
+        """The time is over that a client may be silent, or may take to answer our ping."""
+        found = watch.look(self._gate.now)
+        if found is None:
+            # TCP would go on trying for a quarter of an hour.
+            self.cut()
+            return
+        ask, due = found
+        self._set_alarm(due)
+        if ask:
+            self._say(PING, b"")
 
-    def _gone(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-        if self._opened:
-            self._opened = False
-            self.factory.receiver.closed(self)
+    def _say(self, opcode: int, payload: bytes) -> None:
+        self._put(header(opcode, len(payload)) + payload)
 
-    def _end_handshake(self) -> None:
-        self._handshaking = False
-        handshakes, place = self.factory.handshakes, subnet(self.host)
-        handshakes[place] -= 1
-        if not handshakes[place]:
-            del handshakes[place]
+    def _put(self, data: bytes) -> None:
+        if not self._waiting:
+            self._gate.to_flush(self)
+        self._waiting.append(data)
+
+    def _has_room(self) -> bool:
+        """Whether the client takes what waits; who does not read is cut off."""
+        self.flush()
+        most = self._limits.outgoing_buffer
+        if self._state is State.open and self._unsent > most:
+            self._gate.limits.reached["outgoing-buffer"] += 1
+            self._offend("does not read", f"{most} bytes wait to be sent")
+            self.cut()
+        return self._state is State.open
+
+    def _block(self, blocked: bool) -> None:
+        if self._blocked is not blocked:
+            self._blocked = blocked
+            if self._state is not State.gone:
+                self._gate.watch(self, writing=blocked)
+
+    def _enter(self, state: State, seconds: float) -> None:
+        self._state = state
+        self._set_alarm(self._gate.now + seconds)
+        if state is State.ending and not self._waiting:
+            self._end()
+
+    def _set_alarm(self, when: float) -> None:
+        self._alarm.cancel()
+        self._alarm = self._gate.alarms.schedule(self, when)
+
+    def _end(self) -> None:
+        """Close our direction: the client reads what was sent, and then its end."""
+        self._stream.end()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _lost(self, reason: str) -> None:
+        """The connection is over, opened or not."""
+        if self._state <= State.request:
+            self._end_handshake("handshake failed", reason)
+        self._state = State.gone
+        self._alarm.cancel()
+        self._waiting.clear()
+        self._gate.forget(self)
+        self._stream.free()
+        self._socket.close()
+        self._tell_closed()
+        self._gate.told(self, "closed")
+
+    def _tell_closed(self) -> None:
+        if self._told_open:
+            self._told_open = False
+            self._gate.receiver.closed(self)
+
+    def _end_handshake(self, kind: str = "", reason: str = "") -> None:
+        """The handshake is over, and has failed if `kind` says how."""
+        handshakes = self._gate.handshakes
+        handshakes[self._place] -= 1
+        if not handshakes[self._place]:
+            del handshakes[self._place]
+        if self._state is State.tls or self._state is State.request:
+            self._state = State.ending
+        if kind:
+            self._offend(kind, reason)
 
     def _offend(self, kind: str, reason: str) -> None:
-        self.factory.receiver.offended(kind, self.host, reason)
+        self._gate.receiver.offended(kind, self.host, reason)
 
 
-class ClientFactory(WebSocketServerFactory):
-    """Makes the protocols of one listening socket, inside `ClientGate`."""
-
-    log = _Silent()
-    noisy = False
-    protocol: Any = ClientProtocol
-
-    def __init__(
-        self,
-        reactor: Any,
-        receiver: Receiver,
-        keep_alive: Rules[KeepAlive] | None = None,
-        limits: LimitTable | None = None,
-    ) -> None:
-        """`reactor` provides IReactorTime."""
-        super().__init__(reactor=reactor, protocols=[SUBPROTOCOL], server="crs")
-        self.receiver = receiver
-        self.handshakes: Counter[str] = Counter()
-        self.keep_alive = keep_alive or Rules()
-        self.limits = limits or LimitTable()
-        self.setProtocolOptions(
-            webStatus=False,
-            failByDrop=False,
-            utf8validateIncoming=False,
-            maxFramePayloadSize=MAX_MESSAGE,
-            maxMessagePayloadSize=MAX_MESSAGE,
-            maxConnections=MAX_CONNECTIONS,
-            closeHandshakeTimeout=CLOSE_TIME,
-        )
-
-    def admits(self, host: str) -> bool:
-        """Whether another connection from this address may begin."""
-        most = self.limits.general.handshakes_per_address
-        if self.handshakes[subnet(host)] < most:
-            return True
-        self.limits.reached["handshakes-per-address"] += 1
-        self.receiver.offended("too many handshakes", host, f"{most} are under way")
-        return False
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """A protocol, which takes the time for its handshake from here."""
-        self.openHandshakeTimeout = self.limits.general.handshake_time
-        return super().buildProtocol(addr)
-
-
-class ClientGate(TLSMemoryBIOFactory):
-    """Puts TLS-PSK under a `ClientFactory`; turns away who opens too many connections, before TLS costs."""
-
-    noisy = False
-
-    def __init__(self, keys: KeyLookup, clients: ClientFactory, clock: IReactorTime) -> None:
-        super().__init__(PskServerOptions(keys), False, clients, clock)
-        self._clients = clients
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """A connection, or None to close it at once."""
-        return super().buildProtocol(addr) if self._clients.admits(addr.host) else None
+_DEFAULT: Final = KeepAlive()

@@ -1,9 +1,9 @@
 """TLS with pre-shared keys: TLS 1.3 external PSK with (EC)DHE (RFC 8446 section 2.2), TLS 1.2 ECDHE-PSK
 (RFC 5489).
 
-pyOpenSSL has no PSK calls, so this module, and no other, calls OpenSSL through the binding of
-`cryptography`. One callback serves both versions (SSL_CTX_set_psk_server_callback(3)); in TLS 1.3 OpenSSL
-then takes the key to be for SHA-256, so only such cipher suites are offered. Contexts belong to the
+pyOpenSSL has no PSK calls, so this module and `rtlib.pskstream`, and no other, call OpenSSL through the
+binding of `cryptography`. One callback serves both versions (SSL_CTX_set_psk_server_callback(3)); in TLS 1.3
+OpenSSL then takes the key to be for SHA-256, so only such cipher suites are offered. Contexts belong to the
 reactor's thread.
 """
 
@@ -13,7 +13,7 @@ import hmac
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import cryptography
@@ -68,9 +68,19 @@ class _PskContext(SSL.Context):
             raise PskUnavailable(_versions(f"the groups {GROUPS.decode()} are not there"))
 
 
-class _ServerContext(_PskContext):
+class Accepting(Protocol):
+    """A stream of `rtlib.pskstream` whose handshake is under way."""
+
+    identity: bytes
+
+
+class ServerContext(_PskContext):
+    """What the connections of a server have in common."""
+
     def __init__(self, keys: KeyLookup) -> None:
         super().__init__(SSL.TLS_SERVER_METHOD)
+        self.accepting: Accepting | None = None
+        """Whose handshake calls back now, if it is not a connection of pyOpenSSL."""
         self.identities: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
         self._keys = keys
         self._secret = os.urandom(32)
@@ -78,6 +88,11 @@ class _ServerContext(_PskContext):
             "unsigned int(SSL *, const char *, unsigned char *, unsigned int)", self._answer
         )
         _lib.SSL_CTX_set_psk_server_callback(self._context, self._callback)
+
+    @property
+    def pointer(self) -> Any:
+        """OpenSSL's own object."""
+        return self._context
 
     def _answer(self, ssl: Any, identity: Any, key: Any, room: int) -> int:
         """Write the key of an identity and give its length; whatever is raised in here must not reach
@@ -95,7 +110,10 @@ class _ServerContext(_PskContext):
         # Made in any case, so that an unknown identity costs what a wrong key costs, and fails as it does.
         decoy = hmac.digest(self._secret, identity, "sha256")
         found = self._lookup(identity)
-        self.identities[_connection_class._reverse_mapping[ssl]] = identity
+        if self.accepting is not None:
+            self.accepting.identity = identity
+        else:
+            self.identities[_connection_class._reverse_mapping[ssl]] = identity
         return _write(found or decoy, key, room)
 
     def _lookup(self, identity: bytes) -> bytes | None:
@@ -131,7 +149,7 @@ class _ClientContext(_PskContext):
 
 def server_context(keys: KeyLookup) -> SSL.Context:
     """Make the context of a server that knows its clients by `keys` and by nothing else."""
-    return _ServerContext(keys)
+    return ServerContext(keys)
 
 
 def client_context(identity: bytes, key: bytes) -> SSL.Context:
@@ -151,7 +169,7 @@ def identity(connection: SSL.Connection) -> bytes:
     Raises ValueError while the handshake is not finished, and on a connection of another kind of context.
     """
     context = connection.get_context()
-    if not isinstance(context, _ServerContext) or connection.get_peer_finished() is None:
+    if not isinstance(context, ServerContext) or connection.get_peer_finished() is None:
         raise ValueError("this connection has not finished a TLS-PSK handshake")
     return context.identities[connection]
 

@@ -36,6 +36,9 @@ class Board:
     def received(self, connection: object, data: bytes) -> None:
         self.told.append(("received", connection, data))
 
+    def flush(self) -> None:
+        self.told.append(("flush",))
+
     def closed(self, connection: object) -> None:
         self.told.append(("closed", connection))
 
@@ -49,11 +52,13 @@ def test_what_comes_is_passed_on() -> None:
     line = Line(Identity("+1", "a"))
     doorway.opened(line)
     doorway.received(line, b"x")
+    doorway.flush()
     doorway.closed(line)
     doorway.offended("kind", "host", "reason")
     assert board.told == [
         ("opened", line),
         ("received", line, b"x"),
+        ("flush",),
         ("closed", line),
         ("offended", "kind", "host", "reason"),
     ]
@@ -75,8 +80,3 @@ def test_a_purged_connection_is_gone_at_once_and_told_once() -> None:
     assert sorted(map(str, board.told)) == sorted(str(("closed", line)) for line in lines[:2])
     assert doorway.purge(Identity("+1", "a").__eq__) == 0
     assert doorway.purge(lambda client: client.account == "b") == 1
-
-
-def test_numbers_are_never_used_twice() -> None:
-    doorway = Doorway(Board(), lambda event: None)
-    assert len({doorway.next_number() for _ in range(5)}) == 5

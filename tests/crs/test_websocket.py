@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,11 +13,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from crs.gate import ClientGate
 from crs.identity import Identity
+from crs.keepalive import KeepAlive
 from crs.limits import Limits, LimitTable
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
-from crs.websocket import ClientFactory, ClientGate, Connection
-from rtlib.listen import StreamPort, bind_stream
+from crs.websocket import Connection
+from rtlib.listen import bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskClientOptions
 
@@ -39,6 +42,9 @@ class Clients:
     def received(self, connection: Connection, data: bytes) -> None:
         connection.send(data)
 
+    def flush(self) -> None:
+        pass
+
     def closed(self, connection: Connection) -> None:
         self.open.remove(connection)
 
@@ -55,8 +61,11 @@ class Phone(WebSocketClientProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.inbox: list[bytes] = []
+        self.pongs: list[bytes] = []
+        self.pinged = False
         self.opened = False
         self.gone = False
+        self.clean = False
 
     def onOpen(self) -> None:
         self.opened = True
@@ -65,13 +74,24 @@ class Phone(WebSocketClientProtocol):
         self.inbox.append(payload)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self.gone = True
+        self.gone, self.clean = True, wasClean
+
+    def onPong(self, payload: bytes) -> None:
+        self.pongs.append(payload)
+
+    def onPing(self, payload: bytes) -> None:
+        self.pinged = True
+        super().onPing(payload)
 
 
 class Raw(Protocol):
-    """TCP without TLS."""
+    """A stream of bytes."""
 
     gone = False
+    data = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
 
     def connectionLost(self, reason: Any = None) -> None:
         self.gone = True
@@ -83,9 +103,8 @@ class Place:
     def __init__(self, limits: LimitTable) -> None:
         self.clients = Clients()
         reactor = installed_reactor()
-        self.factory = ClientFactory(reactor, self.clients, limits=limits)
-        gate = ClientGate({ME: KEY}.get, self.factory, reactor)
-        self.port = StreamPort(bind_stream("127.0.0.1", 0), gate, reactor)
+        sock = bind_stream("127.0.0.1", 0)
+        self.gate = ClientGate(sock, {ME: KEY}.get, self.clients, reactor=reactor, limits=limits)
         self._phones: list[Any] = []
 
     async def phone(self, *, key: bytes = KEY, protocols: list[str] | None = None) -> Phone:
@@ -93,27 +112,27 @@ class Place:
         factory = WebSocketClientFactory("wss://127.0.0.1", protocols=offered, reactor=installed_reactor())
         factory.protocol = Phone
         factory.noisy = False
-        phone: Any = await wrapClientTLS(PskClientOptions(ME, key), self._endpoint()).connect(factory)
+        phone: Any = await wrapClientTLS(PskClientOptions(ME, key), self.endpoint()).connect(factory)
         self._phones.append(phone)
         await until(lambda: phone.opened or phone.gone)
         assert isinstance(phone, Phone)
         return phone
 
     async def raw(self) -> Raw:
-        connection = await self._endpoint().connect(Factory.forProtocol(Raw))
+        connection = await self.endpoint().connect(Factory.forProtocol(Raw))
         self._phones.append(connection)
         assert isinstance(connection, Raw)
         return connection
 
     async def close(self) -> None:
-        await self.port.stopService()
+        self.gate.stopService()
         for phone in self._phones:
             if not phone.gone:
                 phone.transport.abortConnection()
-        await until(lambda: not self.factory.handshakes and not self.clients.open)
+        await until(lambda: not self.gate.handshakes and not self.clients.open)
 
-    def _endpoint(self) -> TCP4ClientEndpoint:
-        port = int(self.port.address[1])
+    def endpoint(self) -> TCP4ClientEndpoint:
+        port = int(self.gate.address[1])
         return TCP4ClientEndpoint(installed_reactor(), "127.0.0.1", port)
 
 
@@ -130,14 +149,14 @@ def at_the_port(
 ) -> Clients:
     async def main() -> Clients:
         place = Place(limits or LimitTable())
-        place.port.startService()
+        place.gate.startService()
         try:
             await story(place)
         finally:
             await place.close()
         return place.clients
 
-    # Autobahn's batched timers are left to run out: the factory has no way to cancel them.
+    # The timers of Autobahn's clients are left to run out: there is no way to cancel them.
     return run(main, timeout=30, clean=False)
 
 
@@ -213,13 +232,13 @@ def test_bytes_that_are_no_tls() -> None:
 def test_one_address_has_a_number_of_handshakes() -> None:
     async def story(place: Place) -> None:
         first, second = await place.raw(), await place.raw()
-        await until(lambda: place.factory.handshakes.total() == 2)
+        await until(lambda: place.gate.handshakes.total() == 2)
         third = await place.raw()
         await until(lambda: third.gone)
         assert not first.gone and not second.gone
         assert first.transport is not None
         first.transport.loseConnection()
-        await until(lambda: place.factory.handshakes.total() == 1)
+        await until(lambda: place.gate.handshakes.total() == 1)
         assert (await place.phone()).opened
 
     limits = LimitTable([("handshakes-per-address", 2, None)])
@@ -240,14 +259,14 @@ def test_a_handshake_has_a_time() -> None:
 
 def test_an_accounts_messages_may_be_limited_further() -> None:
     async def story(place: Place) -> None:
-        place.factory.limits.replace([("message-size", 2000, "acc")])
+        place.gate.limits.replace([("message-size", 2000, "acc")])
         phone = await place.phone()
         phone.sendMessage(bytes(2000), isBinary=True)
         await until(lambda: phone.inbox == [bytes(2000)])
         phone.sendMessage(bytes(2001), isBinary=True)
         await until(lambda: phone.gone)
         assert phone.remoteCloseCode == 1009
-        assert place.factory.limits.reached == {"message-size": 1}
+        assert place.gate.limits.reached == {"message-size": 1}
 
     at_the_port(story)
 
@@ -266,3 +285,191 @@ def test_who_does_not_read_is_cut_off() -> None:
         assert sent > Limits().outgoing_buffer
 
     assert at_the_port(story).offences == ["does not read"]
+
+
+BAD_FRAMES: dict[str, tuple[bytes, int]] = {
+    "reserved bits": (b"\xc2\x80\0\0\0\0", 1002),
+    "unknown opcode": (b"\x83\x80\0\0\0\0", 1002),
+    "fragmented ping": (b"\x09\x80\0\0\0\0", 1002),
+    "ping too long": (b"\x89\xfe\x00\x7e\0\0\0\0" + bytes(126), 1002),
+    "not masked": (b"\x82\x01x", 1002),
+    "continuation of nothing": (b"\x80\x80\0\0\0\0", 1002),
+    "length not minimal": (b"\x82\xfe\x00\x01\0\0\0\0x", 1002),
+    "giant length": (b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0", 1009),
+    "too long in fragments": ((b"\x02\xfe\x60\x00\0\0\0\0" + bytes(0x6000)) * 2, 1002),
+    "no UTF-8": (b"\x81\x81\0\0\0\0\xff", 1007),
+    "text": (b"\x81\x81\0\0\0\0x", 1003),
+    "bad close code": (b"\x88\x82\0\0\0\0\x03\xe7", 1002),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_frames_that_close_the_connection(name: str) -> None:
+    """Autobahn's client is told the code; what follows the bad frame is never answered."""
+    data, code = BAD_FRAMES[name]
+
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        phone.sendMessage(b"before", isBinary=True)
+        phone.transport.write(data + b"\x82\x81\0\0\0\0x")
+        await until(lambda: phone.gone)
+        assert (phone.remoteCloseCode, phone.inbox) == (code, [b"before"])
+        await until(lambda: not place.clients.open)
+
+    assert len(at_the_port(story).offences) == 1
+
+
+def test_fragments_and_pings() -> None:
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        phone.beginMessage(isBinary=True)
+        phone.sendMessageFrame(b"one ")
+        phone.sendPing(b"are you there?")
+        phone.sendMessageFrame(b"message")
+        phone.endMessage()
+        await until(lambda: phone.inbox == [b"one message"])
+        assert phone.pongs == [b"are you there?"]
+
+    assert at_the_port(story).offences == []
+
+
+@pytest.mark.parametrize("code", [1000, 3000, 4321])
+def test_a_farewell_is_answered_with_its_code(code: int) -> None:
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        phone.sendClose(code, "enough")
+        await until(lambda: phone.gone)
+        assert (phone.remoteCloseCode, phone.clean) == (code, True)
+
+    assert at_the_port(story).offences == []
+
+
+def test_both_say_goodbye_at_once() -> None:
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        place.clients.open[0].close(4000, "superseded")
+        phone.sendClose(1000)
+        await until(lambda: phone.gone and not place.clients.open)
+
+    assert at_the_port(story).offences == []
+
+
+def test_who_does_not_answer_a_close_is_cut_off() -> None:
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        phone.transport.transport.pauseProducing()
+        place.clients.open[0].close(4000, "superseded")
+        await until(lambda: not place.clients.open)
+        await until(lambda: not place.gate.open)
+
+    at_the_port(story)
+
+
+def test_a_slow_reader_gets_everything_within_the_bound() -> None:
+    async def story(place: Place) -> None:
+        place.gate.limits.replace([("outgoing-buffer", 64 * 2**20, None)])
+        phone = await place.phone()
+        phone.transport.transport.pauseProducing()
+        messages = [bytes([number % 256]) * 32768 for number in range(500)]
+        for message in messages:
+            place.clients.open[0].send(message)
+        await deferLater(installed_reactor(), 0.05, lambda: None)
+        assert len(phone.inbox) < len(messages)
+        phone.transport.transport.resumeProducing()
+        await until(lambda: len(phone.inbox) == len(messages))
+        assert phone.inbox == messages
+
+    assert at_the_port(story).offences == []
+
+
+def test_silent_clients_are_pinged_and_those_that_do_not_answer_are_cut_off() -> None:
+    async def story(place: Place) -> None:
+        place.gate.keep_alive.replace([("127.0.0.0/8", KeepAlive("ws", 0.5, 0.5))])
+        alive, dead = await place.phone(), await place.phone()
+        dead.transport.transport.pauseProducing()
+        await until(lambda: len(place.clients.open) == 1)
+        assert alive.pinged and not alive.gone
+
+    at_the_port(story)
+
+
+def test_a_connection_that_is_cut_off_is_closed() -> None:
+    async def story(place: Place) -> None:
+        phone = await place.phone()
+        phone.transport.abortConnection()
+        await until(lambda: not place.clients.open)
+
+    assert at_the_port(story).offences == []
+
+
+def test_a_request_that_is_too_long() -> None:
+    async def story(place: Place) -> None:
+        wrapped = wrapClientTLS(PskClientOptions(ME, KEY), place.endpoint())
+        stranger: Any = await wrapped.connect(Factory.forProtocol(Raw))
+        stranger.transport.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 9000)
+        await until(lambda: stranger.gone)
+
+    assert at_the_port(story).offences == ["HTTP request too long"]
+
+
+def test_the_request_may_come_in_pieces_with_a_message_behind_it() -> None:
+    request = (
+        "GET /any HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+    ).encode() + b"\x82\x82\0\0\0\0hi"
+
+    async def story(place: Place) -> None:
+        wrapped = wrapClientTLS(PskClientOptions(ME, KEY), place.endpoint())
+        stranger: Any = await wrapped.connect(Factory.forProtocol(Raw))
+        for at in range(0, len(request), 40):
+            stranger.transport.write(request[at : at + 40])
+            await deferLater(installed_reactor(), 0, lambda: None)
+        await until(lambda: stranger.data.endswith(b"\r\n\r\n\x82\x02hi"))
+        stranger.transport.loseConnection()
+        await until(lambda: not place.clients.open)
+
+    assert at_the_port(story).offences == []
+
+
+def test_a_defect_met_by_one_client_costs_only_its_connection() -> None:
+    class Broken(Clients):
+        def received(self, connection: Connection, data: bytes) -> None:
+            if data == b"break":
+                raise RuntimeError("a defect")
+            super().received(connection, data)
+
+    async def story(place: Place) -> None:
+        place.gate.receiver = Broken()
+        one, other = await place.phone(), await place.phone()
+        one.sendMessage(b"break", isBinary=True)
+        other.sendMessage(b"hello", isBinary=True)
+        await until(lambda: one.gone and other.inbox == [b"hello"])
+
+    at_the_port(story)
+
+
+def test_a_system_without_descriptors_is_asked_again_later() -> None:
+    class Exhausted:
+        """A listening socket whose system has no descriptor left, once."""
+
+        def __init__(self, sock: Any) -> None:
+            self._sock = sock
+            self.refused = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def accept(self) -> Any:
+            if not self.refused:
+                self.refused += 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._sock.accept()
+
+    async def story(place: Place) -> None:
+        listener = Exhausted(place.gate._listener)
+        place.gate._listener = listener  # type: ignore[assignment]
+        assert (await place.phone()).opened
+        assert listener.refused == 1
+
+    assert at_the_port(story).offences == []

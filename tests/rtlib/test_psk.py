@@ -251,7 +251,7 @@ def test_one_context_serves_many_connections_and_lets_them_go() -> None:
     gone = weakref.ref(server)
     del pairs, client, server
     gc.collect()
-    assert gone() is None and isinstance(context, psk._ServerContext) and len(context.identities) == 0
+    assert gone() is None and isinstance(context, psk.ServerContext) and len(context.identities) == 0
 
 
 def test_self_test_passes_here_and_names_versions_where_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:

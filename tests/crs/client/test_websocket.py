@@ -12,7 +12,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from crs.client import websocket
 from crs.client.credentials import Credentials, Server
 from crs.client.error import ClientError, Closed, Denied, Unreachable
-from crs.websocket import ClientFactory, ClientGate, Connection
+from crs.gate import ClientGate
+from crs.websocket import Connection
+from rtlib.listen import bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskServerOptions
 
@@ -36,6 +38,9 @@ class Peer:
 
     def received(self, connection: Connection, data: bytes) -> None:
         self.data.put(data)
+
+    def flush(self) -> None:
+        pass
 
     def closed(self, connection: Connection) -> None:
         self.ended.put(connection)
@@ -67,16 +72,22 @@ def listening(factory: Any, interface: str = "127.0.0.1") -> Iterator[Server]:
         port.stopListening()
 
 
-def gate(peer: Peer) -> ClientGate:
-    reactor = installed_reactor()
-    return ClientGate(keys, ClientFactory(reactor, peer), reactor)
+@contextmanager
+def gate(peer: Peer, interface: str = "127.0.0.1") -> Iterator[Server]:
+    sock = bind_stream(interface, 0)
+    gate = ClientGate(sock, keys, peer, reactor=installed_reactor())
+    gate.startService()
+    try:
+        yield Server(interface, gate.address[1])
+    finally:
+        gate.stopService()
 
 
 @pytest.mark.parametrize("interface", ["127.0.0.1", "::1"])
 def test_messages_both_ways_and_a_farewell(interface: str) -> None:
     async def story() -> None:
         peer, mine = Peer(), Mine()
-        with listening(gate(peer), interface) as server:
+        with gate(peer, interface) as server:
             link = await websocket.connect(installed_reactor(), server, WHO, mine)
             connection = await peer.connections.get()
             assert (link.host, str(connection.identity)) == (interface, "+461@demo")
@@ -95,7 +106,7 @@ def test_messages_both_ways_and_a_farewell(interface: str) -> None:
 def test_the_servers_reason_to_close_is_told() -> None:
     async def story() -> None:
         peer, mine = Peer(), Mine()
-        with listening(gate(peer)) as server:
+        with gate(peer) as server:
             await websocket.connect(installed_reactor(), server, WHO, mine)
             (await peer.connections.get()).close(4000, "superseded")
             reason = await mine.reasons.get()
@@ -108,7 +119,7 @@ def test_the_servers_reason_to_close_is_told() -> None:
 def test_an_aborted_connection_is_lost() -> None:
     async def story() -> None:
         peer, mine = Peer(), Mine()
-        with listening(gate(peer)) as server:
+        with gate(peer) as server:
             link = await websocket.connect(installed_reactor(), server, WHO, mine)
             link.abort()
             assert "was lost" in str(await mine.reasons.get())
@@ -121,7 +132,7 @@ def test_a_wrong_key_is_denied() -> None:
     async def story() -> None:
         mine, stranger = Mine(), Credentials("+461", "demo", bytes(32))
         with (
-            listening(gate(Peer())) as server,
+            gate(Peer()) as server,
             pytest.raises(Denied, match="unknown identity or wrong key"),
         ):
             await websocket.connect(installed_reactor(), server, stranger, mine)
