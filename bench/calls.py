@@ -1,7 +1,7 @@
 """Calls through the whole server: media beside messages, and while the server is replaced.
 
 The legs of real calls are bound to the load's socket, which sends the packets of both parties and gets all
-of them. Media and messages of the first part are the work of one process; in the second part the relay is a
+of them. Media and messages of the first two parts are the work of one process; in the last one the relay is a
 process of its own, and the server is stopped and started again during 200 calls.
 """
 
@@ -44,6 +44,10 @@ TALKS: dict[str, tuple[signaling.Mode, int]] = {
 }
 """Modes of the load, and how many messages are one of what it does."""
 RATED = 100_000
+INSTALLATION = 25_000
+"""Packets/s of a real installation."""
+FLOOD = 4
+"""How many packets of a stranger come with each of a call."""
 BESIDE, REST = 3.0, 50
 LATER = 1_000_000
 """Added to a client's bind counter, so that the client itself does not move its leg back."""
@@ -149,11 +153,43 @@ def _both(name: str, each: int, media: Sample, told: signaling.Sample) -> Iterat
     yield Figure(f"media beside {name}, delay, 99th percentile", media.delay_p99 * 1e3, "ms")
 
 
+def beside_a_flood(load: Load, folder: Path) -> Iterator[Figure]:
+    """Four packets of a stranger for each one of a call, while there are calls to be set up."""
+    server = CrsServer(folder)
+    server.daemon.command = alone(favoured(cores()[0], *server.daemon.command))
+    messages = signaling.Load(folder.parent / "signaling", cores()[1])
+
+    async def story() -> tuple[Sample, signaling.Sample]:
+        streams = await establish(server, load, CALLS)
+        stranger, port = load.senders[0], streams[0].port
+        mixed = [
+            each
+            for number, stream in enumerate(streams)
+            for each in (stream, *(Stream(stranger, port, FLOOD * number + i) for i in range(FLOOD)))
+        ]
+        party = signaling.Party(Server("crs", server.daemon.pid, server.address.port), "crs", server.secret)
+        with messages.clients(party, "relay", CLIENTS, BESIDE, MESSAGES / 4) as clients:
+            running = Running(server.daemon.pid, mixed)
+            media = deferToThread(load.run, running, (1 + FLOOD) * INSTALLATION, BESIDE, REST)
+            told = await deferToThread(clients.go)
+            return await media, told
+
+    with server:
+        media, told = run(story, timeout=120, clean=False)
+    due = media.sent // (1 + FLOOD)
+    yield Figure("flood from one source", media.sent / media.passed * FLOOD / (1 + FLOOD), "packets/s")
+    yield Figure("media beside a flood, lost", float(max(0, due - media.received)), f"of {due:,}")
+    yield Figure("media beside a flood, delay, 99th percentile", media.delay_p99 * 1e3, "ms")
+    p99 = told.p99 * 1e3
+    yield Figure("messages of calls beside a flood, 99th percentile", p99, "ms", P99_MS, "wanted", 1.0)
+
+
 def measure() -> Iterator[Figure]:
-    """Measure all; half a minute."""
+    """Measure all; a minute."""
     with tempfile.TemporaryDirectory() as name:
         load = Load(Path(name), cores()[1])
         (Path(name) / "signaling").mkdir()
         yield from beside_messages(load, Path(name) / "beside")
+        yield from beside_a_flood(load, Path(name) / "flood")
         yield from replaced(load, Path(name) / "replaced")
         load.close()

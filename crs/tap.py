@@ -97,7 +97,14 @@ def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
     media = _bind_media(settings)
     commands = listening("control socket", bind_unix, options.home / RELAY_SOCKET)
     observer = options.observer(options.log, main.log_level, main.log_format)
-    return RelayDaemon(media, commands, settings.relay_limits, reactor=reactor, observer=observer)
+    return RelayDaemon(
+        media,
+        commands,
+        settings.relay_limits,
+        log_level=lambda: load(options.home).main.log_level,
+        reactor=reactor,
+        observer=observer,
+    )
 
 
 def _prepare(home: Path, log_folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from socket import socket
 from typing import Any, Final
@@ -11,7 +11,7 @@ from crs.relay.server import RelayControl
 from crs.relay.service import RelayService
 from rtlib.daemon import DaemonService
 from rtlib.listen import StreamPort
-from rtlib.log import LogObserver
+from rtlib.log import Level, LogObserver
 from rtlib.media.choice import forwarder
 from rtlib.offence import OffenceLog
 
@@ -27,10 +27,20 @@ class RelayDaemon(DaemonService):
         commands: socket,
         limits: Mapping[str, int | None],
         *,
+        log_level: Callable[[], Level],
         reactor: Any,
         observer: LogObserver | None,
     ) -> None:
-        super().__init__(NAME, reactor, observer)
+        """`log_level` reads it from the settings again; it may raise SettingsError."""
+        super().__init__(NAME, reactor, observer, self._reread)
+        self._log_observer = observer
+        self._log_level = log_level
         relay = RelayService(media, forwarder(reactor), reactor, limits=limits, offences=OffenceLog())
         accept = partial(StreamPort, commands, reactor=reactor)
         RelayControl(relay, accept, reactor).setServiceParent(self)
+
+    def _reread(self) -> None:
+        """Limits wait for a restart, as the manual says (4.1.2.3)."""
+        level = self._log_level()
+        if self._log_observer is not None:
+            self._log_observer.level = level

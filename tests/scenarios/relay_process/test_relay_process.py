@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
@@ -16,13 +19,14 @@ from twisted.internet.threads import deferToThread
 
 from crs.client import call
 from crs.client.call import Call
+from crs.client.credentials import Server
 from crs.client.error import Refused
 from crs.client.lasting import Backoff, LastingClient
 from crs.client.testing import CrsServer, Memory
 from crs.signaling.message import Attached, EndReason, ErrorCode
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
-from rtlib.testing.daemon import DaemonError
+from rtlib.testing.daemon import DaemonError, wait_until
 from rtlib.testing.loop import installed_reactor, run
 
 CALLS = 8
@@ -136,6 +140,18 @@ def test_every_stream_goes_on_while_crs_is_replaced(
     assert log.count("CONNECTION of crs") == 2
 
 
+def test_the_relay_rereads_its_log_level_and_its_counters_are_metrics(server: CrsServer) -> None:
+    relay = int((server.home / "run" / "crs_relay.pid").read_text())
+    os.kill(relay, signal.SIGHUP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"\x01 garbage of some length", ("127.0.0.1", server.relay_port))
+        stranger.sendto(b"short", ("127.0.0.1", server.relay_port))
+        wait_until(lambda: show(server, "relay")["received"][0]["packets"] == 2)
+    assert show(server, "relay")["received"][0]["error_too_short"] == 1
+    assert server.offences()["relay: garbage"] == 1
+    os.kill(relay, 0)
+
+
 def test_without_the_relay_there_are_no_calls_but_messages(tmp_path: Path) -> None:
     reactor: Any = installed_reactor()
     server = CrsServer(tmp_path / "home", ["relay-service separate"])
@@ -189,3 +205,25 @@ def test_a_relay_that_cannot_start_says_why(
     relay.command[relay.command.index("relay")] = role
     with pytest.raises(DaemonError, match=reason), relay:
         raise AssertionError("it has started")
+
+
+def test_clients_of_both_families_call_each_other(tmp_path: Path) -> None:
+    reactor: Any = installed_reactor()
+    server = CrsServer(tmp_path / "home", ["relay-service separate"])
+    settings = (server.home / "crs.conf").read_text()
+    (server.home / "crs.conf").write_text(settings.replace("listen-ip 127.0.0.1", "listen-ip ::"))
+    old, new = server.address, Server("::1", server.address.port)
+
+    async def story() -> None:
+        server.address = old
+        alice, _ = await lasting(reactor, server, "+451")
+        server.address = new
+        bob, told = await lasting(reactor, server, "+452")
+        ends = await talk(alice, "+452", told)
+        await heard(reactor, list(ends), 10)
+        await alice.close()
+        await bob.close()
+
+    with server.relay(), server:
+        server.daemon.wait_for_text(CONNECTED)
+        run(story, timeout=60)
