@@ -6,6 +6,7 @@ JOBS   ?= 3
 MINUTES ?= 30
 CLIENTS ?= 2000
 KILLS  ?= 200
+STORE  ?= sqlite
 
 .PHONY: help demo run test fuzz soak kill9 test-native lint bench docs clean
 .DEFAULT_GOAL := help
@@ -16,7 +17,7 @@ help:
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
 	@echo "make fuzz    the property tests with many random examples; FUZZ=tests/haproxy narrows it down"
 	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
-	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=)"
+	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
@@ -39,7 +40,7 @@ soak: $(VENV)/.test
 	$(BIN)/python -m endurance.soak $(MINUTES) $(CLIENTS)
 
 kill9: $(VENV)/.test
-	$(BIN)/python -m endurance.kills $(KILLS)
+	$(BIN)/python -m endurance.kills $(KILLS) $(STORE)
 
 test-native: $(VENV)/.test
 	tests/native/check $(BIN)/python

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from crs import blacklist
+from crs import blacklist, stores
 from crs.accounts import Accounts
 from crs.addressmap import AddressMap
 from crs.blacklist import Blacklists
@@ -50,6 +50,7 @@ from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
 from crs.storage import Storage
+from crs.stores import Stores
 from crs.switchboard import Switchboard
 from crs.tokenkey import token_key
 from crs.version import VERSION
@@ -64,7 +65,7 @@ from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
 from rtlib.offence import OffenceLog
 from rtlib.settings.change import changes
-from rtlib.store.sqlite import SqliteStore
+from rtlib.store.server import Login, parse_place
 
 log = Logger()
 
@@ -105,10 +106,10 @@ class Server(DaemonService):
         self._reactor = reactor
         self._log_observer = observer
         self._offences = OffenceLog()
-        self._store = SqliteStore(home / DATABASE, reactor)
-        self._limits = LimitTable(_limits(settings.main))
-        self._storage = Storage(self._store, self._limits)
         self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
+        self._stores = self._make_stores()
+        self._limits = LimitTable(_limits(settings.main))
+        self._storage = Storage(self._stores.high, self._limits, self._stores.low)
         self._trace = TraceCommands(time.time, LogWatch().set)
         self._addresses = AddressMap(_addresses(settings.main))
         self._relay = self._make_relay(sockets.relay)
@@ -201,7 +202,7 @@ class Server(DaemonService):
         )
         return Core(
             self._accounts,
-            self._store,
+            self._stores,
             self._storage,
             relay=self._relay,
             switchboard=self._switchboard,
@@ -247,6 +248,16 @@ class Server(DaemonService):
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
 
+    def _make_stores(self) -> Stores:
+        main = self._settings.main
+        if main.store == "sqlite":
+            return stores.sqlite(self._home / DATABASE, self._reactor)
+        servers = {
+            name: (parse_place(server.place), Login(password=server.password or ""))
+            for name, server in main.redis.items()
+        }
+        return stores.redis(servers, self._reactor, self._notifier.notify)
+
     def _metrics(self) -> Metrics:
         metrics = Metrics(NAME, VERSION)
         machine, relay = self._machine, self._relay
@@ -268,7 +279,8 @@ class Server(DaemonService):
         metrics.gauge(
             "asks_pending", "Work that the storage or the relay has not done yet.", lambda: machine.pending
         )
-        metrics.gauge("store_waiting", "Operations that wait for the disk.", lambda: self._store.waiting)
+        metrics.gauge("store_waiting", "Operations that wait for the disk.", lambda: self._stores.waiting)
+        metrics.gauge("redis_up", "Redis servers that are there.", lambda: self._stores.connected, "service")
         metrics.gauge("relays", "Relay resources in use.", lambda: dict(relay.last_statistics.in_use), "type")
         metrics.counter(
             "events",

@@ -19,6 +19,7 @@ from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue
 from rtlib.settings.directives import Directive, Grammar
 from rtlib.settings.schema import Named
 from rtlib.settings.types import Endpoint, Host, IpAddress, ListenPort, Port, parse_network
+from rtlib.store.server import parse_place
 
 
 def _match(text: str) -> str:
@@ -29,7 +30,12 @@ def _match(text: str) -> str:
     return str(parse_network(text))
 
 
+def _place(text: str) -> str:
+    return str(parse_place(text))
+
+
 Name = Annotated[str, Named("name of a host")]
+RedisPlace = Annotated[str, AfterValidator(_place), Named("unix:/path or host:port")]
 Match = Annotated[str, AfterValidator(_match), Named("IP range or uri@account-id")]
 
 _NAME: Final = r"^[A-Za-z0-9_.-]{1,63}$"
@@ -111,6 +117,13 @@ class Limit(Section):
         return self
 
 
+class RedisServer(Section):
+    """`redis-high <place> [password]`, `redis-low <place> [password]`."""
+
+    place: RedisPlace = setting(..., "where it is: unix:/path or host:port")
+    password: str | None = setting(None, "password of its user default", secret=True, min_length=1)
+
+
 class DbBackup(Section):
     """`db-backup <mode> [peer]`."""
 
@@ -149,6 +162,15 @@ class Main(Section):
         " in seconds; those of connections hold from the next one on",
         live=True,
     )
+    store: Literal["sqlite", "redis"] = setting(
+        "sqlite", "where messages, known clients and their items are kept: data/crs.db, or Redis"
+    )
+    redis_high: RedisServer | None = setting(
+        None, "the Redis server that keeps all that must not be lost; its log is synchronous"
+    )
+    redis_low: RedisServer | None = setting(
+        None, "the Redis server for what is expendable, such as message counts; without it, redis-high"
+    )
     log_level: Literal["debug", "info", "warn"] = setting("info", "least type of event to log", live=True)
     log_format: Literal["text", "json"] = setting("text", "lines of the manual's format, or JSON lines")
     pool_listen_port: ListenPort = setting(8090, "TCP port for the other hosts of the pool")
@@ -179,6 +201,20 @@ class Main(Section):
         if self.hosts and unknown:
             raise ValueError(f"ip {', '.join(sorted(unknown))}: there is no host of that name")
         return self
+
+    @model_validator(mode="after")
+    def _redis_is_somewhere(self) -> Main:
+        if self.store == "redis" and self.redis_high is None:
+            raise ValueError("store redis needs the directive redis-high, which says where that is")
+        if self.store == "sqlite" and (self.redis_high or self.redis_low):
+            raise ValueError("redis-high and redis-low have no effect without store redis")
+        return self
+
+    @property
+    def redis(self) -> dict[str, RedisServer]:
+        """The Redis servers in use, by the names of their services (manual 5.4)."""
+        servers = {"redis_high": self.redis_high, "redis_low": self.redis_low}
+        return {name: server for name, server in servers.items() if server is not None}
 
 
 class Local(Section):
@@ -217,6 +253,9 @@ MAIN: Final = Grammar(
         Directive("metrics-listen", "metrics_listen", ("address:port",)),
         Directive("manhole-keys", "manhole_keys", ("file",)),
         Directive("limit", "limits", ("name", "value", "account"), optional=1, repeatable=True),
+        Directive("store", "store", ("kind",)),
+        Directive("redis-high", "redis_high", ("place", "password"), optional=1),
+        Directive("redis-low", "redis_low", ("place", "password"), optional=1),
         Directive("log-level", "log_level", ("level",)),
         Directive("log-format", "log_format", ("format",)),
         Directive("pool-listen-port", "pool_listen_port", ("port",)),

@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
-from twisted.internet.defer import gatherResults
-
 from crs.clientstate import ClientState
 from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling.event import Done, Full, Items, KeptItem, NewItem, Result
+from rtlib.outcome import gathered
 from rtlib.store import Append, Delete, Operation, Put, Remove, Store, slot_of
 
 _CLIENT: Final = "client/"
@@ -41,8 +40,12 @@ class _Usage:
 class Storage:
     """Does what is asked in coroutines, which raise StoreError."""
 
-    def __init__(self, store: Store, limits: LimitTable | None = None) -> None:
+    def __init__(
+        self, store: Store, limits: LimitTable | None = None, expendable: Store | None = None
+    ) -> None:
+        """`expendable` is for what may be lost: the counts of messages."""
         self._store = store
+        self._counts = expendable or store
         self._limits = limits or LimitTable()
         self.state = ClientState(store, self._limits)
         """What clients keep here."""
@@ -52,22 +55,22 @@ class Storage:
 
     async def clients(self) -> AsyncIterator[tuple[Identity, bytes]]:
         """Every saved client with its record."""
-        after = ""
-        while page := await self._store.scan(None, _CLIENT, after, _PAGE):
-            for key, value in page:
-                account, _, uri = key.removeprefix(_CLIENT).partition("/")
-                yield Identity(uri, account), value
-            after = page[-1][0]
+        async for row in _records(self._store):
+            yield row
+
+    async def counts(self) -> AsyncIterator[tuple[Identity, bytes]]:
+        """The records whose counts are newer, where they are kept apart."""
+        if self._counts is not self._store:
+            async for row in _records(self._counts):
+                yield row
 
     async def save(self, records: Iterable[tuple[Identity, bytes]]) -> Result:
-        """Keep these records."""
-        by_slot: defaultdict[int, list[Operation]] = defaultdict(list)
-        for client, value in records:
-            by_slot[slot_of(client.uri)].append(Put(_record_key(client), value))
-        await gatherResults(
-            [self._store.write(slot, operations) for slot, operations in by_slot.items()], consumeErrors=True
-        )
-        return Done()
+        """Keep these clients."""
+        return await _save(self._store, records)
+
+    async def save_counts(self, records: Iterable[tuple[Identity, bytes]]) -> Result:
+        """Keep the counts of these clients, which are kept already."""
+        return await _save(self._counts, records)
 
     async def append(self, item: NewItem) -> Result:
         """Put an item into its mailbox, unless that is full."""
@@ -89,7 +92,8 @@ class Storage:
         """Delete the records of these clients, what is in their mailboxes, and what they keep here."""
         for client in clients:
             slot = slot_of(client.uri)
-            await self._store.write(slot, [Delete(_record_key(client))])
+            for store in {self._store, self._counts}:
+                await store.write(slot, [Delete(_record_key(client))])
             while items := await self._store.queue(slot, _mailbox_key(client), _PAGE):
                 await self._store.write(slot, [Remove(_mailbox_key(client), item.id) for item in items])
             await self.state.forget(client)
@@ -127,3 +131,21 @@ class Storage:
             adding.items -= 1
             adding.size -= len(item.value)
         return Done(bool(new))
+
+
+async def _records(store: Store) -> AsyncIterator[tuple[Identity, bytes]]:
+    after = ""
+    while page := await store.scan(None, _CLIENT, after, _PAGE):
+        for key, value in page:
+            account, _, uri = key.removeprefix(_CLIENT).partition("/")
+            yield Identity(uri, account), value
+        after = page[-1][0]
+
+
+async def _save(store: Store, records: Iterable[tuple[Identity, bytes]]) -> Result:
+    by_slot: defaultdict[int, list[Operation]] = defaultdict(list)
+    for client, value in records:
+        by_slot[slot_of(client.uri)].append(Put(_record_key(client), value))
+    writes = [store.write(slot, operations) for slot, operations in by_slot.items()]
+    await gathered(writes)
+    return Done()

@@ -34,6 +34,7 @@ from crs.signaling.event import (
     ReleaseRelay,
     Result,
     SaveClients,
+    SaveCounts,
     SessionEvent,
     StoreItem,
     Trace,
@@ -45,7 +46,7 @@ from crs.storage import Storage
 from crs.websocket import Connection
 from rtlib.driver import Driver
 from rtlib.offence import OffenceLog
-from rtlib.store import StoreError
+from rtlib.store import StoreAway, StoreError
 
 log = Logger()
 
@@ -84,6 +85,7 @@ class Switchboard(Service):
         self._quiet: Deferred[None] | None = None
         self._work: dict[type[Ask], Callable[[Any], Coroutine[Any, Any, Result]]] = {
             SaveClients: lambda ask: storage.save(ask.records),
+            SaveCounts: lambda ask: storage.save_counts(ask.records),
             AppendItem: lambda ask: storage.append(ask.item),
             ConfirmItem: lambda ask: storage.confirm(ask.mailbox, ask.id, ask.receipt),
             FetchItems: lambda ask: storage.fetch(ask.mailbox, ask.limit, ask.after),
@@ -204,6 +206,9 @@ class Switchboard(Service):
         """Do what the machine asks; it gets an answer whatever happens."""
         try:
             result: Result = await self._work[type(ask)](ask)
+        except StoreAway:
+            # The store itself logs that once, and when it is back.
+            result = Failed("the server's storage is away; try again later")
         except StoreError as error:
             log.warn("{ask}: {error}", ask=type(ask).__name__, error=error)
             result = Failed("the server's storage cannot do this now; try again later")

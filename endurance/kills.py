@@ -1,9 +1,10 @@
 """Kills the server again and again under load: no acknowledged message may be lost, none delivered twice.
 
-    python -m endurance.kills [KILLS]
+    python -m endurance.kills [KILLS [sqlite | redis]]
 
 Four clients post to four others while the server is killed with SIGKILL at random moments, now and then
-while it starts. Each client comes back, and repeats under the same id what was not acknowledged.
+while it starts. Each client comes back, and repeats under the same id what was not acknowledged. With redis
+its Redis server is killed as often.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -23,8 +26,9 @@ from crs.client.lasting import LastingClient
 from crs.client.testing import CrsServer
 from endurance.ledger import Ledger
 from endurance.phone import Mailbox, Sender, pause, phone
-from rtlib.testing.daemon import DaemonError
+from rtlib.testing.daemon import Daemon, DaemonError
 from rtlib.testing.loop import installed_reactor, run
+from rtlib.testing.redis import RedisServer
 
 SETTINGS: Final = (
     "limit requests-per-second 10000",
@@ -44,9 +48,10 @@ PATIENCE: Final = 60.0
 class Trial:
     """One server, its clients, and what became of their messages."""
 
-    def __init__(self, server: CrsServer, dice: random.Random) -> None:
-        """`server` runs."""
+    def __init__(self, server: CrsServer, victims: Sequence[Daemon], dice: random.Random) -> None:
+        """`server` runs, and so do those who are to be killed."""
         self._server = server
+        self._victims = victims
         self._dice = dice
         self._reactor: Any = installed_reactor()
         self._stopping = False
@@ -88,15 +93,15 @@ class Trial:
             await pause(self._reactor, self._dice.uniform(0, 0.02))
 
     async def _restart(self) -> None:
-        """Kill the server and start it again, which may take several attempts."""
-        daemon = self._server.daemon
+        """Kill one and start it again, which may take several attempts."""
+        daemon = self._dice.choice(self._victims)
         while True:
             daemon.kill()
             self.kills += 1
             starting = deferToThread(daemon.start)
             killer = None
             if self._dice.random() < KILLED_IN_START:
-                killer = self._reactor.callLater(self._dice.uniform(0.1, 1.0), self._kill)
+                killer = self._reactor.callLater(self._dice.uniform(0.1, 1.0), partial(_kill, daemon))
             try:
                 await starting
             except DaemonError:
@@ -108,10 +113,6 @@ class Trial:
                     killer.cancel()
                 return
 
-    def _kill(self) -> None:
-        """Kill what runs now, which may be a server that is about to run."""
-        self._server.daemon.process.kill()
-
     async def _settled(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while self.ledger.under_way and time.monotonic() < deadline:
@@ -120,10 +121,16 @@ class Trial:
         await pause(self._reactor, 0.5)
 
 
-def trial(home: Path, kills: int, report: Callable[[str], None], seed: int) -> list[str]:
+def trial(home: Path, kills: int, report: Callable[[str], None], seed: int, store: str) -> list[str]:
     """Run one and give what is wrong, if anything. Blocks."""
-    with CrsServer(home, SETTINGS) as server:
-        test = Trial(server, random.Random(seed))
+    with ExitStack() as running:
+        settings, victims = [*SETTINGS], []
+        if store == "redis":
+            redis = running.enter_context(RedisServer())
+            settings += ["store redis", f"redis-high unix:{redis.socket}"]
+            victims.append(redis)
+        server = running.enter_context(CrsServer(home, settings))
+        test = Trial(server, [server.daemon, *victims], random.Random(seed))
         started = time.monotonic()
         problems = run(lambda: test.run(kills, report), timeout=120 + 20 * kills, clean=False)
     ledger, refusals = test.ledger, dict(test.sender.refusals)
@@ -134,16 +141,24 @@ def trial(home: Path, kills: int, report: Callable[[str], None], seed: int) -> l
     return problems
 
 
+def _kill(daemon: Daemon) -> None:
+    """Kill what runs now, which may be what ran before it was started again."""
+    daemon.process.kill()
+
+
 def main() -> None:
     """Run and report; exit code 1 if something was lost or came twice."""
     from twisted.internet import asyncioreactor
 
     asyncioreactor.install()
     kills = int(sys.argv[1]) if sys.argv[1:] else 200
+    store = sys.argv[2] if sys.argv[2:] else "sqlite"
+    if store not in {"sqlite", "redis"}:
+        sys.exit(f"{store} is no store: there are sqlite and redis")
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    print(f"{kills} kills, {store}, seed {seed}")
     with TemporaryDirectory() as folder:
-        problems = trial(Path(folder) / "home", kills, lambda text: print(text, flush=True), seed)
+        problems = trial(Path(folder) / "home", kills, lambda text: print(text, flush=True), seed, store)
     for problem in problems:
         print(f"WRONG: {problem}")
     sys.exit(1 if problems else 0)

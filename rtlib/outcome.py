@@ -1,10 +1,11 @@
-"""A result that is there once and that any number of coroutines may wait for."""
+"""Results that coroutines wait for: one that is there once for any number of them, and many together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 
 Value = TypeVar("Value")
 
@@ -51,3 +52,11 @@ class Outcome(Generic[Value]):
     def _take(self) -> list[Deferred[Value]]:
         waiting, self._waiting = self._waiting, []
         return waiting
+
+
+async def gathered(asked: Sequence[Deferred[Value]]) -> list[Value]:
+    """What all of them come to, in order; or the error of the first that fails, itself and not wrapped."""
+    try:
+        return await gatherResults(asked, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from crs.commands.services import server_name
+from crs.commands.services import read_settings
 from rtlib.command.registry import CommandError, Role, command
+
+IN_REDIS: Final = (
+    "Messages, known clients and their items are in Redis and not in this archive: save the folder of"
+    " redis_high as well, as docs/running-crs.md says under Redis."
+)
 
 
 class BackupCommands:
@@ -19,7 +25,8 @@ class BackupCommands:
     def create(self) -> str:
         """Save configuration, accounts and data in a tar file, and print its path.
 
-        The file holds all secrets: keep it, on other hardware, as carefully as the server.
+        The file holds all secrets: keep it, on other hardware, as carefully as the server. What is kept in
+        Redis is not in it; a second line says so.
 
         Example: crs-cli backup
         """
@@ -27,7 +34,9 @@ class BackupCommands:
 
         if not self._home.is_dir():
             raise CommandError(f"{self._home}: there is no such directory")
+        settings = read_settings(self._home)
         try:
-            return str(create(self._home, server_name(self._home), datetime.now(UTC)))
+            archive = str(create(self._home, settings.name, datetime.now(UTC)))
         except BackupError as error:
             raise CommandError(str(error)) from error
+        return archive if settings.main.store == "sqlite" else f"{archive}\n{IN_REDIS}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from crs.commands.files import AccountId, check_account
+from crs.commands.services import redis_problems
 from crs.health.report import Format, Test, report
 from rtlib.command.client import Client
 from rtlib.command.registry import CommandError, Conflict, NotFound, Option, Role, command
@@ -51,8 +52,9 @@ class HealthCommands:
         """
         from crs.health.system import check
 
-        server = _local(self._settings())
-        return report(list(check(self._home, self._client, server)), output_format)
+        settings = self._settings()
+        tests = check(self._home, self._client, _local(settings), redis_problems(settings.main))
+        return report(list(tests), output_format)
 
     @command("health-check account", role=Role.operator, local=True)
     def account(

@@ -13,13 +13,10 @@ from rtlib.command.registry import CommandError, Role, Unavailable, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
-    from crs.settings import Settings
+    from crs.settings import Main, Settings
 
 ANSWER_TIME: Final = 5.0
 """Seconds after which a service that does not answer is taken for inactive."""
-
-SERVICES: Final = ("crs", "crs_relay")
-"""Redis is not used here."""
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
@@ -57,8 +54,10 @@ class ServiceCommands:
             "crs": self._answers("show system"),
             "crs_relay": relay_answers(self._home) if separate else self._answers("show relay"),
         }
+        active |= {name: not problem for name, problem in redis_problems(settings.main).items()}
         return [
-            ServiceRow(settings.name, name, "active" if active[name] else "inactive") for name in SERVICES
+            ServiceRow(settings.name, name, "active" if there else "inactive")
+            for name, there in active.items()
         ]
 
     @command("check slot", role=Role.viewer, local=True)
@@ -93,6 +92,20 @@ def relay_answers(home: Path) -> bool:
             return bool(sock.recv(1))
         except OSError:
             return False
+
+
+def redis_problems(main: Main) -> dict[str, str]:
+    """Why each Redis service that is in use does not serve us, or nothing, by its name. Blocks."""
+    from rtlib.store import StoreError
+    from rtlib.store.server import Login, parse_place, ping
+
+    problems = dict.fromkeys(main.redis, "")
+    for name, server in main.redis.items():
+        try:
+            ping(parse_place(server.place), Login(password=server.password or ""), ANSWER_TIME)
+        except (OSError, StoreError) as error:
+            problems[name] = str(error)
+    return problems
 
 
 def server_name(home: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,10 +24,14 @@ _QUESTIONS: Final = {"crs": "show system", "crs_relay": "show relay"}
 """What shows that a service runs: that it answers this."""
 
 
-def check(home: Path, client: Client, address: tuple[str, int]) -> Iterator[Test]:
-    """Make all tests; `address` is that of the port for clients."""
+def check(home: Path, client: Client, address: tuple[str, int], redis: Mapping[str, str]) -> Iterator[Test]:
+    """Make all tests; `address` is that of the port for clients, `redis` says what is wrong with each."""
     for service, question in _QUESTIONS.items():
         yield _tested(f"service {service}", partial(_answers, client, question))
+    for service, problem in redis.items():
+        # What redis_low keeps is expendable.
+        verdict = Verdict.ok if not problem else Verdict.error if service == "redis_high" else Verdict.warning
+        yield Test(f"service {service}", verdict, problem or "active")
     yield _tested("client port", partial(_accepts, address))
     yield _space(home / "data")
     yield _script(home / "scripts" / "notify.sh")

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from crs.identity import Identity
-from crs.signaling.event import Done, Failed, Full, Result, SaveClients
+from crs.signaling.event import Done, Failed, Full, Result, SaveClients, SaveCounts
 from crs.signaling.outlet import Alarm, Outlet
 
 SAVE_DELAY: Final = 5.0
@@ -126,7 +126,7 @@ class Directory:
                 for client in clients:
                     self._changed(client, now)
 
-        self._outlet.ask(lambda token: SaveClients(token, records), saved)
+        self._outlet.ask(lambda token: SaveCounts(token, records), saved)
 
     def _changed(self, client: Identity, now: float) -> Record | None:
         """The record to change, which will be saved soon; None for a client whose account was deleted."""

@@ -111,6 +111,14 @@ class SaveClients:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveCounts:
+    """Ask to keep these records of clients, which are saved already, for the counts in them. Result: Done."""
+
+    token: int
+    records: tuple[tuple[Identity, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NewItem:
     """An item for a mailbox. `id` is unique in it for as long as an item of that id could come again."""
 
@@ -238,7 +246,15 @@ class Items:
 
 Trace: TypeAlias = AttachEvent | SessionEvent | MessageEvent
 Ask: TypeAlias = (
-    AllocateRelay | SaveClients | AppendItem | ConfirmItem | FetchItems | StoreItem | DeleteItem | LookUp
+    AllocateRelay
+    | SaveClients
+    | SaveCounts
+    | AppendItem
+    | ConfirmItem
+    | FetchItems
+    | StoreItem
+    | DeleteItem
+    | LookUp
 )
 Notice: TypeAlias = Trace | ItemChanged | Offence | CloseConnection | ReleaseRelay
 Event: TypeAlias = Notice | Ask

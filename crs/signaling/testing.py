@@ -31,6 +31,7 @@ from crs.signaling.event import (
     ReleaseRelay,
     Result,
     SaveClients,
+    SaveCounts,
     StoredState,
     StoreItem,
     Wanted,
@@ -62,6 +63,7 @@ class MemoryStorage:
         self._sequence = count(1)
         self._work: dict[type, Callable[[Any], Result]] = {
             SaveClients: self._save,
+            SaveCounts: self._save,
             AppendItem: lambda ask: self._append(ask.item),
             ConfirmItem: self._confirm,
             FetchItems: self._fetch,
@@ -74,7 +76,7 @@ class MemoryStorage:
         """The result of an ask."""
         return self._work[type(ask)](ask)
 
-    def _save(self, ask: SaveClients) -> Result:
+    def _save(self, ask: SaveClients | SaveCounts) -> Result:
         self.saved.update(ask.records)
         return Done()
 

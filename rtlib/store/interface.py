@@ -30,7 +30,11 @@ class StoreError(Exception):
     """
 
 
-class StoreUncertain(StoreError):
+class StoreAway(StoreError):
+    """The store cannot be reached now; it may come back."""
+
+
+class StoreUncertain(StoreAway):
     """The store was lost while a write was on its way: whether it was done is not known."""
 
 

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rtlib.store.interface import StoreError, StoreFull, StoreUncertain
+from rtlib.store.interface import StoreAway, StoreError, StoreFull, StoreUncertain
 from rtlib.store.resp import Reply, Request
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ GROUP: Final = 256
 """Operations in one group: some milliseconds of the server's time."""
 GROUP_BYTES: Final = 4 * 2**20
 """Bytes after which a group is closed."""
-STOP_PATIENCE: Final = 1.0
+STOP_PATIENCE: Final = 0.5
 """Seconds without an answer after which a store that stops waits no longer."""
 
 
@@ -82,6 +82,8 @@ class Pipeline:
         self._hurry: IDelayedCall | None = None
         self.waiting = 0
         """Operations accepted and not finished yet."""
+        self.watch: Callable[[bool], None] = lambda _there: None
+        """Told when the server goes away, and when it is back."""
 
     @property
     def connected(self) -> bool:
@@ -109,7 +111,7 @@ class Pipeline:
         if self._link is None or self._stopped is not None:
             return fail(StoreError("the store is not running"))
         if self._outage is not None and self._outage.given_up:
-            return fail(StoreError(self._outage.text(self._name)))
+            return fail(StoreAway(self._outage.text(self._name)))
         if self.waiting + job.cost > self._limit:
             return fail(StoreFull(f"{self.waiting} operations are waiting for {self._name} already"))
         self.waiting += job.cost
@@ -129,6 +131,8 @@ class Pipeline:
         """The server is not there."""
         if self._outage is None:
             self._outage = self._new_outage(reason)
+        if not self._outage.reported:
+            self.watch(False)
         if reason != self._outage.reported:
             log.warn("{name} is away: {reason}", name=self._name, reason=reason)
         self._outage.reason = self._outage.reported = reason
@@ -195,6 +199,7 @@ class Pipeline:
         if outage.reported:
             gone = self._reactor.seconds() - outage.since
             log.info("{name} is back after {gone:.1f} s", name=self._name, gone=gone)
+            self.watch(True)
 
     def _give_up(self) -> None:
         """Fail all that waits: it has waited long enough, or the store stops."""
@@ -205,9 +210,9 @@ class Pipeline:
         calls, self._calls = self._calls, deque()
         jobs, self._jobs = self._jobs, deque()
         for call in calls:
-            error = StoreUncertain(f"{text}; it may have been written") if call.changes else StoreError(text)
+            error = StoreUncertain(f"{text}; it may have been written") if call.changes else StoreAway(text)
             self._finish(call.jobs, [Failure(error) for _ in call.jobs])
-        self._finish(jobs, [Failure(StoreError(text)) for _ in jobs])
+        self._finish(jobs, [Failure(StoreAway(text)) for _ in jobs])
         if calls and self._link is not None:
             self._link.reset(outage.reason)  # or an answer that is late would be taken for another's
 

@@ -12,19 +12,21 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from rtlib.outcome import gathered
 from rtlib.store import lua, resp
 from rtlib.store.interface import SLOTS, Item, Operation, Result, StoreError
 from rtlib.store.merge import Entry, Merge
 from rtlib.store.pipeline import Call, Job, Pipeline
 from rtlib.store.resp import Reply, Request
+from rtlib.store.server import Login
 
 __all__ = ["Login", "RedisStore"]
 
@@ -55,22 +57,6 @@ an end (github.com/valkey-io/valkey/pull/4342). With `no` it does not start on s
 """
 
 
-@dataclass(frozen=True)
-class Login:
-    """What the server wants to know of a client; an empty name is the user `default`."""
-
-    name: str = ""
-    password: str = field(default="", repr=False)
-    database: int = 0
-
-    def requests(self) -> tuple[Request, ...]:
-        """What to say on a new connection."""
-        user = (self.name.encode(),) if self.name else ()
-        auth = ((b"AUTH", *user, self.password.encode()),) if self.password else ()
-        select = ((b"SELECT", b"%d" % self.database),) if self.database else ()
-        return auth + select
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Write(Job):
     slot: int
@@ -91,6 +77,8 @@ class RedisStore:
     Redis cluster wants it. `prefix` begins all keys, so that several may share a server; all processes
     that are to see the same data have the same one.
 
+    `watch(there)` is told when the server goes away and when it is back.
+
     When the server is away for longer than `patience` seconds, what waits for it fails: with
     `StoreUncertain` if it was on its way, and then nobody knows whether it was done.
     """
@@ -108,6 +96,7 @@ class RedisStore:
         durable: bool = True,
         clustered: bool = False,
         patience: float = PATIENCE,
+        watch: Callable[[bool], None] = lambda _there: None,
     ) -> None:
         if "{" in prefix:
             raise ValueError(f"the prefix {prefix!r} has a brace, which marks the slot in a key")
@@ -121,6 +110,7 @@ class RedisStore:
         self._client = b"last:" + secrets.token_hex(8).encode()
         self._number = 0
         self._pipeline = Pipeline(f"the Redis server {name}", reactor, self._compose, limit, patience)
+        self._pipeline.watch = watch
 
     @property
     def waiting(self) -> int:
@@ -198,7 +188,7 @@ class RedisStore:
             parts = [(place, part) for place, slots in by_place.items() for part in self._parts(slots)]
             for some in _portions(parts, CALLS_AT_ONCE):
                 answers = [self._scan(part, prefix, place, merge.count) for place, part in some]
-                for (_, part), pages in zip(some, await _all(answers), strict=True):
+                for (_, part), pages in zip(some, await gathered(answers), strict=True):
                     for slot, page in zip(part, pages, strict=True):
                         merge.add(slot, page)
             merge.count *= 2
@@ -209,7 +199,7 @@ class RedisStore:
         parts = list(self._parts(range(SLOTS)))
         while parts:
             some, parts = parts[:CALLS_AT_ONCE], parts[CALLS_AT_ONCE:]
-            answers = await _all([self._expire(part, now) for part in some])
+            answers = await gathered([self._expire(part, now) for part in some])
             freed += sum(count for count, _ in answers)
             parts += [part for part, (_, more) in zip(some, answers, strict=True) if more]
         return freed
@@ -280,14 +270,6 @@ class RedisStore:
                 found = b" ".join(setting[1:]).decode(errors="replace")
                 return f"its setting {name.decode()} is {found or 'not known'}, not {wanted.decode()}"
         return ""
-
-
-async def _all(asked: Sequence[Deferred[T]]) -> list[T]:
-    """What all of them come to; StoreError if one fails."""
-    try:
-        return await gatherResults(asked, consumeErrors=True)
-    except FirstError as error:
-        error.subFailure.raiseException()
 
 
 def _read_call(read: _Read) -> Call:

@@ -73,7 +73,7 @@ class Daemon:
     ) -> None:
         """`environment` is added to this process's, `log` is a log file to read; `timeout` is in seconds."""
         self.command = [str(word) for word in command]
-        self._ready = ready
+        self.ready = ready
         self._directory = directory
         self._environment = _environment(environment or {})
         self._log = log
@@ -190,10 +190,10 @@ class Daemon:
         self._output.close()
 
     def _is_ready(self) -> object:
-        if callable(self._ready):
-            return self._ready()
+        if callable(self.ready):
+            return self.ready()
         output, log = self._seen
-        return re.search(self._ready, self.output[output:] + self.log[log:])
+        return re.search(self.ready, self.output[output:] + self.log[log:])
 
     def _tail(self) -> str:
         return "\n---- its last output ----\n" + self.text[-TAIL:]

@@ -78,6 +78,10 @@ def test_sections_and_empty_lists(tmp_path: Path) -> None:
         ("crs", "keep-alive 10.0.0.0/8 udp 60000", "crs.conf:1: keep-alive method: "),
         ("crs", "keep-alive 10.0.0.0/8 tcp 60000 5", "a grace period is possible with the method ws only"),
         ("crs", "limit message-size 50000", "message-size must be from 1024 to 40960"),
+        ("crs", "store redis", "needs the directive redis-high"),
+        ("crs", "redis-low unix:/r", "have no effect without store redis"),
+        ("crs", "store redis\nredis-high redis", "crs.conf:2: redis-high place: "),
+        ("crs", "store mysql", "crs.conf:1: store: "),
         ("crs", "limit requests-per-address 5 demo", "no account can have its own"),
         ("crs", "limit sessions-per-clients 5", "crs.conf:1: limit name: "),
         ("crs", "limit stored-bytes 5 a/b", "crs.conf:1: limit account: "),
@@ -105,3 +109,12 @@ def test_secrets_are_not_in_problems(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(home(tmp_path, crs="key s3cret\n"))
     assert "s3cret" not in str(caught.value)
+
+
+def test_redis_by_the_names_of_its_services(tmp_path: Path) -> None:
+    text = "store redis\nredis-high 127.0.0.1:6379 secret\nredis-low unix:/run/low.sock\n"
+    main = load(home(tmp_path, crs=text)).main
+    assert {name: (server.place, server.password) for name, server in main.redis.items()} == {
+        "redis_high": ("127.0.0.1:6379", "secret"),
+        "redis_low": ("unix:/run/low.sock", None),
+    }

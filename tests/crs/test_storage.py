@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from crs.identity import Identity
 from crs.limits import Limits, LimitTable
 from crs.signaling.event import Done, Full, Items, NewItem
 from crs.storage import Storage
+from rtlib.store import StoreError
 from rtlib.store.sqlite import SqliteStore
 from rtlib.testing.loop import installed_reactor, run
 
@@ -108,3 +110,30 @@ async def _items(work: Awaitable[Any]) -> tuple[Any, ...]:
     result = await work
     assert isinstance(result, Items)
     return result.items
+
+
+def test_counts_may_be_kept_apart(tmp_path: Path) -> None:
+    async def main() -> None:
+        high, low = (SqliteStore(tmp_path / name, installed_reactor()) for name in ("high.db", "low.db"))
+        high.start()
+        low.start()
+        storage = Storage(high, None, low)
+        await storage.save([(ME, b"known")])
+        await storage.save_counts([(ME, b"counts")])
+        assert [row async for row in storage.clients()] == [(ME, b"known")]
+        assert [row async for row in storage.counts()] == [(ME, b"counts")]
+        await storage.forget([ME])
+        assert [row async for row in storage.clients()] == [row async for row in storage.counts()] == []
+        await high.stop()
+        await low.stop()
+
+    run(main, timeout=60)
+
+
+def test_a_store_that_fails_says_so_itself(tmp_path: Path) -> None:
+    async def story(storage: Storage) -> None:
+        await storage._store.stop()
+        with pytest.raises(StoreError, match="not running"):
+            await storage.save([(ME, b"1"), (YOU, b"2")])
+
+    with_storage(tmp_path, story)
