@@ -27,7 +27,17 @@ from crs.client.credentials import Credentials
 from crs.client.error import ClientError
 from crs.client.testing import CrsServer
 from crs.relay.packet import Type, build
-from crs.signaling.message import MAX_MESSAGE, Attach, Error, ErrorCode, decode_server_message, encode
+from crs.signaling.message import (
+    MAX_MESSAGE,
+    Attach,
+    ClientData,
+    Error,
+    ErrorCode,
+    Fetch,
+    ItemKind,
+    decode_server_message,
+    encode,
+)
 from rtlib import psk
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
@@ -269,6 +279,80 @@ def test_abuse_that_closes_the_connection(
         assert f"({code})" in str(await collector.end.wait())
         await neighbour.post("+4906", b"to myself")
         await told.messages.get()
+        await neighbour.close()
+
+    run_on_reactor(story, timeout=60)
+
+
+def frame(first: int, payload: bytes = b"", *, length: bytes = b"") -> bytes:
+    """A masked frame (RFC 6455 section 5.2) as nobody should send it; the mask is zero."""
+    return bytes([first]) + (length or bytes([0x80 | len(payload)])) + bytes(4) + payload
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(frame(0x09), 1002, id="fragmented-ping"),
+        pytest.param(frame(0x89, bytes(126), length=b"\xfe\x00\x7e"), 1002, id="long-ping"),
+        pytest.param(frame(0x83), 1002, id="reserved-opcode"),
+        pytest.param(frame(0x8B), 1002, id="reserved-control-opcode"),
+        pytest.param(frame(0xC2), 1002, id="compressed-without-extension"),
+        pytest.param(frame(0x80), 1002, id="continuation-of-nothing"),
+        pytest.param(frame(0x02, b"x") + frame(0x82, b"y"), 1002, id="message-within-a-message"),
+        pytest.param(frame(0x82, length=b"\xff" + (2**62).to_bytes(8, "big")), 1009, id="giant-length"),
+        pytest.param(frame(0x82, length=b"\xff" + (2**63).to_bytes(8, "big")), 1002, id="negative-length"),
+        pytest.param(frame(0x82, b"x", length=b"\xfe\x00\x01"), 1002, id="length-in-too-many-bytes"),
+        pytest.param(frame(0x81, b"\xff"), 1003, id="text-that-is-not-even-utf-8"),
+    ],
+)
+def test_frames_that_are_none(server: CrsServer, reactor: Any, data: bytes, code: int) -> None:
+    async def story() -> None:
+        link, collector = await opened(server, reactor, "+4911")
+        link.transport.write(data)
+        assert f"({code})" in str(await collector.end.wait())
+
+    run_on_reactor(story, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x03", b"\x03\xe7", b"\x03\xed", b"\x03\xe8\xff"],
+    ids=["half-a-code", "no-code", "never-sent", "bad-utf-8"],
+)
+def test_a_goodbye_that_is_none_is_one_nevertheless(server: CrsServer, reactor: Any, payload: bytes) -> None:
+    async def story() -> None:
+        link, collector = await opened(server, reactor, "+4914")
+        link.transport.write(frame(0x88, payload))
+        await collector.end.wait()
+
+    run_on_reactor(story, timeout=60)
+
+
+def test_a_client_that_does_not_read_is_cut_off(server: CrsServer, reactor: Any) -> None:
+    """It asks for megabytes and takes none: its bound is reached, and the neighbour does not notice."""
+    before = server.offences()
+
+    async def story() -> None:
+        neighbour, told = await server.attached(reactor, "+4913")
+        greedy, _ = await server.attached(reactor, "+4912")
+        await greedy.store(ClientData(name="large", data=bytes(30_000)))
+        await greedy.close()
+        link, collector = await opened(server, reactor, "+4912")
+        link.send(encode(Attach(id=0, version="greedy")))
+        while not collector.messages:
+            await deferLater(reactor, 0.01)
+        link.transport.transport.pauseProducing()
+        for number in range(1, 190):
+            link.send(encode(Fetch(id=number, kind=ItemKind.data, name="large")))
+        slowest = 0.0
+        while not await deferToThread(lambda: (server.offences() - before)["does not read"]):
+            began = reactor.seconds()
+            await neighbour.post("+4913", b"to myself")
+            await told.messages.get()
+            slowest = max(slowest, reactor.seconds() - began)
+        assert slowest < PATIENCE
+        link.transport.transport.resumeProducing()
+        assert "was lost" in str(await collector.end.wait())
         await neighbour.close()
 
     run_on_reactor(story, timeout=60)
