@@ -229,7 +229,7 @@ def test_a_service_that_cannot_start_ends_the_process(toy: Toy) -> None:
     result = toy.run()
     assert result.returncode == 1
     assert "no luck" in result.stderr
-    assert not toy.pidfile.exists()
+    wait_until(lambda: not toy.pidfile.exists(), what="the end of the daemon, which its parent tells early")
 
 
 def test_what_the_user_gives_twistd_goes_before_the_defaults(toy: Toy, tmp_path: Path) -> None:

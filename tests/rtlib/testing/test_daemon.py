@@ -26,7 +26,7 @@ def test_starts_stops_and_starts_again() -> None:
         assert daemon.returncode == -signal.SIGTERM
         daemon.start()
         assert daemon.pid != first
-        assert daemon.output == "ready\nready\n"
+        assert daemon.output.split() == ["ready", "ready"]
     assert daemon.returncode == -signal.SIGKILL
 
 
