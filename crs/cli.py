@@ -12,6 +12,7 @@ from typing import Any, Final
 from crs.commands.account import AccountCommands
 from crs.commands.backup import BackupCommands
 from crs.commands.blacklist import BlacklistCommands
+from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.health import HealthCommands
 from crs.commands.purge import PurgeCommands
@@ -22,6 +23,7 @@ from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.updates import UpdateCommands
 from crs.commands.version import VersionCommands
+from crs.commands.wakeup import WakeupCommands
 from crs.home import DEFAULT_HOME, SOCKET, audit_file
 from rtlib.command import cli
 from rtlib.command.client import Client
@@ -31,6 +33,7 @@ COMMANDS: Final = (
     AccountCommands,
     BackupCommands,
     BlacklistCommands,
+    ClientDataCommands,
     DrainCommands,
     HealthCommands,
     PurgeCommands,
@@ -41,6 +44,7 @@ COMMANDS: Final = (
     TraceCommands,
     UpdateCommands,
     VersionCommands,
+    WakeupCommands,
 )
 COMPLETION_TIME: Final = 1.0
 """Seconds that somebody who presses the tab key waits for the server."""

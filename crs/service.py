@@ -23,6 +23,7 @@ from crs.addressmap import AddressMap
 from crs.blacklist import Blacklists
 from crs.commands.account import AccountCommands
 from crs.commands.blacklist import BlacklistCommands
+from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.files import AccountFiles
 from crs.commands.purge import PurgeCommands
@@ -32,6 +33,7 @@ from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.updates import UpdateCommands
 from crs.commands.version import VersionCommands
+from crs.commands.wakeup import WakeupCommands
 from crs.core import Core
 from crs.doorway import Doorway
 from crs.drain import Drain
@@ -222,6 +224,13 @@ class Server(DaemonService):
             show,
             self._trace,
             AccountCommands(self._files, self._switchboard.remove_account),
+            ClientDataCommands(
+                self._files,
+                self._storage.state,
+                self._settings.name,
+                self._trace.publish_object,
+                wall=time.time,
+            ),
             DrainCommands(self._drain),
             BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
@@ -229,6 +238,7 @@ class Server(DaemonService):
             SystemCommands(self._settings.name, self._accounts),
             UpdateCommands(self._files, self._applied),
             VersionCommands(),
+            WakeupCommands(self._files, self._storage.state, lambda: self._settings.main.push),
         )
         for owner in owners:
             registry.add(owner)

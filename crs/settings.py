@@ -191,6 +191,11 @@ class Main(Section):
         (), "when unregistered clients are disconnected; the first match counts", live=True
     )
 
+    @property
+    def push(self) -> bool:
+        """Whether push notifications are on, and there is a server to send them by."""
+        return "push" in self.features and self.cps is not None
+
     @model_validator(mode="after")
     def _hosts_agree(self) -> Main:
         if len(self.hosts) > 1:

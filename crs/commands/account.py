@@ -26,7 +26,7 @@ class AccountRow(msgspec.Struct, frozen=True):
 
     id: Annotated[str, Column("ID", "account ID")]
     path: Annotated[str, Column("PATH", "where its configuration and update files are")]
-    secret: Annotated[str, Column("SHARED SECRET", "what the CMS must have as well")]
+    secret: Annotated[str, Column("SHARED SECRET", "what the CMS must have as well", secret=True)]
 
 
 class AccountCommands:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 
 from crs.identity import is_test_client
-from crs.relay.interface import RelayAway
 from rtlib.command.registry import Role, Unavailable, command
 from rtlib.command.render import Column
 
@@ -212,6 +211,8 @@ class ShowCommands:
 
 async def _asked(answer: Coroutine[Any, Any, T]) -> T:
     """What the relay says. Raises Unavailable."""
+    from crs.relay.interface import RelayAway
+
     try:
         return await answer
     except RelayAway as error:

@@ -101,11 +101,21 @@ def main(group: click.Group) -> None:
     except CommandError as error:
         click.echo(f"{group.name}: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"{group.name}: {_sentence(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """A wrong usage on one line, with where to look."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{text}; see {context.command_path} --help" if context is not None else text
 
 
 def _root_parameters(place: Place) -> list[click.Parameter]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from rtlib.command.audit import MASK
 from rtlib.command.signature import plain
 
 _CONTROLS: Final = {
@@ -25,6 +26,8 @@ class Column:
 
     heading: str
     description: str = ""
+    secret: bool = False
+    """Shown in a table, for whom it is meant, and masked in JSON, which goes to programs and their logs."""
 
 
 def columns(row: type[msgspec.Struct]) -> dict[str, Column]:
@@ -58,6 +61,7 @@ def vertical(item: msgspec.Struct) -> str:
     """One line for each field: heading and value. A field that is a list of rows follows as a table."""
     shown = columns(type(item))
     hints = get_type_hints(type(item), include_extras=True)
+    shown = {name: shown[name] for name in shown if not (_is_table(hints[name]) and _absent(item, name))}
     tables = [name for name in shown if _is_table(hints[name])]
     width = max((len(column.heading) for name, column in shown.items() if name not in tables), default=0)
     lines = [
@@ -65,8 +69,11 @@ def vertical(item: msgspec.Struct) -> str:
         for name, column in shown.items()
         if name not in tables
     ]
-    blocks = [f"\n{shown[name].heading}\n{text(getattr(item, name), hints[name])}" for name in tables]
-    return "".join(lines + blocks)
+    blocks = [
+        "\n".join(filter(None, [shown[name].heading, text(getattr(item, name), hints[name])]))
+        for name in tables
+    ]
+    return "\n".join(["".join(lines)] * bool(lines) + blocks)
 
 
 def trace_line(item: Any) -> str:
@@ -77,7 +84,8 @@ def trace_line(item: Any) -> str:
 
 
 def json(reply: Any) -> str:
-    """The reply as indented JSON."""
+    """The reply as indented JSON, without its secrets."""
+    reply = [_masked(item) for item in reply] if isinstance(reply, list) else _masked(reply)
     return msgspec.json.format(msgspec.json.encode(reply), indent=2).decode() + "\n"
 
 
@@ -89,6 +97,17 @@ def json_line(item: Any) -> str:
 def cell(value: object) -> str:
     """A value on one line, without control characters."""
     return _plain_text(value).translate(_CONTROLS)
+
+
+def _absent(item: msgspec.Struct, name: str) -> bool:
+    return getattr(item, name) is None
+
+
+def _masked(item: Any) -> Any:
+    if not isinstance(item, msgspec.Struct):
+        return item
+    secret = [name for name, column in columns(type(item)).items() if column.secret]
+    return msgspec.structs.replace(item, **dict.fromkeys(secret, MASK))
 
 
 def _plain_text(value: object) -> str:

@@ -89,3 +89,26 @@ def test_columns_say_what_they_mean() -> None:
     shown = render.columns(Attach)
     assert shown["uri"].description == "the mobile number"
     assert shown["account_id"].heading == "ACCOUNT ID"
+
+
+class Account(Struct):
+    name: str
+    secret: Annotated[str, Column("SECRET", secret=True)]
+
+
+def test_json_has_no_secrets() -> None:
+    """A table is for whom they are meant, JSON goes on to other programs."""
+    account = Account("red", "c2VjcmV0")
+    assert render.text([account], list[Account]) == "NAME  SECRET\nred   c2VjcmV0\n"
+    assert render.json([account]) == '[\n  {\n    "name": "red",\n    "secret": "***"\n  }\n]\n'
+    assert render.json(account) == '{\n  "name": "red",\n  "secret": "***"\n}\n'
+
+
+class Counts(Struct):
+    first: Annotated[list[Account] | None, Column("")] = None
+    second: Annotated[list[Account] | None, Column("")] = None
+
+
+def test_tables_of_a_struct_may_be_absent_and_without_a_title() -> None:
+    assert render.text(Counts(second=[]), Counts) == "NAME  SECRET\n"
+    assert render.text(Counts([], []), Counts) == "NAME  SECRET\n\nNAME  SECRET\n"

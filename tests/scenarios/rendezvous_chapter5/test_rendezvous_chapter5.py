@@ -1,0 +1,246 @@
+"""Every command of the manual's chapter 5 against a live server with clients, a call, and messages.
+
+`TABLE` has a row for each command: add one with each new command; a test asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from crs.cli import COMMANDS
+from crs.client.testing import ACCOUNT, CrsServer, program
+from crs.signaling.message import ClientData, ClientInfo, ClientToken, PushTokens
+from crs.version import VERSION
+from rtlib.command.registry import declared
+from rtlib.testing.daemon import Daemon
+from rtlib.testing.loop import installed_reactor
+from rtlib.testing.loop import run as run_on_reactor
+
+ALICE: Final = "+4671"
+BOB: Final = "+4672"
+TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+SECRET: Final = r"[\w+/]+={0,2}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command line, and what it must print: each line as a regular expression over its cells."""
+
+    words: str
+    lines: tuple[str, ...] = ()
+    """Cells are separated by ` | `, and by two spaces or more on the screen."""
+    code: int = 0
+    error: str = ""
+    """Part of standard error, which is one line; empty where nothing must be printed there."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is something to look at, as JSON too."""
+        return self.code == 0 and self.words.split()[0] in {"show", "list", "lookup", "check", "client-info"}
+
+
+TABLE: Final = (
+    Row("create account other -B32", (r"ID +other", r"PATH +.*/accounts/other", rf"SHARED SECRET +{SECRET}")),
+    Row(
+        "list account",
+        ("ID | PATH | SHARED SECRET", f"{ACCOUNT} | .*/{ACCOUNT} | {SECRET}", "other | .* | .*"),
+    ),
+    Row("reload account", ("2 accounts are loaded",)),
+    Row("delete account other"),
+    Row("create sharedSecret -b 129", (r"[\w+/]{23}=",)),
+    Row("create sharedSecret -B32", (r"[\w+/]{43}=",)),
+    Row(
+        "show attach",
+        (
+            "URI | ACCOUNT | TIME | VERSION | IP:PORT | CRS",
+            rf"\{ALICE} | {ACCOUNT} | \d+ | \S+ | 127.0.0.1:\d+ | crs1",
+            rf"\{BOB} | {ACCOUNT} | \d+ | \S+ | 127.0.0.1:\d+ | crs1",
+        ),
+    ),
+    Row("show session", ("CALLER | CALLEE | TIME | STATE", rf"\{ALICE} | \{BOB} | \d+ | talk")),
+    Row(
+        "show message",
+        (
+            "URI | POST | DELIV | READ | ACCOUNT | .*",
+            rf"\{ALICE} | 1 | 1 | {TIME} | {ACCOUNT} | .*",
+            rf"\{BOB} | 0 | 0 | {TIME} | {ACCOUNT} | .*",
+        ),
+    ),
+    Row("show system", ("SERVER | PROCESS | PID | SLOTS", r"crs1 | app: crs | \d+ | 0-1023")),
+    Row("show version", (re.escape(VERSION),)),
+    Row("show account", ("SERVER | MODULE | PID | LOADED ACCOUNTS", rf"crs1 | app: crs | \d+ | {ACCOUNT}")),
+    Row(
+        "show relay",
+        (
+            "Relay types:",
+            "TYPE | rx | rxBytes | tx | txBytes",
+            r"[\w-]+ | \d+ | \d+ | \d+ | \d+",
+            "...",
+            "Sent:",
+            "packets | bytes | errorNoDest | error",
+            r"\d+ | \d+ | \d+ | \d+",
+            "",
+            "Received:",
+            "packets | bytes | errorTooShort | errorTooLong",
+            r"\d+ | \d+ | \d+ | \d+",
+        ),
+    ),
+    Row("show relays", ("TYPE | NODES | LAST ACTIVE | IDENTIFIERS", rf"rtp | \d | {TIME} | \d+,\d+")),
+    Row("show services", ("SERVER | SERVICE | STATUS", "crs1 | crs | active", "crs1 | crs_relay | active")),
+    Row(
+        "show updates", ("ACCOUNT | CURRENT MONTH | NEXT MONTH", f"{ACCOUNT} | Not Available | Not Available")
+    ),
+    Row("apply /nonexistent.upd", code=2, error="nonexistent.upd"),
+    Row(
+        f"show client-info {ACCOUNT}",
+        (
+            "URI | TIMESTAMP | CLIENT TIME | SCAN TIME | OS | OS VERSION | CCA VERSION",
+            rf"\{ALICE} | {TIME} | 5[.]\d | 2026-01-02T03:04:05Z | Plan 9 | 4th | 1.2",
+        ),
+    ),
+    Row(f"client-info {ACCOUNT}", ("URI | .*", rf"\{ALICE} | .* | 1.2")),
+    Row("summarize client-info", ("OS | USERS", "Plan 9 4th | 1", "", "CCA VERSION | USERS", "1.2 | 1")),
+    Row("summarize client-info --os --max-age 1", ("OS | USERS", "Plan 9 4th | 1")),
+    Row("summarize client-info --client-version", ("CCA VERSION | USERS", "1.2 | 1")),
+    Row("summarize client-info --max-age 99999", code=2, error="--max-age"),
+    Row(
+        f"show push-token {ACCOUNT} {ALICE}",
+        ("CREATED | SAVED | AGE | CLIENT-TYPE | TOKENS", rf"{TIME} | {TIME} | \d+ | apns | abc,def"),
+    ),
+    Row(f"show push-token {ACCOUNT} {BOB}", code=1, error=f"no push tokens of {BOB}@{ACCOUNT}"),
+    Row(
+        f"show client-storage {ACCOUNT}",
+        (
+            "SERVER | URI | BYTES | LAST UPDATED | TYPE",
+            rf"crs1 | \{ALICE} | \d+ | {TIME} | client_info",
+            rf"crs1 | \{ALICE} | \d+ | {TIME} | client_storage contacts",
+            rf"crs1 | \{ALICE} | \d+ | {TIME} | client_token",
+            rf"crs1 | \{ALICE} | \d+ | {TIME} | push_token",
+        ),
+    ),
+    Row(f"delete client-info {ACCOUNT} {ALICE}"),
+    Row(f"delete client-info {ACCOUNT} {ALICE}", code=1, error="no client info"),
+    Row("check slot +4612345", ("SLOT +444", "PRIMARY +crs1", "SECONDARY")),
+    Row(f"wakeup client {ACCOUNT} {ALICE}", code=1, error="push notifications are off"),
+    Row(f"blacklist add {ACCOUNT} +4699"),
+    Row(f"show blacklist {ACCOUNT}", ("URI", r"\+4699")),
+    Row(f"blacklist remove {ACCOUNT} +4699"),
+    Row("backup", (r".*/backup/crs-backup-crs1-\d{4}-\d\d-\d\d-\d{6}[.]tar",)),
+    Row("health-check system --output-format summary", ("ok",)),
+    Row(f"health-check account {ACCOUNT} --output-format summary --local-only", ("ok",)),
+    Row(f"purge client {ACCOUNT} +4699", code=1, error="not connected"),
+    Row("purge clients nobody", code=1, error="there is no account nobody"),
+    # The last: it ends the server.
+    Row("drain --patience 0", (".*",)),
+)
+
+TRACES: Final = {
+    "attach": rf"event, {TIME}, \d+, primary, \{BOB}, {ACCOUNT}, 127.0.0.1, \d+, registered, .*",
+    "session": rf"event, {TIME}, \{ALICE}, \{BOB}, invite, {ACCOUNT}, \S+",
+    "message": rf"event, {TIME}, \{ALICE}, \{BOB}, posted content, {ACCOUNT}, \S+",
+    "object": rf"event, {TIME}, \{ALICE}, update client_info",
+    "event": rf"[\w-]+, dbg, {TIME}, .*",
+    "connection": rf"event, {TIME}, \d+, client, \{BOB}@{ACCOUNT}, 127.0.0.1, \d+, negotiated",
+    "statistics": rf"event, {TIME}, session-outgoing, \{ALICE}, {ACCOUNT}",
+}
+"""A line that each trace must show."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrsServer]:
+    with CrsServer(tmp_path_factory.mktemp("crs")) as running:
+        yield running
+
+
+def test_the_table_has_every_command() -> None:
+    """And `TRACES` every element that can be traced."""
+    names = [spec.name for spec in declared(*COMMANDS)]
+    lines = [row.words for row in TABLE] + [f"trace {element}" for element in TRACES]
+    missing = [name for name in names if not any(f"{line} ".startswith(f"{name} ") for line in lines)]
+    assert missing == []
+
+
+def test_every_command(server: CrsServer) -> None:
+    reactor = installed_reactor()
+
+    async def story() -> None:
+        traces = [traced(server, element) for element in TRACES]
+        for trace in traces:
+            trace.__enter__()
+        try:
+            alice, bob = await stage(server, reactor)
+            for element, trace in zip(TRACES, traces, strict=True):
+                await deferToThread(trace.wait_for_text, TRACES[element])
+        finally:
+            for trace in traces:
+                await deferToThread(trace.__exit__, None, None, None)
+        problems = [await deferToThread(problem_of, server, row) for row in TABLE[:-1]]
+        problems += [await deferToThread(json_problem_of, server, row) for row in TABLE if row.is_shown]
+        problems.append(await deferToThread(problem_of, server, TABLE[-1]))
+        assert [problem for problem in problems if problem] == []
+        await alice.close()
+        await bob.close()
+
+    run_on_reactor(story, timeout=240)
+
+
+async def stage(server: CrsServer, reactor: Any) -> tuple[Any, Any]:
+    """Two clients in a call, one of which has left a message and keeps things at the server."""
+    alice, _ = await server.attached(reactor, ALICE)
+    bob, news = await server.attached(reactor, BOB)
+    now = time.time()
+    await alice.store(
+        ClientInfo(time=now + 5.5, scanned=1767323045.0, os="Plan 9", os_version="4th", version="1.2")
+    )
+    await alice.store(PushTokens(client_type="apns", tokens=["abc", "def"], created=now))
+    await alice.store(ClientData(name="contacts", data=b"sealed"))
+    await alice.store(ClientToken(token=b"token"))
+    await alice.post(BOB, b"text")
+    await news.messages.get()
+    call = await alice.call(BOB)
+    await (await news.calls.get()).answer()
+    await call.answered.wait()
+    return alice, bob
+
+
+def traced(server: CrsServer, element: str) -> Daemon:
+    command = program("crs.cli", "--home", str(server.home), "trace", element)
+    return Daemon(command, lambda: f"trace {element}" in server.daemon.output)
+
+
+def problem_of(server: CrsServer, row: Row) -> str:
+    """Runs a command; what is wrong with its answer, or nothing."""
+    done = server.cli(*row.words.split())
+    if done.returncode != row.code:
+        return f"{row.words}: exit code {done.returncode}, {done.stdout}{done.stderr}"
+    error = done.stderr.splitlines()
+    if row.error not in done.stderr or len(error) != bool(row.error):
+        return f"{row.words}: standard error is {done.stderr!r}"
+    lines = done.stdout.splitlines()
+    wanted = [re.compile(line.replace(" | ", " {2,}")) for line in row.lines if line != "..."]
+    if "..." not in row.lines and len(lines) != len(wanted):
+        return f"{row.words}: {len(lines)} lines: {done.stdout!r}"
+    for pattern in wanted:
+        if not any(pattern.fullmatch(line.rstrip()) for line in lines):
+            return f"{row.words}: no line like {pattern.pattern!r} in {done.stdout!r}"
+    return ""
+
+
+def json_problem_of(server: CrsServer, row: Row) -> str:
+    """As `problem_of`, of its JSON: which has no secrets, for it goes on to other programs and their logs."""
+    done = server.cli("--json", *row.words.split())
+    try:
+        json.loads(done.stdout)
+    except ValueError as error:
+        return f"--json {row.words}: {error}: {done.stdout!r}{done.stderr!r}"
+    secrets = (b64encode(server.secret).decode(), "abc")
+    return f"--json {row.words}: a secret" if any(secret in done.stdout for secret in secrets) else ""
