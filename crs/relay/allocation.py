@@ -113,6 +113,9 @@ class AllocationTable:
         for group in self._groups.values():
             yield from group
 
+    def __contains__(self, allocation: Allocation) -> bool:
+        return allocation in self._groups.get(allocation.group, ())
+
     def __len__(self) -> int:
         return self.counts.total()
 
@@ -196,12 +199,6 @@ class AllocationTable:
             leg.address, leg.counter = source, control.counter
             allocation.last_active = now
         return outcome
-
-    def touch(self, identifier: int, when: float) -> None:
-        """A leg was active at `when`, as the forwarder's counters tell."""
-        found = self._legs.get(identifier)
-        if found is not None:
-            found[0].last_active = max(found[0].last_active, when)
 
     def idle(self, now: float) -> list[int]:
         """The groups none of whose allocations was active for 120 seconds."""

@@ -125,7 +125,7 @@ class Relay(Service, ABC):
     @property
     @abstractmethod
     def last_statistics(self) -> Statistics:
-        """The newest that are here without asking."""
+        """The newest that are here without asking; `kinds` may be missing."""
 
     def allocate(self, group: int, kinds: Sequence[str]) -> list[tuple[LegTicket, LegTicket]]:
         """Two legs for each stream. Raises RelayFull."""

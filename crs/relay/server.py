@@ -6,7 +6,7 @@ are released when they are idle, and at the latest ABANDONED seconds after it le
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -25,6 +25,7 @@ from crs.relay.allocation import KINDS, Allocation, Leg, RelayFull
 from crs.relay.interface import RemoteEnd
 from crs.relay.service import RelayService
 from rtlib.listen import StreamPort
+from rtlib.media.forwarder import FlowCounters
 
 log = Logger()
 
@@ -135,12 +136,17 @@ class RelayControl(Service):
         self.relay.adopt(command.group, command.kind, [self._leg(leg) for leg in command.legs])
 
     def answer(self, connection: _Connection, poll: control.Poll) -> None:
-        """Tell how the relay does."""
-        if poll.resources:
-            rows = [self._row(allocation) for allocation in self.relay.table]
-            for start in range(0, len(rows), control.ROWS):
-                connection.tell(control.Rows(rows[start : start + control.ROWS]))
-        statistics = self.relay.last_statistics
+        """Tell how the relay does, once that is known."""
+        answering = Deferred.fromCoroutine(self._answer(connection, poll))
+        answering.addErrback(lambda failure: log.failure("a poll was not answered", failure))
+
+    async def _answer(self, connection: _Connection, poll: control.Poll) -> None:
+        statistics = await self.relay.statistics()
+        flows = await self.relay.survey() if poll.resources else {}
+        # From here on nothing comes between: rows belong to the status behind them.
+        rows = [self._row(allocation, counters) for allocation, counters in flows.items()]
+        for start in range(0, len(rows), control.ROWS):
+            connection.tell(control.Rows(rows[start : start + control.ROWS]))
         connection.tell(
             control.Status(
                 number=poll.number,
@@ -157,8 +163,8 @@ class RelayControl(Service):
         relay = self.relay
         return control.Greeting(control.VERSION, relay.port, relay.is_ipv6, dict(relay.table.limits))
 
-    def _row(self, allocation: Allocation) -> control.Row:
-        kind, nodes, active, identifiers = self.relay.resource(allocation)
+    def _row(self, allocation: Allocation, flows: Sequence[FlowCounters]) -> control.Row:
+        kind, nodes, active, identifiers = self.relay.resource(allocation, flows)
         return control.Row(allocation.group, kind, nodes, active, list(identifiers))
 
     def _leg(self, state: control.LegState) -> Leg:

@@ -7,11 +7,12 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from crs.relay import packet
@@ -19,13 +20,16 @@ from crs.relay.allocation import ACCEPTED, Allocation, AllocationTable, Leg
 from crs.relay.interface import KindCounters, Relay, RemoteEnd, Resource, Statistics, remote_address
 from rtlib import address
 from rtlib.address import Address
-from rtlib.media.forwarder import Audience, Classify, Forwarder
+from rtlib.media.forwarder import Audience, Classify, FlowCounters, Forwarder
 from rtlib.offence import OffenceLog
 
 log = Logger()
 
 SWEEP: Final = 10.0
 """Seconds between two looks for allocations that nobody uses."""
+
+PART: Final = 200
+"""Allocations that are surveyed before others get their turn: about a millisecond."""
 
 
 class RelayService(Relay):
@@ -51,8 +55,9 @@ class RelayService(Relay):
         self._forwarder = forwarder
         self._offences = offences
         self._ended: dict[str, KindCounters] = dict.fromkeys(limits, KindCounters())
-        self._sweep = LoopingCall(self.sweep)
+        self._sweep = LoopingCall(lambda: Deferred.fromCoroutine(self.sweep()))
         self._sweep.clock = clock
+        self._clock = clock
         self._socket = sock
         self.is_ipv6: bool = sock.family == socket.AF_INET6
         self._handle = 0
@@ -83,22 +88,43 @@ class RelayService(Relay):
 
     async def statistics(self) -> Statistics:
         """What the relay has done."""
-        return self.last_statistics
+        flows = await self.survey()
+        totals = dict(self._ended)
+        for allocation, counters in flows.items():
+            for each in counters:
+                totals[allocation.kind] = totals[allocation.kind].plus(each)
+        return replace(self.last_statistics, kinds=totals)
 
     async def resources(self) -> list[Resource]:
         """All allocations."""
-        return [self.resource(allocation) for allocation in self.table]
+        flows = await self.survey()
+        return [self.resource(allocation, counters) for allocation, counters in flows.items()]
 
     @property
     def last_statistics(self) -> Statistics:
-        """What the relay has done until now."""
+        """What the relay has done until now, without its kinds: those take a survey."""
         return Statistics(
-            self._counters(),
+            {},
             self._forwarder.port_counters(self._handle),
             {outcome.value: count for outcome, count in self.table.binds.items()},
             dict(self.table.counts),
             dict(self._offences.totals),
         )
+
+    async def survey(self) -> dict[Allocation, list[FlowCounters]]:
+        """The counters of all legs; a part at a time, so that signaling does not wait for all of it.
+
+        What is released meanwhile is not in it, but among those that have ended.
+        """
+        found: dict[Allocation, list[FlowCounters]] = {}
+        everything = list(self.table)
+        for start in range(0, len(everything), PART):
+            for allocation in everything[start : start + PART]:
+                if allocation in self.table and self.running:
+                    legs = allocation.legs
+                    found[allocation] = [self._forwarder.flow(self._handle, leg.identifier) for leg in legs]
+            await deferLater(self._clock, 0)
+        return {allocation: counters for allocation, counters in found.items() if allocation in self.table}
 
     def adopt(self, group: int, kind: str, legs: Sequence[Leg]) -> None:
         """Serve an allocation that was made elsewhere. Raises ValueError."""
@@ -112,31 +138,20 @@ class RelayService(Relay):
         self.table.add_leg(allocation, leg, self._now())
         self._extended(allocation, leg)
 
-    def resource(self, allocation: Allocation) -> Resource:
-        """An allocation as it is now."""
-        flows = (self._forwarder.flow(self._handle, leg.identifier) for leg in allocation.legs)
+    def resource(self, allocation: Allocation, flows: Sequence[FlowCounters]) -> Resource:
+        """An allocation as it is now, with the counters of its legs."""
         active = max([allocation.last_active, *(flow.last_active for flow in flows)])
         identifiers = tuple(leg.identifier for leg in allocation.legs)
         return Resource(allocation.kind, allocation.bound, self._now() - active, identifiers)
 
-    def sweep(self) -> None:
+    async def sweep(self) -> None:
         """Take over from the forwarder who was active, and report the groups that were not."""
-        for allocation in self.table:
-            for leg in allocation.legs:
-                flow = self._forwarder.flow(self._handle, leg.identifier)
-                self.table.touch(leg.identifier, flow.last_active)
+        for allocation, flows in (await self.survey()).items():
+            for flow in flows:
+                allocation.last_active = max(allocation.last_active, flow.last_active)
         for group in self.table.idle(self._now()):
             log.info("the relays of session {group} saw no packet for a long time", group=group)
             self.on_idle(group)
-
-    def _counters(self) -> dict[str, KindCounters]:
-        """Media packets by kind of relay, of ended and present allocations."""
-        totals = dict(self._ended)
-        for allocation in self.table:
-            for leg in allocation.legs:
-                flow = self._forwarder.flow(self._handle, leg.identifier)
-                totals[allocation.kind] = totals[allocation.kind].plus(flow)
-        return totals
 
     def _remote_address(self, remote: RemoteEnd) -> Address:
         return remote_address(self._translate(remote.host), remote.port, ipv6=self.is_ipv6)
@@ -144,8 +159,11 @@ class RelayService(Relay):
     def _added(self, allocation: Allocation) -> None:
         if allocation.is_multicast:
             self._audiences[allocation] = self._forwarder.audience()
-        for leg in allocation.legs:
-            self._connect(allocation, leg)
+            for leg in allocation.legs:
+                self._connect(allocation, leg)
+        else:
+            for leg in allocation.legs:
+                self._direct(leg, allocation.peer(leg))
 
     def _extended(self, allocation: Allocation, leg: Leg) -> None:
         self._connect(allocation, leg)

@@ -467,7 +467,7 @@ def test_idle_groups_are_reported(on_relay: OnRelay) -> None:
         rig.clock[0] = IDLE - 1
         await rig.party(one).bound()
         rig.clock[0] = IDLE
-        rig.service.sweep()
+        await rig.service.sweep()
         await rig.settle()
         assert idle == [1, 3]
         assert sorted(resource.active for resource in await rig.relay.resources()) == [1.0, IDLE, IDLE]
@@ -480,7 +480,7 @@ def test_an_idle_group_that_nobody_claims_is_released(on_relay: OnRelay) -> None
         rig.relay.allocate(1, ["rtp", "opaque"])
         await rig.settle()
         rig.clock[0] = IDLE
-        rig.service.sweep()
+        await rig.service.sweep()
         await rig.settle()
         assert await rig.relay.resources() == []
         assert len(rig.relay.table) == len(rig.service.table) == 0

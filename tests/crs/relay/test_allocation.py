@@ -71,7 +71,7 @@ def test_identifiers_are_unique_and_never_zero() -> None:
 def test_a_group_is_idle_when_all_its_streams_are() -> None:
     relays = table()
     first, second = relays.allocate(1, ["rtp", "rtp"], 0.0)
-    relays.touch(first.legs[0].identifier, 50.0)
+    first.last_active = 50.0
     assert relays.idle(IDLE) == []
     assert relays.idle(50.0 + IDLE) == [1]
     assert second.last_active == 0.0

@@ -180,7 +180,7 @@ def test_what_an_earlier_crs_left_ends_when_it_is_idle(play: Callable[..., None]
         world.clock = IDLE - 1
         await flows(one, two)
         world.clock = IDLE
-        relay.relay.sweep()
+        await relay.relay.sweep()
         await second.statistics()
         assert len(second.table) == len(relay.relay.table) == 1 and idle == []
         await flows(one, two)
@@ -196,7 +196,7 @@ def test_an_idle_group_is_released_while_crs_is_away(play: Callable[..., None]) 
         world.stop(crs)
         await until(lambda: relay.commander is None)
         world.clock = IDLE
-        relay.relay.sweep()
+        await relay.relay.sweep()
         assert len(relay.relay.table) == 0
 
     play(story)
