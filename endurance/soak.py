@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from crs.client.testing import CrsServer
 from endurance.ledger import Ledger
@@ -72,15 +73,21 @@ class Soak:
         await self._arrive()
         report(f"all attached: {_line(await self._look())}")
         living = [Deferred.fromCoroutine(each.live()) for each in self._subscribers]
+        for life in living:
+            life.addErrback(self._failed)
         await self._watch(seconds, report)
         for subscriber in self._subscribers:
             subscriber.stop()
-        await gatherResults(living, consumeErrors=True)
+        await gatherResults(living)
         await self._until(lambda: not self.ledger.under_way, 60)
         self._problems += self.ledger.problems()
         await gatherResults([Deferred.fromCoroutine(each.leave()) for each in self._subscribers])
         await self._check(before, report)
         return self._problems
+
+    def _failed(self, failure: Failure) -> None:
+        """A client has come to an unexpected end, which is not the server's fault but must be mended."""
+        self._problems.append(f"a client failed: {failure.getBriefTraceback()}")
 
     async def _arrive(self) -> None:
         waiting = iter(self._subscribers)

@@ -55,6 +55,8 @@ class Client:
         self._version = version
         self._link: websocket.Link | None = None
         self._inbox: _Inbox | None = None
+        self._host = ""
+        """The server's address, where the relay is if a leg names no other; also while it is lost."""
         self._exchange = Exchange(reactor, self._send)
         self._calls: dict[tuple[str, str], Call] = {}
         self._instance: str | None = None
@@ -68,6 +70,7 @@ class Client:
         """Open the connection. Raises Unreachable or Denied."""
         inbox = self._inbox = _Inbox(self)
         self._link = await websocket.connect(self._reactor, self._server, self.credentials, inbox)
+        self._host = self._link.host
         self._exchange.open()
 
     async def attach(self) -> message.Attached:
@@ -173,11 +176,6 @@ class Client:
     async def delete(self, kind: message.ItemKind, name: str = "") -> None:
         """Have the server forget an item. Raises Refused or Closed."""
         await self._exchange.ask(lambda number: message.Delete(id=number, kind=kind, name=name), message.Ok)
-
-    @property
-    def _host(self) -> str:
-        """The server's address, where the relay is if a leg names no other."""
-        return self._link.host if self._link is not None else ""
 
     def _send(self, data: bytes) -> None:
         if self._link is not None:

@@ -81,7 +81,12 @@ class MediaStream(DatagramProtocol):
         self._srtp = SrtpSession(keys.profile, (self.relay.identifier, own), (self.relay.peer, other))
 
     def play(self, frames: Iterator[bytes]) -> Deferred[LoopingCall]:
-        """Send a frame every 20 ms; fires when they have ended, or when playing is stopped."""
+        """Send a frame every 20 ms; fires when they have ended, or when playing is stopped.
+
+        Raises Closed if the stream is closed, as it is when the call has ended meanwhile.
+        """
+        if self._port is None:
+            raise Closed("the stream is closed")
         self.stop_playing()
         if self._stopped is not None:
             self._packetizer.pause(self._reactor.seconds() - self._stopped)

@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from crs.client.call import Call, IncomingCall
 from crs.client.client import VERSION, Client, new_label
 from crs.client.credentials import Credentials, Server
-from crs.client.error import CallEnded, ClientError
+from crs.client.error import CallEnded, ClientError, Closed
 from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
 from crs.client.sealing import Route, SealError, seal, unseal
@@ -235,7 +235,8 @@ async def _talk(reactor: Any, call: Call, played: Iterator[bytes], seconds: floa
     """Play until the audio or the time is over, or somebody hangs up."""
     over: Outcome[object] = Outcome()
     call.ended.wait().addCallback(over.set)
-    call.streams[0].play(played).addCallbacks(over.set, lambda failure: over.fail(failure.value))
+    with suppress(Closed):  # the call has ended meanwhile
+        call.streams[0].play(played).addCallbacks(over.set, lambda failure: over.fail(failure.value))
     waiting = over.wait()
     if seconds is not None:
         waiting.addTimeout(seconds, reactor)

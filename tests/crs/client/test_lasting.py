@@ -181,6 +181,11 @@ def test_closed_while_it_connects(place: Place, how: Exception) -> None:
     assert place.clock.getDelayedCalls() == []
 
 
+def test_a_call_begun_while_it_is_away_knows_where_the_relay_is(place: Place) -> None:
+    place.cut()
+    assert place.client._host == "192.0.2.1"
+
+
 def test_closed_while_it_attaches(place: Place) -> None:
     place.cut()
     place.clock.advance(1)

@@ -179,6 +179,8 @@ def test_closing_ends_what_waits() -> None:
             await end.close()
             with pytest.raises(Closed):
                 await opening
+            with pytest.raises(Closed):
+                end.play(iter([bytes(160)]))
 
     run(story)
 
