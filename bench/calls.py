@@ -17,6 +17,7 @@ from pathlib import Path
 import bench.signaling.load as signaling
 from bench.figure import Figure
 from bench.forwarder.load import Load, Running, Sample, Stream, cores, favoured
+from bench.signaling.server import SETTINGS
 from bench.sip.load import Server, alone
 from crs.client.testing import CrsServer
 from crs.relay import packet
@@ -122,7 +123,7 @@ def replaced(load: Load, folder: Path) -> Iterator[Figure]:
 
 def beside_messages(load: Load, folder: Path) -> Iterator[Figure]:
     """Both at once in one process: media at the rated load, and messages."""
-    server = CrsServer(folder)
+    server = CrsServer(folder, SETTINGS)
     server.daemon.command = alone(favoured(cores()[0], *server.daemon.command))
     messages = signaling.Load(folder.parent / "signaling", cores()[1])
 
@@ -155,7 +156,7 @@ def _both(name: str, each: int, media: Sample, told: signaling.Sample) -> Iterat
 
 def beside_a_flood(load: Load, folder: Path) -> Iterator[Figure]:
     """Four packets of a stranger for each one of a call, while there are calls to be set up."""
-    server = CrsServer(folder)
+    server = CrsServer(folder, SETTINGS)
     server.daemon.command = alone(favoured(cores()[0], *server.daemon.command))
     messages = signaling.Load(folder.parent / "signaling", cores()[1])
 
