@@ -122,9 +122,12 @@ def attach(access: Access, seconds: float) -> None:
 @click.argument("text")
 @_connecting
 @click.option("--to-account", help="The recipient's account; default: the client's own.")
+@click.option("--also", multiple=True, metavar="URI", help="A further recipient, of the same account.")
 @click.option("--ttl", type=click.IntRange(1, 31 * 86400), help="Seconds to keep it for the recipient.")
-def send(access: Access, to: str, text: str, to_account: str | None, ttl: int | None) -> None:
-    """Send the message TEXT to the URI TO, who gets it now or when it attaches.
+def send(
+    access: Access, *, to: str, text: str, to_account: str | None, also: tuple[str, ...], ttl: int | None
+) -> None:
+    """Send the message TEXT to the URI TO, who gets it now or when it attaches; with --also to a group.
 
     Example: crs-client send +4670111 "good morning" --uri +4670222 --account demo --key-file key
     """
@@ -132,7 +135,8 @@ def send(access: Access, to: str, text: str, to_account: str | None, ttl: int | 
     from crs.identity import Identity
 
     account = to_account or access.credentials.account
-    program.run(lambda reactor: program.send(reactor, access, Identity(to, account), text, ttl))
+    recipients = [Identity(uri, account) for uri in (to, *also)]
+    program.run(lambda reactor: program.send(reactor, access, recipients, text, ttl))
 
 
 @main.command()

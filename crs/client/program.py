@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
 from crs.client.sealing import Route, SealError, seal, unseal
 from crs.identity import Identity
-from crs.signaling.message import Attached, ClientData, ClientInfo, Deliver, ItemKind
+from crs.signaling.message import Attached, ClientData, ClientInfo, Deliver, ItemKind, Recipient
 from rtlib.audio import wav
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
@@ -81,16 +81,27 @@ async def attach(reactor: Any, access: Access, seconds: float) -> None:
     await client.close()
 
 
-async def send(reactor: Any, access: Access, to: Identity, text: str, ttl: int | None) -> None:
-    """Post one message, sealed if there is an end-to-end secret."""
+async def send(reactor: Any, access: Access, to: Sequence[Identity], text: str, ttl: int | None) -> None:
+    """Post one message, sealed if there is an end-to-end secret. Raises ClientError if nobody gets it."""
     client = access.client(reactor)
     await _attach(reactor, access, client)
     own = access.credentials
     label = new_label()
-    payload = seal(text, Route(label, own.uri, own.account, to.uri, to.account), access.secret)
-    await client.post(to.uri, payload, account=to.account, label=label, ttl=ttl)
     sealed = "encrypted end to end" if access.secret else "not encrypted end to end: no --e2e-secret-file"
-    _say(f"posted {label} to {to}, {sealed}")
+    if len(to) == 1:
+        [one] = to
+        payload = seal(text, Route(label, own.uri, own.account, one.uri, one.account), access.secret)
+        await client.post(one.uri, payload, account=one.account, label=label, ttl=ttl)
+        _say(f"posted {label} to {one}, {sealed}")
+    else:
+        payload = seal(text, Route(label, own.uri, own.account), access.secret)
+        recipients = [Recipient(uri=each.uri, account=each.account) for each in to]
+        results = await client.post_group(recipients, payload, label=label, ttl=ttl)
+        for each, result in zip(to, results, strict=True):
+            done = f"posted {label} to {each}, {sealed}"
+            _say(done if result.code is None else f"not posted to {each}: {result.reason} ({result.code})")
+        if all(result.code is not None for result in results):
+            raise ClientError("nobody gets the message")
     await client.close()
 
 

@@ -36,11 +36,13 @@ class Plain(Struct, tag_field="type", tag="plain", kw_only=True):
     text: str
 
 
-class Sealed(Struct, tag_field="type", tag="sealed", kw_only=True):
+class Sealed(Struct, tag_field="type", tag="sealed", kw_only=True, omit_defaults=True):
     """Readable with the end-to-end secret only."""
 
     salt: Annotated[bytes, Meta(min_length=_SALT, max_length=_SALT)]
     box: bytes
+    group: bool = False
+    """Whether it is for several recipients, and so bound to none of them."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(Plain | Sealed).decode
@@ -53,8 +55,9 @@ class Route:
     message: str
     sender: str
     sender_account: str
-    recipient: str
-    recipient_account: str
+    recipient: str = ""
+    recipient_account: str = ""
+    """Both are empty for a message to a group."""
 
     def names(self) -> bytes:
         """All of it as bytes, each part behind its length."""
@@ -71,7 +74,7 @@ def seal(
     salt = entropy(_SALT)
     key, nonce = _derive(secret, salt, route)
     box = ChaCha20Poly1305(key).encrypt(nonce, text.encode(), None)
-    return msgspec.msgpack.encode(Sealed(salt=salt, box=box))
+    return msgspec.msgpack.encode(Sealed(salt=salt, box=box, group=not route.recipient))
 
 
 def unseal(payload: bytes, route: Route, secret: bytes | None) -> str:
@@ -90,6 +93,8 @@ def unseal(payload: bytes, route: Route, secret: bytes | None) -> str:
 
 
 def _open(message: Sealed, route: Route, secret: bytes) -> str:
+    if message.group:
+        route = Route(route.message, route.sender, route.sender_account)
     key, nonce = _derive(secret, message.salt, route)
     try:
         return ChaCha20Poly1305(key).decrypt(nonce, message.box, None).decode()

@@ -28,6 +28,14 @@ def test_a_seal_fits_no_other_route(field: str) -> None:
         unseal(payload, replace(ROUTE, **{field: "other"}), b"secret")
 
 
+def test_a_message_to_a_group_is_bound_to_its_sender_only() -> None:
+    payload = seal("to all", Route("m1", "+4670111", "red"), b"secret")
+    for recipient in ("+4670222", "+4670333"):
+        assert unseal(payload, replace(ROUTE, recipient=recipient), b"secret") == "to all"
+    with pytest.raises(SealError, match="altered"):
+        unseal(payload, replace(ROUTE, sender="+4670999"), b"secret")
+
+
 def test_another_secret_does_not_open() -> None:
     with pytest.raises(SealError, match="another end-to-end secret"):
         unseal(seal("text", ROUTE, b"secret"), ROUTE, b"other")

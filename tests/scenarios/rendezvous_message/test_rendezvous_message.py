@@ -205,6 +205,15 @@ def test_crs_client_on_the_command_line(server: CrsServer, tmp_path: Path) -> No
         listener.stop()
     receipt = run("crs.client.cli", *client("listen", "--seconds", "0.5", uri="+491"))
     assert "was confirmed by +492@demo" in receipt.stdout
+    others = ("--also", "+491", "--also", "+499")
+    group = run("crs.client.cli", *client("send", "+492", "to all", *others, uri="+491"), *sealed)
+    assert group.returncode == 0
+    posted = group.stdout.splitlines()[-3:]
+    assert ["to +492@demo, encrypted" in posted[0], "to +491@demo, encrypted" in posted[1]] == [True, True]
+    assert posted[2] == "not posted to +499@demo: no client +499@demo is known (not-found)"
+    with Daemon(listen, "to all") as listener:
+        assert "from +491@demo: to all" in listener.output
+        listener.stop()
     unknown = run("crs.client.cli", *client("send", "+499", "hello?", uri="+491"))
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("crs-client: no client +499@demo is known (not-found)")
