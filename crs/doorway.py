@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from crs.identity import Identity
 from crs.websocket import ClientSocket, Connection, Receiver
@@ -13,8 +12,7 @@ CLOSE_RECONNECT: Final = 4004
 """WebSocket close code: the client may connect again at once (`purge client`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionEvent:
+class ConnectionEvent(NamedTuple):
     """A connection reached a state; the row of `trace connection` (manual 5.4)."""
 
     number: int

@@ -189,7 +189,11 @@ class ClientGate(Service):
         while self._unsent:
             unsent, self._unsent = self._unsent, []
             for client in unsent:
-                self._serve(client, EPOLLOUT)
+                try:
+                    client.flush()
+                except Exception:  # noqa: BLE001  as in _serve
+                    log.failure("a connection was cut off because sending to it failed")
+                    client.cut()
 
     def _flush_later(self) -> None:
         self._begin()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from haproxy.tls.watch import TlsWatch
 from haproxy.tlsconfig import DEFAULT_PAIR, sections_of
 from haproxy.transport import BoundSocket, SipTransport
 from haproxy.version import VERSION
+from rtlib.collector import rest_collector
 from rtlib.command.registry import Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
@@ -41,6 +41,9 @@ from rtlib.settings.change import changes
 NAME = "genproxy"
 
 log = Logger()
+
+YOUNGEST = 50_000
+"""Objects: transactions live for half a minute, hundreds of thousands of objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Genproxy(DaemonService):
         for key in without_effect(self.settings):
             log.warn("{key} has no effect in this version", key=key)
         super().startService()
-        _rest_collector()
+        rest_collector(YOUNGEST)
         for side in self.exchange.assembly.sides:
             spoken = "UDP and TCP" if side.tls_port is None else f"UDP and TCP; {side.tls_port}, TLS"
             text = "{side} side: {host}:{port}, {spoken}"
@@ -174,19 +177,6 @@ class Genproxy(DaemonService):
         if sockets.metrics is not None:
             doors.append(StreamPort(sockets.metrics, self.metrics.site(), reactor))
         return doors
-
-
-def _rest_collector() -> None:
-    """Keep Python's cyclic garbage collector from stopping the proxy for long.
-
-    Transactions live for half a minute, hundreds of thousands of objects at a time; the core
-    takes care that they need no collector. What was made until now is never garbage. A collection of the
-    youngest was measured to take 10 ms; of those that survived twenty such, a third of a second: so the
-    latter are rare.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 500, 100)
 
 
 class _CommandPort(StreamPort):

@@ -1,11 +1,12 @@
 """Clients of the rendezvous server over TLS-PSK, beside mosquitto.
 
-Both servers run with their protections: crs with all its limits, pings, resumption and accounting, in
-which every message of a call is a request that is answered and an event for the other party; mosquitto with
-its own. A message of mosquitto is a PUBLISH of QoS 0, in the line after that one which its sender gets
-confirmed, and beside stored messages one which its receiver confirms, too. 2,000 clients talk in pairs, 64
-pairs at a time, payloads have 200 bytes. CPU time is that of the server's process, user and system. The
-server has one core, the load the other. Without mosquitto the figures have nothing to be compared with.
+Both servers run with their protections: crs with all its limits, pings, resumption and accounting. A
+relayed message of crs is one within a call, a change that is offered or refused: a request that is
+answered, and an event for the other party. That of mosquitto is a PUBLISH of QoS 0, which nobody confirms;
+in the line after that one which its sender gets confirmed, which is like for like; beside stored messages
+one which its receiver confirms, too. 2,000 clients talk in pairs, 64 pairs at a time, payloads have 200
+bytes. CPU time is that of the server's process, user and system. The server has one core, the load the
+other. Without mosquitto the figures have nothing to be compared with.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ ROUNDS = 3
 SECONDS = 2.0
 CLIENTS = 2000
 IDLE = 10_000
-MESSAGES_OF_A_CALL = 4
+CHANGE = 2
+"""Messages that are relayed when a change is offered and refused."""
 
 
 class Field:
@@ -52,7 +54,7 @@ class Field:
         return samples
 
     def alone(self, mode: Mode, rate: float) -> Sample:
-        """One run of ours, so many beginning in a second; the one of median delay."""
+        """One run of ours, as many beginning in a second, 0 for as many as can; the one of median delay."""
         party = self._parties[OURS]
         samples = [self._load.run(party, mode, CLIENTS, SECONDS, rate) for _ in range(ROUNDS)]
         return sorted(samples, key=lambda sample: sample.p99)[ROUNDS // 2]
@@ -115,18 +117,26 @@ def handshakes(field: Field) -> Iterator[Figure]:
 
 
 def messages(field: Field) -> Iterator[Figure]:
-    """Calls: their messages are relayed at once, and stored nowhere."""
+    """What is relayed at once, and stored nowhere."""
     plain, answered = field.rounds("relay"), field.rounds("relay", "reply")
-    yield compared("relayed message", "us", costs(plain, MESSAGES_OF_A_CALL), MESSAGE)
-    yield compared("relayed message, its sender told so", "us", costs(answered, MESSAGES_OF_A_CALL))
-    yield Figure("call", median(sample.cost for sample in plain[OURS]), "us")
+    yield compared("relayed message", "us", costs(plain, CHANGE), MESSAGE)
+    yield compared("relayed message, its sender told so", "us", costs(answered, CHANGE), MESSAGE)
     most = median(sample.rate for sample in plain[OURS])
-    yield Figure("calls on one core", most, "calls/s")
+    yield Figure("relayed messages on one core", most * CHANGE, "messages/s")
     half = field.alone("relay", most / 2)
     yield Figure("delay of a message at half of that, median", half.median * 1e3, "ms")
     yield Figure("delay, 99th percentile", half.p99 * 1e3, "ms", P99_MS, "wanted", 1.0)
     yield Figure("delay, longest", half.most * 1e3, "ms")
-    yield Figure("calls lost", lost(plain) + lost(answered) + lost({OURS: [half]}), "calls")
+    gone = lost(plain) + lost(answered) + lost({OURS: [half]})
+    yield Figure("relayed messages lost", gone, "messages")
+
+
+def calls(field: Field) -> Iterator[Figure]:
+    """Calls: invite, ringing, answer, hangup, and a relay that is allocated and released."""
+    samples = [field.alone("call", 0.0)]
+    yield Figure("call", samples[0].cost, "us")
+    yield Figure("calls on one core", samples[0].rate, "calls/s")
+    yield Figure("calls lost", lost({OURS: samples}), "calls")
 
 
 def stored(field: Field) -> Iterator[Figure]:
@@ -150,5 +160,5 @@ def measure() -> Iterator[Figure]:
         if peer.installed():
             parties[peer.PROGRAM] = stack.enter_context(peer.mosquitto(core, folder / peer.PROGRAM, IDLE))
         field = Field(Load(folder, other), parties)
-        for part in (memory, handshakes, messages, stored):
+        for part in (memory, handshakes, messages, calls, stored):
             yield from part(field)

@@ -10,8 +10,10 @@
  * open    connect, and close when the WebSocket is open, or CONNACK is there; 32 at a time
  * attach  the same, closing when attached, or subscribed
  * idle    nothing
- * relay   crs: a call: invite, ringing, answer, hangup, each told to the other party; mqtt: one PUBLISH, QoS 0
- * reply   as relay, but PUBLISH has QoS 1 for its sender
+ * relay   crs: within a call of each pair, a change is offered and refused, which are two messages told to the
+ *         other party; mqtt: one PUBLISH, QoS 0
+ * reply   mqtt: as relay, but PUBLISH has QoS 1 for its sender
+ * call    crs: invite, ringing, answer, hangup, each told to the other party
  * store   crs: post, deliver, ack, and the same for the receipt; mqtt: PUBLISH with QoS 1 for both
  *
  * WINDOW pairs are busy at a time; with a RATE so many begin in a second. */
@@ -54,9 +56,9 @@ static uint8_t secret[32];
 static SSL_CTX *context;
 static struct client *clients;
 static int64_t *since, *samples; /* since: when the latest message of a pair was sent */
-static unsigned *labels;
+static unsigned *labels, *changes;
 static int *idle, idle_first, idle_count; /* a ring of pairs */
-static long begun, done, lost, sampled;
+static long begun, done, lost, sampled, called; /* called: the calls of mode relay */
 
 static int64_t now(void) {
     struct timespec time;
@@ -162,6 +164,26 @@ static void name_of(int number, char *name) { sprintf(name, "c%05d", number); }
 
 static void label_of(int pair, char *label) { sprintf(label, "%d-%u", pair, labels[pair]); }
 
+static void change(int pair, bool odd) {
+    struct client *client = clients + 2 * pair + odd;
+    struct message message = request(client, odd ? "refuse-change" : "change", odd ? 4 : 5);
+    char label[32], name[16];
+    label_of(pair, label);
+    entry(&message, "session", label);
+    name_of(2 * pair, name);
+    entry(&message, "caller", name);
+    snprintf(label, sizeof label, "%u", changes[pair]);
+    entry(&message, "change", label);
+    if (!odd) {
+        text(&message, "remove");
+        byte(&message, 0x91);
+        byte(&message, 1);
+    }
+    payload(&message);
+    since[pair] = now();
+    frame(client, &message);
+}
+
 static void step(int pair, bool odd, const char *type) {
     struct client *client = clients + 2 * pair + odd;
     bool invite = *type == 'i', hangup = *type == 'h';
@@ -173,8 +195,9 @@ static void step(int pair, bool odd, const char *type) {
     entry(&message, invite ? "to" : "caller", name);
     if (invite) {
         text(&message, "streams");
-        byte(&message, 0x91);
+        byte(&message, *mode == 'r' ? 0x92 : 0x91);
         text(&message, "rtp");
+        if (*mode == 'r') text(&message, "rtp");
     }
     if (!hangup) payload(&message);
     since[pair] = now();
@@ -268,7 +291,11 @@ static void crs_message(struct client *client, const uint8_t *data, int size) {
     } else if (!told) return;
     else if (is(data, size, "invited")) arrived(pair), step(pair, true, "ringing");
     else if (is(data, size, "rang")) arrived(pair), step(pair, true, "answer");
+    else if (is(data, size, "change-offered")) arrived(pair), change(pair, true);
+    else if (is(data, size, "change-refused")) arrived(pair), finished(pair);
+    else if (is(data, size, "answered") && *mode == 'r') called++;
     else if (is(data, size, "answered")) arrived(pair), step(pair, false, "hangup");
+    else if (is(data, size, "ended") && *mode == 'r') called--;
     else if (is(data, size, "ended")) arrived(pair), finished(pair);
 }
 
@@ -476,10 +503,29 @@ static void begin(void) {
     idle_first = (idle_first + 1) % (count / 2);
     idle_count--;
     begun++;
+    if (!mqtt && *mode == 'r') {
+        changes[pair]++;
+        change(pair, false);
+        return;
+    }
     labels[pair]++;
     if (mqtt) publish(pair);
     else if (*mode == 's') post(pair);
     else step(pair, false, "invite");
+}
+
+/* All calls of mode relay begin, or end. */
+static void in_calls(bool begins) {
+    int64_t until = now() + 20000000000LL;
+    if (mqtt || *mode != 'r') return;
+    for (int pair = 0; pair < count / 2; pair++) {
+        labels[pair] += begins;
+        step(pair, false, begins ? "invite" : "hangup");
+        turn(0);
+    }
+    while (called != (begins ? count / 2 : 0) && now() < until) turn(10);
+    if (begins && called != count / 2) fail("not all calls were answered");
+    sampled = 0;
 }
 
 static void pass(int64_t until) {
@@ -530,6 +576,7 @@ int main(int argc, char **argv) {
     clients = calloc(count, sizeof *clients);
     since = calloc(count, sizeof *since);
     labels = calloc(count, sizeof *labels);
+    changes = calloc(count, sizeof *changes);
     idle = calloc(count, sizeof *idle);
     samples = malloc(SAMPLES * sizeof *samples);
     poller = epoll_create1(0);
@@ -545,7 +592,9 @@ int main(int argc, char **argv) {
     int64_t first = now();
     for (int next = 0; !passing && ready + lost < count; turn(10))
         while (connecting < CONNECTING && next < count) start(next++);
-    printf("ready %lld\n", (long long)(now() - first));
+    int64_t connected = now() - first;
+    in_calls(true);
+    printf("ready %lld\n", (long long)connected);
     fflush(stdout);
     for (int pair = 0; pair < count / 2; pair++) idle[idle_count++] = pair;
     wait_for_word();
@@ -559,5 +608,6 @@ int main(int argc, char **argv) {
            (long long)part(0.99), (long long)part(1));
     fflush(stdout);
     wait_for_word();
+    in_calls(false);
     return 0;
 }

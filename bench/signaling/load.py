@@ -20,8 +20,11 @@ from crs.identity import KEY_SALT
 SOURCE = Path(__file__).with_name("load.c")
 
 Protocol: TypeAlias = Literal["crs", "mqtt"]
-Mode: TypeAlias = Literal["open", "attach", "idle", "relay", "reply", "store"]
+Mode: TypeAlias = Literal["open", "attach", "idle", "relay", "reply", "call", "store"]
 """See load.c."""
+
+LEAVING = 30.0
+"""Seconds that the clients have to end their calls."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ class Load:
         ) as process:
             try:
                 yield Clients(process, party)
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait(LEAVING)
             finally:
                 process.kill()
 

@@ -88,8 +88,10 @@ class AttachmentTable:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
 
-    def __contains__(self, link: int) -> bool:
-        return link in self._links
+    def carried(self, sends: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
+        """Those of these messages whose link is there."""
+        links = self._links
+        return [send for send in sends if send[1] in links]
 
     @property
     def attached(self) -> list[Connection]:

@@ -23,12 +23,16 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Whether one more is allowed now; what is refused costs nothing."""
-        elapsed = max(0.0, now - self._when)
-        self._when = max(now, self._when)
-        self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
-        if self._tokens < 1.0:
+        # Compared in line: this runs twice for each message of a client.
+        tokens = self._tokens
+        if now > self._when:
+            tokens += (now - self._when) * self._rate
+            self._when = now
+            tokens = min(tokens, self._burst)
+        if tokens < 1.0:
+            self._tokens = tokens
             return False
-        self._tokens -= 1.0
+        self._tokens = tokens - 1.0
         return True
 
     def charge(self, cost: float) -> None:

@@ -31,12 +31,14 @@ class Alarm:
     def cancel(self) -> None:
         """Never make the call; also when it has expired in one batch with what cancels it."""
         self._call = None
-        if self._entry is not None:
-            self._entry.cancel()
+        # Without the entry there is no cycle for the garbage collector to find.
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.cancel()
 
     def fire(self, now: float) -> None:
         """Make the call."""
-        call, self._call = self._call, None
+        call, self._call, self._entry = self._call, None, None
         if call is not None:
             call(now)
 

@@ -129,7 +129,7 @@ class Rendezvous:
 
     def to_send(self, now: float) -> list[tuple[bytes, int]]:
         """What is to be sent, without that for connections that are gone."""
-        return [(data, number) for data, number in self._outlet.take_sends() if number in self.attachments]
+        return self.attachments.carried(self._outlet.take_sends())
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called."""

@@ -33,8 +33,8 @@ class Replay:
         self.sent += 1
         self._kept.append(data)
         self._size += len(data)
-        while len(self._kept) > MAX_MESSAGES or self._size > MAX_BYTES:
-            self._drop(1)
+        if len(self._kept) > MAX_MESSAGES or self._size > MAX_BYTES:
+            self._trim()
 
     def seen(self, count: int) -> bool:
         """The client has the first `count` messages; False if there were not so many."""
@@ -49,6 +49,10 @@ class Replay:
         if not 0 <= missing <= len(self._kept):
             return None
         return self._kept[len(self._kept) - missing :]
+
+    def _trim(self) -> None:
+        while len(self._kept) > MAX_MESSAGES or self._size > MAX_BYTES:
+            self._size -= len(self._kept.pop(0))
 
     def _drop(self, count: int) -> None:
         self._size -= sum(map(len, self._kept[:count]))

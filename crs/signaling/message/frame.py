@@ -56,13 +56,13 @@ class ErrorCode(StrEnum):
     """The server cannot do this now (storage, shutdown); try again later."""
 
 
-class Request(Struct, kw_only=True, tag_field="type"):
+class Request(Struct, kw_only=True, tag_field="type", gc=False):
     """What a client asks. `id` returns in the reply."""
 
     id: RequestId
 
 
-class Reply(Struct, kw_only=True, tag_field="type"):
+class Reply(Struct, kw_only=True, tag_field="type", gc=False):
     """The server's answer to the request of the same id."""
 
     id: RequestId
@@ -81,5 +81,5 @@ class Error(Struct, kw_only=True, tag_field="type", tag="error"):
     reason: str
 
 
-class Event(Struct, kw_only=True, tag_field="type"):
+class Event(Struct, kw_only=True, tag_field="type", gc=False):
     """What the server tells on its own."""
