@@ -268,10 +268,11 @@ class _Link(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Whoever waits is told."""
+        # First of all our owner, lest somebody who waited asks us again.
+        self._owner.lost(self, self._reason)
         polls, self._polls = self._polls, {}
         for poll in polls.values():
             poll.errback(RelayAway(self._reason))
-        self._owner.lost(self, self._reason)
 
     def stringReceived(self, data: bytes) -> None:
         """Take one message."""

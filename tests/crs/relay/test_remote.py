@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -418,5 +420,107 @@ def test_a_relay_that_is_silent_or_strange_is_left(
         for protocol in come:
             if protocol.connected:
                 protocol.transport.abortConnection()  # type: ignore[union-attr]
+
+    play(story)
+
+
+class Chaos:
+    """Does what signaling may do, in any order, while connections and processes come and go."""
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        self.world = world
+        self.dice = dice
+        self.process = world.relay()
+        self.crs = world.crs()
+        self.groups: dict[int, str] = {}
+        self.legs: dict[int, list[int]] = {}
+        self.number = 0
+
+    def act(self) -> None:
+        """One step."""
+        steps = [self.allocate] * 6 + [self.release] * 3 + [self.extend] * 4 + [self.reduce] * 2
+        self.dice.choice([*steps, self.cut, self.restart_relay, self.restart_crs])()
+
+    def allocate(self) -> None:
+        kind = self.dice.choice(list(KINDS))
+        self.number += 1
+        try:
+            if kind == "opaque-multicast":
+                self.crs.allocate_multicast(self.number)
+                legs = []
+            elif kind.endswith("proxy"):
+                legs = [self.crs.allocate_proxies(self.number, [kind])[0].identifier]
+            else:
+                legs = [ticket.identifier for ticket in self.crs.allocate(self.number, [kind])[0]]
+        except RelayFull:
+            assert self.crs.away
+            return
+        self.groups[self.number], self.legs[self.number] = kind, legs
+
+    def release(self) -> None:
+        if self.groups:
+            group = self.dice.choice(list(self.groups))
+            self.crs.release(group)
+            del self.groups[group], self.legs[group]
+
+    def extend(self) -> None:
+        group = self.dice.choice(list(self.groups) or [0])
+        kind = self.groups.get(group, "")
+        if kind == "opaque-multicast":
+            self.legs[group].append(self.crs.add_node(group).identifier)
+        elif kind.endswith("proxy") and len(self.legs[group]) == 1:
+            remote = RemoteEnd("127.0.0.1", 9, self.dice.getrandbits(32) or 1)
+            self.crs.connect(group, self.legs[group][0], remote)
+            self.legs[group].append(remote.identifier)
+
+    def reduce(self) -> None:
+        for group, legs in self.legs.items():
+            if self.groups[group] == "opaque-multicast" and legs:
+                self.crs.remove_node(group, legs.pop(self.dice.randrange(len(legs))))
+                return
+
+    def cut(self) -> None:
+        if self.process.commander is not None:
+            self.process.commander.abort()
+
+    def restart_relay(self) -> None:
+        self.world.stop(self.process)
+        self.process = self.world.relay()
+
+    def restart_crs(self) -> None:
+        """Its calls are orphans from now on."""
+        self.world.stop(self.crs)
+        self.crs = self.world.crs()
+        self.groups.clear()
+        self.legs.clear()
+
+    async def agree(self) -> None:
+        """Wait until both are connected; then they must have the same."""
+        while True:
+            await until(lambda: not self.crs.away)
+            with suppress(RelayAway):  # it was cut, and crs has not noticed yet
+                await self.crs.statistics()
+                break
+        here, there = (
+            Counter((each.kind, *sorted(leg.identifier for leg in each.legs)) for each in table)
+            for table in (self.crs.table, self.process.relay.table)
+        )
+        assert here == there and self.crs.table.counts == self.process.relay.table.counts
+        for group, legs in self.legs.items():
+            [allocation] = self.crs.table.of_group(group)
+            assert [leg.identifier for leg in allocation.legs] == legs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_agree_whatever_happened(play: Callable[..., None], seed: int) -> None:
+    async def story(world: World) -> None:
+        chaos = Chaos(world, random.Random(seed))
+        for _ in range(12):
+            await chaos.agree()
+            for _ in range(chaos.dice.randrange(1, 25)):
+                chaos.act()
+                if chaos.dice.random() < 0.2:
+                    await turn(0.01 * chaos.dice.random())
+        await chaos.agree()
 
     play(story)
