@@ -36,7 +36,6 @@ from crs.commands.version import VersionCommands
 from crs.commands.wakeup import WakeupCommands
 from crs.core import Core
 from crs.doorway import Doorway
-from crs.drain import Drain
 from crs.expulsion import Expulsion
 from crs.gate import ClientGate
 from crs.home import DATABASE, RELAY_SOCKET, audit_file
@@ -61,6 +60,7 @@ from rtlib.command.audit import AuditLog
 from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
+from rtlib.drain import Drain
 from rtlib.listen import StreamPort
 from rtlib.log import LogObserver, LogWatch
 from rtlib.media.choice import forwarder

@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from haproxy.commands.dns import DnsCommands
+from haproxy.commands.drain import DrainCommands
+from haproxy.commands.flush import FlushCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
 from haproxy.commands.tls import TlsCommands
+from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
 from rtlib.command import cli
 from rtlib.command.client import Client
@@ -18,7 +21,16 @@ from rtlib.command.registry import Registry, declared
 
 DEFAULT_STATE = "/var/lib/genproxy"
 SOCKET = "run/genproxy.sock"
-COMMANDS = (DnsCommands, ShowCommands, SystemCommands, TlsCommands, VersionCommands)
+COMMANDS = (
+    DnsCommands,
+    DrainCommands,
+    FlushCommands,
+    ShowCommands,
+    SystemCommands,
+    TlsCommands,
+    TraceCommands,
+    VersionCommands,
+)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from haproxy.rtpproxy.relay import SWEEP, MediaProxy, Timeouts
 from haproxy.settings import Settings
 from haproxy.sip.flow import Flow
 from haproxy.sip.uri import parse as parse_uri
+from haproxy.tracing import SipTracer
 from haproxy.transport import SipTransport
 from rtlib.address import Address, pack, unpack
 from rtlib.driver import Driver
@@ -38,6 +39,9 @@ from rtlib.offence import OffenceLog
 
 PREFERRED = "preferred dispatch set"
 """Under this name the database keeps which set was primary."""
+
+CHUNK = 1000
+"""Bindings that are forgotten before their events are taken: the queue of those is bounded."""
 
 log = Logger()
 
@@ -65,6 +69,7 @@ class Exchange(Service):
         self.assembly: Assembly = assemble(
             settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
         )
+        self.tracer = SipTracer(time.time)
         self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
@@ -91,12 +96,15 @@ class Exchange(Service):
         super().stopService()
         if self._sweep.running:
             self._sweep.stop()
+        self.tracer.close()
         self.driver.stop()
         self.resolver.stop()
         self.forwarder.stop()
 
     def receive(self, batch: list[tuple[bytes, Flow]]) -> None:
         """Messages from the sockets."""
+        if self.tracer.active:
+            self.tracer.messages(batch, received=True)
         self.driver.receive(batch)
 
     def failed(self, flow: Flow, reason: str) -> None:
@@ -119,6 +127,33 @@ class Exchange(Service):
         self._keep_preferred()
         self.driver.flush()
 
+    def refuse(self, reason: str) -> None:
+        """Refuse new calls from now on; "" accepts them again."""
+        self.assembly.core.refusal = reason
+
+    def calls(self) -> int:
+        """How many calls are up."""
+        return self.assembly.core.calls.count(time.monotonic())
+
+    def flush_bindings(self, user: str | None) -> int:
+        """Forget all bindings, or those of a user, with or without domain; how many."""
+        location, core = self.assembly.location, self.assembly.core
+        wanted = None if user is None else user.encode()
+        chosen = [each for each in location if wanted is None or wanted in {each.aor, each.user}]
+        for number, binding in enumerate(chosen):
+            location.remove(binding, "flushed")
+            if number % CHUNK == 0:
+                core.settle(time.monotonic())
+        core.settle(time.monotonic())
+        self.driver.flush()
+        return len(chosen)
+
+    def flush_transactions(self, call_id: str | None) -> int:
+        """End all transactions, or those of one Call-ID; how many."""
+        count = self.assembly.core.flush(None if call_id is None else call_id.encode(), time.monotonic())
+        self.driver.flush()
+        return count
+
     def apply(self, settings: Settings) -> None:
         """Take the settings that may change while running. Who is no subscriber any more is unregistered."""
         assembly = self.assembly
@@ -132,6 +167,8 @@ class Exchange(Service):
 
     def _send(self, batch: list[tuple[bytes, Flow]]) -> None:
         assert self.transport is not None
+        if self.tracer.active:
+            self.tracer.messages(batch, received=False)
         self.transport.send(batch)
 
     def _happened(self, event: Event) -> None:

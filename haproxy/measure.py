@@ -21,6 +21,10 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.gauge("bindings", "Contacts registered now.", lambda: len(assembly.location))
     metrics.gauge("transactions", "SIP transactions now.", lambda: len(layer))
     metrics.gauge("connections", "Open connections, by transport.", transport.connections_by, "transport")
+    core = assembly.core
+    metrics.gauge("calls_up", "Calls that are answered and not ended.", lambda: len(core.calls))
+    metrics.gauge("traces", "Traces that are running.", lambda: exchange.tracer.watchers)
+    metrics.gauge("draining", "1 while new calls are refused.", lambda: float(bool(core.refusal)))
     metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: assembly.dispatcher.primary)
     metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(exchange), "state")
     metrics.counter("requests", "New SIP requests.", lambda: counters.requests)

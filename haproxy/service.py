@@ -13,9 +13,12 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from haproxy.commands.dns import DnsCommands
+from haproxy.commands.drain import DrainCommands
+from haproxy.commands.flush import FlushCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
+from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
 from haproxy.exchange import Exchange
 from haproxy.measure import measure, measure_tls
@@ -31,6 +34,7 @@ from rtlib.collector import rest_collector
 from rtlib.command.registry import Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
+from rtlib.drain import Drain
 from rtlib.listen import StreamPort
 from rtlib.log import LogObserver, init
 from rtlib.manhole import manhole_factory
@@ -105,6 +109,14 @@ class Genproxy(DaemonService):
         if state.tls is not None:
             measure_tls(self.metrics, state.tls, time.time)
             TlsWatch(reactor, state.tls, time.time).setServiceParent(self)
+        self._drain = Drain(
+            reactor,
+            refuse=self.exchange.refuse,
+            calls=self.exchange.calls,
+            stop=reactor.stop,
+            notify=lambda text: self._notifier.notify(NAME, text),
+        )
+        self._drain.setServiceParent(self)
         self.commands = self._make_commands()
         # They stop in reverse: first no more input, at last what is left is written.
         children = [self._notifier, self.exchange.writer, self.exchange, transport]
@@ -158,8 +170,12 @@ class Genproxy(DaemonService):
         )
         system = SystemCommands(reload=self.reload, set_primary=self.exchange.set_primary)
         tls = TlsCommands(self._state.tls, time.time)
+        trace = TraceCommands(self.exchange.tracer.subscribe)
+        flush = FlushCommands(
+            bindings=self.exchange.flush_bindings, transactions=self.exchange.flush_transactions
+        )
         dns = DnsCommands(assembly.names, time.monotonic)
-        for owner in (show, system, tls, dns, VersionCommands()):
+        for owner in (show, system, tls, dns, trace, flush, DrainCommands(self._drain), VersionCommands()):
             registry.add(owner)
         return registry
 

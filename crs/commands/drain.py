@@ -1,19 +1,14 @@
-"""`drain` and `drain --cancel`: stop the server once the last call has ended."""
+"""`drain`: stop without cutting off a call."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING
 
-from rtlib.command.registry import BadArgument, Conflict, Option, command
+from rtlib.command.drain import DEFAULT_PATIENCE, Cancel, Patience
+from rtlib.command.registry import command
 
 if TYPE_CHECKING:
-    from crs.drain import Drain
-
-MAX_PATIENCE: Final = 86400
-DEFAULT_PATIENCE: Final = 3600
-
-Patience = Annotated[int, Option("--patience", help="Seconds after which calls that still run are cut off.")]
-Cancel = Annotated[bool, Option("--cancel", help="Accept calls again, and do not stop.")]
+    from rtlib.drain import Drain
 
 
 class DrainCommands:
@@ -30,17 +25,6 @@ class DrainCommands:
 
         Example: crs-cli drain --patience 600
         """
-        if cancel:
-            return self._cancel()
-        if not 0 <= patience <= MAX_PATIENCE:
-            raise BadArgument(f"--patience: must be 0 to {MAX_PATIENCE} seconds")
-        if self._drain.active:
-            raise Conflict("the server is being drained already")
-        running = self._drain.begin(patience)
-        return f"no new calls are taken; the server stops when those that run have ended: {running}"
+        from rtlib.drain import ask
 
-    def _cancel(self) -> str:
-        if not self._drain.active:
-            raise Conflict("the server is not being drained")
-        self._drain.cancel()
-        return "new calls are accepted again"
+        return ask(self._drain, patience, cancel)

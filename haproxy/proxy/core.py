@@ -17,6 +17,7 @@ from haproxy.dispatcher.set import Dispatcher
 from haproxy.dns.record import Answer, Question
 from haproxy.proxy.admission import Admission, Ignored
 from haproxy.proxy.alarm import Alarm, Timer
+from haproxy.proxy.calls import Calls
 from haproxy.proxy.context import Branch, ResponseContext
 from haproxy.proxy.conversation import Conversation
 from haproxy.proxy.event import MALFORMED, Event, Offence
@@ -42,6 +43,9 @@ from rtlib.wheel import Wheel
 METHODS = (
     b"INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE"
 )
+
+RETRY_AFTER = b"60"
+"""Seconds after which somebody who was refused may call again: another proxy may have taken over by then."""
 
 STAGED = 256
 """Messages that wait for the next stage at most, should a batch be larger."""
@@ -72,6 +76,9 @@ class ProxyCore:
     ) -> None:
         self.layer = layer
         self.counters: Counter[str] = Counter()
+        self.calls = Calls()
+        self.refusal = ""
+        """Why new calls are refused; empty while they are accepted."""
         self._sent_bys = tuple(dict.fromkeys(side.sent_by_of(kind) for side in sides for kind in TRANSPORTS))
         self._sources = sources
         self._router = router
@@ -180,6 +187,7 @@ class ProxyCore:
             self._conversation.response(response, branch.transaction.flow, server.source, now)
         if response.status >= 200:
             self._conversation.ended(context.request)
+            self._count(context.request, response.status, now)
         self.layer.respond(server, response, now)
         if response.status >= 200:
             self.layer.shed(server)
@@ -202,6 +210,36 @@ class ProxyCore:
         if branch.target.destination is not None:
             self.counters["failovers"] += 1
             self._dispatcher.failed(branch.target.destination, reason, now)
+
+    def flush(self, call_id: bytes | None, now: float) -> int:
+        """End all transactions, or those of one Call-ID: who waits for an answer gets 503. How many."""
+        chosen = [each for each in self.layer.transactions() if call_id in {None, each.request.call_id}]
+        for each in chosen:
+            waiting = each.context
+            if isinstance(waiting, ResponseContext) and not waiting.answered:
+                waiting.answered = True
+                self.forward(waiting, self.local(waiting, 503), now)
+            elif isinstance(each, ClientTransaction):
+                self.layer.cancel(each, now)
+        for each in chosen:
+            waiting, each.context = each.context, None
+            self.layer.abandon(each)
+            if isinstance(waiting, Branch):
+                waiting.finished = True
+                waiting.released()
+        return len(chosen)
+
+    def _count(self, request: Request, status: int, now: float) -> None:
+        if request.method == b"BYE":
+            self.calls.ended(request.call_id)
+        elif status < 300 and request.method == b"INVITE" and request.to_tag is None:
+            self.calls.answered(request.call_id, now)
+
+    def _admit(self) -> None:
+        """Raises Refused while the proxy is being emptied."""
+        if self.refusal:
+            self.counters["drained"] += 1
+            raise Refused(503, None, (b"Retry-After", RETRY_AFTER))
 
     def refused(self, context: ResponseContext) -> None:
         """A request was refused in the end."""
@@ -300,6 +338,7 @@ class ProxyCore:
             self._proxy(server, request, flow, now)
             return
         self._admission.options(flow)
+        self._admit()
         self._reply.send(server, 200, now, (b"Allow", METHODS), (b"Accept", b"application/sdp"))
 
     def _cancel(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
@@ -324,12 +363,10 @@ class ProxyCore:
                 return deque([[Target(side=passage.side)]])
             if not self._sources.is_genesis(flow) and flow.remote not in self._sources.proxy:
                 raise Refused(481)
-        elif (
-            request.method == b"INVITE"
-            and self._admission.examines_calls
-            and self._targets.to_genesis(request, flow)
-        ):
-            self._admission.call(request, flow, now)
+        elif request.method == b"INVITE":
+            self._admit()
+            if self._admission.examines_calls and self._targets.to_genesis(request, flow):
+                self._admission.call(request, flow, now)
         return self._targets.determine(request, flow, now)
 
     def _found(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:

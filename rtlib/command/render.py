@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import msgspec
 
@@ -76,8 +86,18 @@ def vertical(item: msgspec.Struct) -> str:
     return "\n".join(["".join(lines)] * bool(lines) + blocks)
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """A row of a stream that draws itself."""
+
+    def draw(self) -> str:
+        """One or more lines."""
+
+
 def trace_line(item: Any) -> str:
-    """A row of a stream: its fields, separated by a comma and a space."""
+    """A row of a stream: as it draws itself, or its fields, separated by a comma and a space."""
+    if isinstance(item, Drawn):
+        return _block(item.draw())
     if not isinstance(item, msgspec.Struct):
         return f"{cell(item)}\n"
     return ", ".join(cell(getattr(item, name)) for name in item.__struct_fields__) + "\n"

@@ -79,6 +79,11 @@ class Feed(Generic[Item]):
         """Whether anybody reads: a hot path builds rows only then."""
         return bool(self._streams)
 
+    @property
+    def readers(self) -> int:
+        """How many read."""
+        return len(self._streams)
+
     def subscribe(self, match: Callable[[Item], bool] | None = None) -> Stream[Item]:
         """A stream of the rows published from now on, those that `match` if given. Raises Unavailable."""
         from rtlib.command.error import Unavailable

@@ -14,7 +14,8 @@ def test_its_commands() -> None:
     names = {spec.name for spec in declared(*COMMANDS)}
     kinds = ("bindings", "calls", "dispatcher", "dns", "tls", "transactions", "version")
     shown = {f"show {what}" for what in kinds}
-    assert names == shown | {"reload", "set primary", "flush dns"}
+    flushed = {f"flush {what}" for what in ("bindings", "dns", "transactions")}
+    assert names == shown | flushed | {"drain", "reload", "set primary", "trace"}
 
 
 def test_it_starts_light() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from crs.commands.drain import DrainCommands
-from crs.drain import INTERVAL, REFUSAL, Drain
 from rtlib.command.registry import BadArgument, Conflict
+from rtlib.drain import INTERVAL, REFUSAL, Drain, ask
 
 
 class Server:
@@ -26,7 +25,10 @@ class Server:
             stop=self._stop,
             notify=self.events.append,
         )
-        self.commands = DrainCommands(self.drain)
+
+    def ask(self, patience: int = 3600, *, cancel: bool = False) -> str:
+        """What the command does."""
+        return ask(self.drain, patience, cancel)
 
     def _stop(self) -> None:
         self.stopped += 1
@@ -39,7 +41,7 @@ class Server:
 
 def test_it_stops_after_the_last_call() -> None:
     server = Server(calls=2)
-    assert "have ended: 2" in server.commands.drain()
+    assert "have ended: 2" in server.ask()
     assert server.refusal == REFUSAL
     server.advance(100)
     server.calls = 1
@@ -53,7 +55,7 @@ def test_it_stops_after_the_last_call() -> None:
 
 def test_without_calls_it_answers_first_and_stops_then() -> None:
     server = Server(calls=0)
-    server.commands.drain()
+    server.ask()
     assert server.stopped == 0
     server.clock.advance(INTERVAL)
     assert server.stopped == 1
@@ -61,7 +63,7 @@ def test_without_calls_it_answers_first_and_stops_then() -> None:
 
 def test_patience_ends() -> None:
     server = Server(calls=1)
-    server.commands.drain(patience=10)
+    server.ask(patience=10)
     server.advance(9)
     assert server.stopped == 0
     server.advance(2)
@@ -71,17 +73,17 @@ def test_patience_ends() -> None:
 def test_cancel() -> None:
     server = Server(calls=1)
     with pytest.raises(Conflict, match="not being drained"):
-        server.commands.drain(cancel=True)
-    server.commands.drain()
+        server.ask(cancel=True)
+    server.ask()
     with pytest.raises(Conflict, match="already"):
-        server.commands.drain()
-    server.commands.drain(cancel=True)
+        server.ask()
+    server.ask(cancel=True)
     assert server.refusal == ""
     assert server.events == ["draining", "draining cancelled"]
     server.calls = 0
     server.advance(10)
     assert server.stopped == 0
-    server.commands.drain()
+    server.ask()
     server.advance(1)
     assert server.stopped == 1
 
@@ -89,7 +91,7 @@ def test_cancel() -> None:
 def test_a_stop_for_another_reason_leaves_no_timer() -> None:
     server = Server(calls=1)
     server.drain.startService()
-    server.commands.drain()
+    server.ask()
     server.drain.stopService()
     assert not server.clock.getDelayedCalls()
 
@@ -98,5 +100,5 @@ def test_a_stop_for_another_reason_leaves_no_timer() -> None:
 def test_wrong_patience(patience: int) -> None:
     server = Server(calls=0)
     with pytest.raises(BadArgument):
-        server.commands.drain(patience=patience)
+        server.ask(patience=patience)
     assert not server.drain.active

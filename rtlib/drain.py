@@ -10,13 +10,30 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from rtlib.command.error import BadArgument, Conflict
 from rtlib.log import init
 
 log = Logger()
 
 INTERVAL: Final = 0.5
 """Seconds between two looks whether the last call has ended."""
+MAX_PATIENCE: Final = 86400
 REFUSAL: Final = "this server is being stopped and takes no new calls"
+
+
+def ask(drain: Drain, patience: int, cancel: bool) -> str:
+    """What the command `drain` does; its reply. Raises BadArgument and Conflict."""
+    if cancel:
+        if not drain.active:
+            raise Conflict("the server is not being drained")
+        drain.cancel()
+        return "new calls are accepted again"
+    if not 0 <= patience <= MAX_PATIENCE:
+        raise BadArgument(f"--patience: must be 0 to {MAX_PATIENCE} seconds")
+    if drain.active:
+        raise Conflict("the server is being drained already")
+    running = drain.begin(patience)
+    return f"no new calls are taken; the server stops when those that run have ended: {running}"
 
 
 class Drain(Service):
