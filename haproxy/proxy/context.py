@@ -15,12 +15,13 @@ from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import ServerTransaction
+from haproxy.sip.timers import TIMER_C
 
 PATIENCE = 4.0
 """Seconds that a Genesis system gets for its first response, before the next one is tried."""
 
-RING_LIMIT = 180.0 + 1.0
-"""Timer C, in seconds: more than three minutes (section 16.6 step 11)."""
+RING_LIMIT = TIMER_C + 1.0
+"""Seconds that may pass without a provisional response: more than three minutes (section 16.6 step 11)."""
 
 
 class Proxying(Protocol):
@@ -259,9 +260,11 @@ class ResponseContext:
         self.settle(now)
 
     def _may_go_on(self) -> bool:
-        """Only a server's failure says nothing about the user that was called."""
+        """Only a server's failure, or its silence, says nothing about the user that was called."""
         last = self.branches[-1]
-        return last.response is not None and (last.response.status == 408 or last.response.status // 100 == 5)
+        if last.response is None:
+            return False
+        return last.response.status // 100 == 5 or (last.response.status == 408 and not last.answered)
 
     def _conclude(self, now: float) -> None:
         self.answered = True
