@@ -8,7 +8,7 @@ CLIENTS ?= 2000
 KILLS  ?= 200
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak kill9 test-native lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip kill9 test-native lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz    the property tests with many random examples; FUZZ=tests/haproxy narrows it down"
 	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
 	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
+	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
@@ -38,6 +39,9 @@ fuzz: $(VENV)/.test
 
 soak: $(VENV)/.test
 	$(BIN)/python -m endurance.soak $(MINUTES) $(CLIENTS)
+
+soak-sip: $(VENV)/.test
+	$(BIN)/python -m endurance.bad_sip $(MESSAGES)
 
 kill9: $(VENV)/.test
 	$(BIN)/python -m endurance.kills $(KILLS) $(STORE)
