@@ -63,6 +63,13 @@ class Expulsion:
                 if party and session.reason is None and session.state is not State.allocating:
                     exchange.end(session, EndReason.hangup, Who.server, self._now())
             await self._pause()
+        bridge = self._machine.bridge
+        for groups in _batches(bridge.table.live):
+            for group in groups:
+                for member in list(group.parties.values()):
+                    if self._is_banned(member.client):
+                        bridge.expel(group, member, EndReason.hangup, self._now())
+            await self._pause()
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

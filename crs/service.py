@@ -123,7 +123,7 @@ class Server(DaemonService):
         self._machine = Rendezvous(
             Identification(f"{NAME}/{VERSION}", secrets.token_hex(16), time.time),
             Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes),
-            Policy(denial=self._denial, cleanup=self._cleanup.find),
+            Policy(self._denial, self._cleanup.find, accounts.are_connected),
             self._limits,
         )
         self._switchboard = Switchboard(
@@ -146,8 +146,8 @@ class Server(DaemonService):
         )
         self._drain = Drain(
             reactor,
-            refuse=lambda reason: setattr(self._relay, "refusal", reason),
-            calls=lambda: self._machine.exchange.table.live_count,
+            refuse=self._machine.refuse_calls,
+            calls=lambda: self._machine.calls.live_count,
             stop=reactor.stop,
             notify=partial(self._notifier.notify, NAME),
         )
@@ -289,7 +289,7 @@ class Server(DaemonService):
             "limits_reached", "Limits that clients have reached.", lambda: dict(self._limits.reached), "limit"
         )
         metrics.gauge("clients_known", "Clients that have ever attached.", lambda: len(machine.directory))
-        metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.exchange.table.live_count)
+        metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.calls.live_count)
         metrics.gauge(
             "asks_pending", "Work that the storage or the relay has not done yet.", lambda: machine.pending
         )

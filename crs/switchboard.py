@@ -14,7 +14,9 @@ from twisted.logger import Logger
 from crs.identity import Identity
 from crs.relay import interface
 from crs.relay.allocation import RelayFull
+from crs.relay.interface import RelayAway
 from crs.signaling.event import (
+    AddNode,
     AllocateRelay,
     AppendItem,
     Ask,
@@ -29,9 +31,11 @@ from crs.signaling.event import (
     ItemChanged,
     LookUp,
     MessageEvent,
+    Node,
     Offence,
     Relays,
     ReleaseRelay,
+    RemoveNode,
     Result,
     SaveClients,
     SaveCounts,
@@ -40,7 +44,7 @@ from crs.signaling.event import (
     Trace,
     Wanted,
 )
-from crs.signaling.message import Relay
+from crs.signaling.message import Relay, RelayKind
 from crs.signaling.rendezvous import CLOSE_REMOVED, CLOSE_SHUTDOWN, Rendezvous
 from crs.storage import Storage
 from crs.websocket import Connection
@@ -93,10 +97,12 @@ class Switchboard(Service):
             DeleteItem: lambda ask: storage.state.remove(ask.client, ask.kind, ask.name),
             LookUp: lambda ask: storage.state.look_up(ask.client, ask.kind, ask.name),
             AllocateRelay: self._allocate,
+            AddNode: self._add_node,
         }
         self._notices: dict[type[Event], Callable[[Any], None]] = {
             CloseConnection: self._close,
             ReleaseRelay: lambda notice: relay.release(notice.group),
+            RemoveNode: lambda notice: relay.remove_node(notice.group, notice.identifier),
             Offence: self._offence,
             ItemChanged: lambda notice: on_object(notice.client, notice.what),
             AttachEvent: on_trace,
@@ -231,7 +237,22 @@ class Switchboard(Service):
             for wanted in ask.streams[: len(caller)]:
                 self._relay.release(wanted.group)
             return Full(str(error))
+        except RelayAway as error:
+            return Failed(str(error))
         return Relays(tuple(caller), tuple(callee))
+
+    async def _add_node(self, ask: AddNode) -> Result:
+        wanted = Wanted(ask.group, 0, RelayKind.opaque_multicast)
+        try:
+            if ask.first:
+                self._relay.allocate_multicast(ask.group, wanted.kind.value)
+            return Node(self._leg(wanted, self._relay.add_node(ask.group)))
+        except RelayFull as error:
+            return Full(str(error))
+        except RelayAway as error:
+            return Failed(str(error))
+        except KeyError:
+            return Failed("the group has no relay any more")
 
     def _leg(self, wanted: Wanted, ticket: interface.LegTicket) -> Relay:
         return Relay(

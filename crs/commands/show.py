@@ -146,13 +146,18 @@ class ShowCommands:
         exchange = self._machine.exchange
         rows = [
             SessionRow(attempt.caller.uri, attempt.callee.uri, 0, attempt.state)
-            for attempt in exchange.history.recent(now)
+            for attempt in self._machine.calls.admission.history.recent(now)
         ]
         for session in (*exchange.table.ended, *exchange.table.live):
             if session.presented and not is_test_client(session.caller.uri):
                 end = now if session.reason is None else session.stopped
                 time = int(end - session.started)
                 rows.append(SessionRow(session.caller.uri, session.callee.uri, time, session.state_text))
+        for group, party in self._machine.bridge.table.listed:
+            caller, callee = group.ends(party)
+            if caller != callee:
+                end = party.stopped if party.reason is not None else now
+                rows.append(SessionRow(caller.uri, callee.uri, int(end - party.started), party.state_text))
         return rows
 
     @command("show message", role=Role.viewer)

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from twisted.application.service import Service
 
-from crs.relay.allocation import KINDS, Allocation, AllocationTable, Leg, RelayFull
+from crs.relay.allocation import KINDS, Allocation, AllocationTable, Leg
 from rtlib import address
 from rtlib.address import Address
 from rtlib.media.forwarder import FlowCounters, PortCounters
@@ -97,8 +97,6 @@ class Relay(Service, ABC):
     ) -> None:
         """`translate` gives the address to use for a server's public one (manual 4.11)."""
         self.table = table
-        self.refusal = ""
-        """Why nobody gets relays now, and so no new call begins; empty while they do."""
         self.on_idle: Callable[[int], None] = self.release
         """Told of a group that has been idle; it must release the group."""
         self._now = now
@@ -128,7 +126,7 @@ class Relay(Service, ABC):
         """The newest that are here without asking; `kinds` may be missing."""
 
     def allocate(self, group: int, kinds: Sequence[str]) -> list[tuple[LegTicket, LegTicket]]:
-        """Two legs for each stream. Raises RelayFull."""
+        """Two legs for each stream. Raises RelayFull, RelayAway."""
         tickets = []
         for allocation in self._allocate(group, kinds):
             first, second = allocation.legs
@@ -159,7 +157,7 @@ class Relay(Service, ABC):
         return Leg(remote.identifier, b"", self._remote_address(remote))
 
     def allocate_multicast(self, group: int, kind: str = "opaque-multicast") -> None:
-        """A stream without nodes, in which everyone will get what one sends. Raises RelayFull."""
+        """A stream without nodes, in which everyone will get what one sends. Raises RelayFull, RelayAway."""
         self._allocate(group, [kind])
 
     def add_node(self, group: int) -> LegTicket:
@@ -189,9 +187,8 @@ class Relay(Service, ABC):
             self._released(group, released)
 
     def _allocate(self, group: int, kinds: Sequence[str]) -> list[Allocation]:
-        reason = self.refusal or self.away
-        if reason:
-            raise RelayFull(reason)
+        if self.away:
+            raise RelayAway(self.away)
         made = self.table.allocate(group, kinds, self._now())
         for allocation in made:
             self._added(allocation)

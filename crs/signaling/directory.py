@@ -41,14 +41,23 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class Directory:
     """Knows every observed client; loaded at start, before the first connection."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, is_connected: Callable[[str, str], bool]) -> None:
+        """`is_connected` tells whether clients of two accounts may reach each other."""
         self._outlet = outlet
+        self.is_connected = is_connected
         self._records: dict[Identity, Record] = {}
         self._dirty: dict[Identity, None] = {}
         self._timer: Alarm | None = None
 
     def __contains__(self, client: Identity) -> bool:
         return client in self._records
+
+    def knows(self, client: Identity, account: str) -> bool:
+        """Whether a client can be reached by those of an account.
+
+        Who asks is not told whether a client is unknown or of a domain that is not connected.
+        """
+        return client in self._records and self.is_connected(account, client.account)
 
     def __iter__(self) -> Iterator[tuple[Identity, Record]]:
         return iter(list(self._records.items()))

@@ -103,6 +103,26 @@ class AllocateRelay:
 
 
 @dataclass(frozen=True, slots=True)
+class AddNode:
+    """Ask for a leg in the multicast relay of a group. Result: Node.
+
+    With `first`, ask for the relay as well, which is then released exactly once.
+    """
+
+    token: int
+    group: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """A party has left this group: its leg is to be removed. Needs no answer."""
+
+    group: int
+    identifier: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaveClients:
     """Ask to keep these records of clients. Result: Done, once they are durable."""
 
@@ -229,6 +249,13 @@ class Relays:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A leg in the multicast relay of a group."""
+
+    relay: Relay
+
+
+@dataclass(frozen=True, slots=True)
 class KeptItem:
     """An item of a mailbox as the store keeps it."""
 
@@ -247,6 +274,7 @@ class Items:
 Trace: TypeAlias = AttachEvent | SessionEvent | MessageEvent
 Ask: TypeAlias = (
     AllocateRelay
+    | AddNode
     | SaveClients
     | SaveCounts
     | AppendItem
@@ -256,6 +284,6 @@ Ask: TypeAlias = (
     | DeleteItem
     | LookUp
 )
-Notice: TypeAlias = Trace | ItemChanged | Offence | CloseConnection | ReleaseRelay
+Notice: TypeAlias = Trace | ItemChanged | Offence | CloseConnection | ReleaseRelay | RemoveNode
 Event: TypeAlias = Notice | Ask
-Result: TypeAlias = Done | Full | Failed | Relays | Items | StoredState
+Result: TypeAlias = Done | Full | Failed | Relays | Node | Items | StoredState

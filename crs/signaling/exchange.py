@@ -8,20 +8,18 @@ grace period; when it attaches anew it is told where each of its calls is.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
-from itertools import count
 from typing import Final
 
 from crs.identity import Identity
-from crs.limits import LimitTable
 from crs.signaling import message
+from crs.signaling.admission import NOT_CONNECTED, Admission, Objection
 from crs.signaling.announcer import Announcer
 from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.change import Changes, SessionRequest, refusal
-from crs.signaling.directory import Directory
-from crs.signaling.event import AllocateRelay, Relays, ReleaseRelay, Result, SessionEvent, Wanted
-from crs.signaling.history import Attempt, History
-from crs.signaling.message import EndReason, ErrorCode, RelayKind, Who
+from crs.signaling.event import AllocateRelay, Relays, ReleaseRelay, Result, Wanted
+from crs.signaling.message import EndReason, ErrorCode, Who
 from crs.signaling.outlet import Outlet
 from crs.signaling.session import END_REASONS, Input, Key, Origin, Session, SessionTable, State, streams
 
@@ -33,28 +31,23 @@ ALLOCATE_TIME: Final = 10.0
 STILL_IDLE: Final = 25.0
 """Seconds for which what the relay said of an idle stream holds; it says so again every 10 s."""
 
-MAX_SESSIONS: Final = 50_000
 MAX_ENDED: Final = 10_000
 MAX_RETOLD: Final = 16
 """Ended calls that a client is told of when it attaches again."""
-
-_NOT_FOUND: Final = "responder not found"
-_NOT_CONNECTED: Final = "responder not connected"
 
 
 class Exchange:
     """Serves invite, ringing, answer and hangup."""
 
     def __init__(
-        self, outlet: Outlet, attachments: AttachmentTable, directory: Directory, limits: LimitTable
+        self, outlet: Outlet, attachments: AttachmentTable, admission: Admission, groups: Iterator[int]
     ) -> None:
+        """`groups` names streams to the relay."""
         self._outlet = outlet
-        self._limits = limits
         self._attachments = attachments
-        self._directory = directory
+        self._admission = admission
         self._announcer = Announcer(outlet, attachments)
-        self._groups = count(1)
-        self.history = History()
+        self._groups = groups
         self.table = SessionTable()
         self.changes = Changes(outlet, self._announcer, self.table, self._groups, self.find)
 
@@ -171,40 +164,19 @@ class Exchange:
 
     def _objection(
         self, connection: Connection, callee: Identity, request: message.Invite, now: float
-    ) -> tuple[ErrorCode, str] | None:
+    ) -> Objection | None:
         """Why this call cannot be; in the order that tells the caller most."""
+        closed = self._admission.closed()
+        if closed is not None:
+            return closed
         caller = connection.client
-        if RelayKind.opaque_multicast in request.streams:
-            return ErrorCode.bad_message, "streams: opaque-multicast is for groups, not for a call of two"
         if callee == caller:
             return ErrorCode.bad_message, "to: a client cannot call itself"
-        if callee not in self._directory:
-            self._attempt(caller, callee, _NOT_FOUND, request.session, now)
-            return ErrorCode.not_found, f"no client {callee} is known"
-        if self._attachments.find(callee) is None:
-            self._attempt(caller, callee, _NOT_CONNECTED, request.session, now)
-            return ErrorCode.not_connected, f"{callee} is not attached"
-        if self.table.find(callee, Key(caller.uri, request.session)) is not None:
-            return ErrorCode.conflict, f"the callee has another call {request.session} from {caller.uri}"
-        reason = self._limit(connection, callee, now)
-        return None if reason is None else (ErrorCode.limit, reason)
-
-    def _limit(self, connection: Connection, callee: Identity, now: float) -> str | None:
-        """The limit that this call would exceed."""
-        if not connection.invites.take(now):
-            return "too many calls in a short time; wait a little"
-        for client in (connection.client, callee):
-            most = self._limits.of(client.account).sessions_per_client
-            if self.table.calls(client) >= most:
-                self._limits.reached["sessions-per-client"] += 1
-                return f"{client} may have {most} calls at a time"
-        if self.table.live_count >= MAX_SESSIONS:
-            return "the server has too many calls"
-        return None
-
-    def _attempt(self, caller: Identity, callee: Identity, state: str, label: str, now: float) -> None:
-        self.history.add(Attempt(caller, callee, state, now), now)
-        self._outlet.tell(SessionEvent(caller, callee, state, label))
+        if self._admission.is_taken(caller, Key(caller.uri, request.session)):
+            return ErrorCode.conflict, f"session {request.session} exists already"
+        return self._admission.reach(caller, callee, request.session, now) or self._admission.limit(
+            connection, caller, callee, now=now
+        )
 
     def _begin(self, connection: Connection, callee: Identity, request: message.Invite, now: float) -> None:
         origin = Origin(connection.number, request.id)
@@ -225,7 +197,7 @@ class Exchange:
             self._release(wanted)
         elif self._attachments.find(session.callee) is None:
             self._release(wanted)
-            self._attempt(session.caller, session.callee, _NOT_CONNECTED, session.label, now)
+            self._admission.attempt(session.caller, session.callee, NOT_CONNECTED, session.label, now)
             self._abandon(session, ErrorCode.not_connected, f"{session.callee} is not attached")
         else:
             self.table.extend(session, streams(wanted, result))

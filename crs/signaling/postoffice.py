@@ -161,7 +161,7 @@ class PostOffice:
         self, connection: Connection, request: message.Post | message.PostGroup, recipient: Identity
     ) -> _Problem | None:
         """Why a message cannot be left for somebody."""
-        if recipient not in self._directory:
+        if not self._directory.knows(recipient, connection.client.account):
             event = MessageEvent(
                 connection.client, recipient, "not-found", request.message, system=request.system
             )

@@ -7,7 +7,7 @@ its token it gets what it missed, exactly once; else it is attached anew and tol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -16,9 +16,11 @@ from typing import Final
 from crs.identity import Identity
 from crs.signaling import message
 from crs.signaling.attachment import AttachmentTable, Connection
+from crs.signaling.calls import Calls
 from crs.signaling.directory import Directory
 from crs.signaling.event import AttachEvent, CloseConnection, Offence
-from crs.signaling.exchange import GRACE, Exchange
+from crs.signaling.exchange import GRACE
+from crs.signaling.group import Room
 from crs.signaling.message import ErrorCode
 from crs.signaling.outlet import Outlet
 from crs.signaling.postoffice import PostOffice
@@ -38,6 +40,16 @@ def _never(_client: Identity, _host: str) -> None:
     """After how many seconds an unregistered connection is closed: it is kept."""
 
 
+def _same(one: str, other: str) -> bool:
+    """Which accounts are connected: each with itself."""
+    return one == other
+
+
+def _no_rooms(_number: str) -> Iterable[Room]:
+    """Which conference rooms there are: none."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Policy:
     """What the operator has decided about clients."""
@@ -48,6 +60,10 @@ class Policy:
     """Seconds from the end of the registration of a client at an address to the close of its connection;
     None to keep it (manual 4.12).
     """
+    is_connected: Callable[[str, str], bool] = _same
+    """Whether clients of two accounts may reach each other."""
+    rooms: Callable[[str], Iterable[Room]] = _no_rooms
+    """The conference rooms of a number, in all accounts."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,7 @@ class Registrar:
         *,
         attachments: AttachmentTable,
         directory: Directory,
-        exchange: Exchange,
+        calls: Calls,
         post_office: PostOffice,
     ) -> None:
         self._server = server
@@ -83,7 +99,7 @@ class Registrar:
         self._outlet = outlet
         self._attachments = attachments
         self._directory = directory
-        self._exchange = exchange
+        self._calls = calls
         self._post_office = post_office
         self._serials = count(1)
         self.resumed = 0
@@ -142,7 +158,7 @@ class Registrar:
             self._attachments.remove(connection)
             return
         self._attachments.suspend(connection)
-        self._exchange.detached(connection, now)
+        self._calls.detached(connection, now)
         self._tell(connection, "unregistered", "connection closed")
         connection.ending = self._outlet.at(now + GRACE, partial(self._stayed_away, connection))
 
@@ -154,7 +170,7 @@ class Registrar:
         if not self._attachments.detach(connection):
             return False
         self._post_office.detached(connection)
-        self._exchange.detached(connection, now)
+        self._calls.detached(connection, now)
         self._tell(connection, "unregistered", description)
         return True
 
@@ -192,7 +208,7 @@ class Registrar:
         self._welcome(connection, request.id, replay, resumed=False)
         connection.replay = replay
         self._tell(connection, "registered", connection.version)
-        self._exchange.attached(connection, now)
+        self._calls.attached(connection, now)
         self._post_office.attached(connection, now)
 
     def _welcome(self, connection: Connection, request: int, replay: Replay | None, *, resumed: bool) -> None:
@@ -257,7 +273,7 @@ class Registrar:
     def _resumed(self, connection: Connection, now: float) -> None:
         self.resumed += 1
         self._tell(connection, "registered", f"{connection.version}, resumed")
-        self._exchange.resumed(connection)
+        self._calls.resumed(connection)
         self._post_office.resumed(connection, now)
 
     def _supersede(self, older: Connection, newer: Connection, now: float) -> None:

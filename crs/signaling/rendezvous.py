@@ -15,9 +15,9 @@ from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling import message
 from crs.signaling.attachment import AttachmentTable, Connection, connect
+from crs.signaling.calls import Calls
 from crs.signaling.directory import Directory
 from crs.signaling.event import Event, Offence, Result
-from crs.signaling.exchange import Exchange
 from crs.signaling.limit import AddressBuckets
 from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
@@ -57,35 +57,43 @@ class Rendezvous:
         """`sealer` makes the resume tokens."""
         self.attachments = AttachmentTable()
         self._outlet = Outlet(self.attachments.route)
-        self.directory = Directory(self._outlet)
+        policy = policy or Policy()
+        self.directory = Directory(self._outlet, policy.is_connected)
         self._limits = limits or LimitTable()
         self._addresses = AddressBuckets()
-        self.exchange = Exchange(self._outlet, self.attachments, self.directory, self._limits)
+        self.calls = Calls(self._outlet, self.attachments, self.directory, self._limits, policy.rooms)
+        self.exchange = self.calls.exchange
+        self.bridge = self.calls.bridge
         self.post_office = PostOffice(
             self._outlet, self.attachments, self.directory, self._limits, identification.wall
         )
         self.locker = Locker(self._outlet, identification.wall)
         self.registrar = Registrar(
             identification,
-            policy or Policy(),
+            policy,
             sealer,
             self._outlet,
             attachments=self.attachments,
             directory=self.directory,
-            exchange=self.exchange,
+            calls=self.calls,
             post_office=self.post_office,
         )
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
             message.Attach: self.registrar.attach,
             message.Detach: self.registrar.detach,
             message.Seen: self.registrar.seen,
-            message.Invite: self.exchange.invite,
-            message.Ringing: self.exchange.ringing,
+            message.Invite: self.calls.invite,
+            message.Ringing: self.calls.ringing,
             message.Answer: self.exchange.answer,
             message.Hangup: self.exchange.hangup,
             message.Change: self.exchange.changes.offer,
             message.AcceptChange: self.exchange.changes.accept,
             message.RefuseChange: self.exchange.changes.refuse,
+            message.OpenGroup: self.bridge.open,
+            message.InviteMore: self.bridge.invite_more,
+            message.Join: self.bridge.join,
+            message.Leave: self.bridge.leave,
+            message.CloseGroup: self.bridge.close,
             message.Post: self.post_office.post,
             message.PostGroup: self.post_office.post_group,
             message.Ack: self.post_office.ack,
@@ -149,7 +157,7 @@ class Rendezvous:
 
     def relay_idle(self, group: int, now: float) -> bool:
         """This stream has seen no packet for too long: its call may be dead. False if no call has it."""
-        return self.exchange.relay_idle(group, now)
+        return self.calls.relay_idle(group, now)
 
     @property
     def pending(self) -> int:
@@ -158,13 +166,17 @@ class Rendezvous:
 
     def remove_account(self, account: str, now: float) -> list[Identity]:
         """An account was deleted: end its calls, drop its clients. Returns those to delete from the store."""
-        self.exchange.end_all(EndReason.hangup, now, account)
+        self.calls.end_all(EndReason.hangup, now, account)
         for connection in self.attachments:
             if connection.client.account == account and not connection.closing:
                 self._outlet.send(connection.number, message.Detached(reason="removed"))
                 self.registrar.unregister(connection, "account deleted", now)
                 self.registrar.close(connection, CLOSE_REMOVED, "removed")
         return self.directory.forget(account)
+
+    def refuse_calls(self, reason: str) -> None:
+        """From now on new calls are refused for this reason; "" lets them begin again."""
+        self.calls.admission.refusal = reason
 
     def deny(self, client: Identity, now: float) -> None:
         """A client may be attached no longer, which the policy says from now on; its calls are lost."""
@@ -175,7 +187,7 @@ class Rendezvous:
 
         With `keep_talks` those who talk are not told of an end: their media goes on without us.
         """
-        self.exchange.end_all(EndReason.shutdown, now, keep_talks=keep_talks)
+        self.calls.end_all(EndReason.shutdown, now, keep_talks=keep_talks)
         for connection in self.attachments:
             self.registrar.unregister(connection, "shutdown", now)
             self.registrar.close(connection, CLOSE_SHUTDOWN, "shutdown")

@@ -12,6 +12,7 @@ from crs.identity import Identity
 from crs.limits import Limits, LimitTable
 from crs.signaling import message
 from crs.signaling.event import (
+    AddNode,
     AllocateRelay,
     AppendItem,
     Ask,
@@ -27,8 +28,10 @@ from crs.signaling.event import (
     KeptItem,
     LookUp,
     NewItem,
+    Node,
     Relays,
     ReleaseRelay,
+    RemoveNode,
     Result,
     SaveClients,
     SaveCounts,
@@ -36,6 +39,7 @@ from crs.signaling.event import (
     StoreItem,
     Wanted,
 )
+from crs.signaling.group import Room
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
@@ -116,6 +120,8 @@ class MemoryRelay:
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
         self.groups: set[int] = set()
+        self.nodes: dict[int, set[int]] = {}
+        """The legs of each multicast relay."""
         self.released: Counter[int] = Counter()
         self._identifiers = count(1)
 
@@ -130,8 +136,25 @@ class MemoryRelay:
             callee=tuple(_leg(wanted, *pair[::-1]) for wanted, pair in zip(ask.streams, pairs, strict=True)),
         )
 
+    def add_node(self, ask: AddNode) -> Result:
+        """A leg of a group."""
+        if ask.first:
+            if len(self.groups) >= self.limit:
+                return Full("all relays are in use")
+            self.groups.add(ask.group)
+        if ask.group not in self.groups:
+            return Failed("the group has no relay")
+        identifier = next(self._identifiers)
+        self.nodes.setdefault(ask.group, set()).add(identifier)
+        return Node(_leg(Wanted(ask.group, 0, message.RelayKind.opaque_multicast), identifier, 0))
+
+    def remove_node(self, notice: RemoveNode) -> None:
+        """Give a leg of a group back."""
+        self.nodes[notice.group].remove(notice.identifier)
+
     def release(self, group: int) -> None:
         """Give a group's legs back."""
+        self.nodes.pop(group, None)
         if group not in self.groups:
             raise AssertionError(f"group {group} was released but is not allocated")
         self.groups.remove(group)
@@ -213,10 +236,18 @@ class World:
         self._salts = count()
         self.denied: dict[Identity, str] = {}
         """Clients that may not attach, and why."""
+        self.apart: list[set[str]] = []
+        """Pairs of accounts that are not connected."""
+        self.rooms: list[Room] = []
         self.machine = Rendezvous(
             Identification("crs/test", "this run", lambda: WALL + self.now - START),
             Sealer(bytes(32), lambda size: next(self._salts).to_bytes(size, "big")),
-            Policy(self.denied.get, lambda _client, _host: cleanup),
+            Policy(
+                self.denied.get,
+                lambda _client, _host: cleanup,
+                lambda one, other: one == other or {one, other} not in self.apart,
+                lambda number: [room for room in self.rooms if room.number == number],
+            ),
             limits,
         )
         self.storage = MemoryStorage()
@@ -285,6 +316,8 @@ class World:
     def _event(self, event: Event) -> None:
         if isinstance(event, ReleaseRelay):
             self.relay.release(event.group)
+        elif isinstance(event, RemoveNode):
+            self.relay.remove_node(event)
         elif isinstance(event, CloseConnection):
             phone = self.phones[event.connection]
             phone.closed = phone.closed or (event.code, event.reason)
@@ -296,4 +329,6 @@ class World:
             self.events.append(event)
 
     def _do(self, ask: Ask) -> Result:
-        return self.relay.allocate(ask) if isinstance(ask, AllocateRelay) else self.storage.do(ask)
+        if isinstance(ask, AllocateRelay):
+            return self.relay.allocate(ask)
+        return self.relay.add_node(ask) if isinstance(ask, AddNode) else self.storage.do(ask)

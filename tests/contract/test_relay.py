@@ -488,21 +488,6 @@ def test_an_idle_group_that_nobody_claims_is_released(on_relay: OnRelay) -> None
     on_relay(story)
 
 
-def test_no_relays_while_the_server_is_drained(on_relay: OnRelay) -> None:
-    async def story(rig: Rig) -> None:
-        rig.relay.refusal = "no new calls"
-        for allocate in (rig.relay.allocate, rig.relay.allocate_proxies):
-            with pytest.raises(RelayFull, match="no new calls"):
-                allocate(1, ["rtp"])
-        with pytest.raises(RelayFull, match="no new calls"):
-            rig.relay.allocate_multicast(1)
-        assert await rig.relay.resources() == []
-        rig.relay.refusal = ""
-        assert len(rig.relay.allocate(1, ["rtp"])) == 1
-
-    on_relay(story)
-
-
 def test_stopping_before_the_start_harms_nothing() -> None:
     sock = bind_datagram("127.0.0.1", 0)
     relay = RelayService(

@@ -22,13 +22,19 @@ from crs.signaling.message.change import *
 from crs.signaling.message.change import ChangeAnswer, ChangeRequest
 from crs.signaling.message.frame import *
 from crs.signaling.message.frame import Error, Ok
+from crs.signaling.message.group import *
+from crs.signaling.message.group import GroupAnswer, GroupRequest
 from crs.signaling.message.item import *
 from crs.signaling.message.item import ItemAnswer, ItemRequest
 from crs.signaling.message.mail import *
 from crs.signaling.message.mail import MailAnswer, MailRequest
 
-ClientMessage: TypeAlias = AttachmentRequest | CallRequest | ChangeRequest | MailRequest | ItemRequest
-ServerMessage: TypeAlias = Ok | Error | AttachmentAnswer | CallAnswer | ChangeAnswer | MailAnswer | ItemAnswer
+ClientMessage: TypeAlias = (
+    AttachmentRequest | CallRequest | ChangeRequest | GroupRequest | MailRequest | ItemRequest
+)
+ServerMessage: TypeAlias = (
+    Ok | Error | AttachmentAnswer | CallAnswer | ChangeAnswer | GroupAnswer | MailAnswer | ItemAnswer
+)
 
 decode_client_message: Final = msgspec.msgpack.Decoder(ClientMessage).decode
 """Bytes to a client's message. Raises msgspec.DecodeError or msgspec.ValidationError."""

@@ -18,6 +18,8 @@ class EndReason(StrEnum):
     busy = "busy"
     cancel = "cancel"
     timeout = "timeout"
+    empty = "empty"
+    """Nobody else is left in the group."""
     lost = "lost"
     """A party's connection stayed away longer than the grace period."""
     shutdown = "shutdown"
@@ -64,7 +66,10 @@ class Relay(Struct, kw_only=True, frozen=True):
 
 
 class Invite(Request, kw_only=True, tag="invite"):
-    """Call somebody. Reply: Inviting, once the callee has been told."""
+    """Call somebody. Reply: Inviting, once the callee has been told.
+
+    With the one stream opaque-multicast, dial the conference room of the number `to`. Reply: Joined.
+    """
 
     session: Label
     to: Uri

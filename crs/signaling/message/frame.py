@@ -44,6 +44,8 @@ class ErrorCode(StrEnum):
     """There is no such session, or the sender is not a party of it."""
     wrong_state = "wrong-state"
     """The session is not in a state that allows this request."""
+    ambiguous = "ambiguous"
+    """The number stands for several things; the reason names the accounts to choose from."""
     conflict = "conflict"
     """The id is already in use for something else."""
     too_large = "too-large"

@@ -14,7 +14,16 @@ from crs.relay import packet
 from crs.signaling import message
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "crs-protocol.md").read_text()
-PARTS = [message.Relay, message.Resume, message.Recipient, message.PostResult, *get_args(message.Item)]
+PARTS = [
+    message.Relay,
+    message.Resume,
+    message.Recipient,
+    message.PostResult,
+    message.Invitee,
+    message.Member,
+    message.Refusal,
+    *get_args(message.Item),
+]
 MESSAGES = [*get_args(message.ClientMessage), *get_args(message.ServerMessage)]
 
 
@@ -56,6 +65,7 @@ def test_every_entry_is_documented_and_nothing_else(struct: type[msgspec.Struct]
         message.RelayKind,
         message.ItemKind,
         message.ChangeEnd,
+        message.MemberState,
     ],
 )
 def test_every_code_is_documented(enum: type[message.ErrorCode]) -> None:

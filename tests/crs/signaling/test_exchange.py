@@ -76,8 +76,8 @@ def test_unknown_and_absent_callees() -> None:
         one.ask(message.Invite, session="s", to=callee, streams=[RelayKind.rtp])
         assert error(one) is code
         assert [event.state for event in world.told(SessionEvent)] == [state]
-    assert len(world.machine.exchange.history.recent(world.now)) == 2
-    assert not world.machine.exchange.history.recent(world.now + 61)
+    assert len(world.machine.calls.admission.history.recent(world.now)) == 2
+    assert not world.machine.calls.admission.history.recent(world.now + 61)
 
 
 def test_nobody_answers() -> None:

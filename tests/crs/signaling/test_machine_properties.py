@@ -15,6 +15,7 @@ from crs.identity import Identity
 from crs.signaling import message
 from crs.signaling.event import SessionEvent
 from crs.signaling.exchange import ANSWER_TIME, GRACE
+from crs.signaling.group import Group, Party, PartyState, Room
 from crs.signaling.message import Kind, RelayKind
 from crs.signaling.session import Session, State
 from crs.signaling.testing import Phone, World
@@ -24,12 +25,20 @@ LABELS = ["s1", "s2", "s3", "s4"]
 STEPS = 300
 STEPS_OF_A_CALL: list[type[message.Request]] = [message.Ringing, message.Answer, message.Hangup]
 
+STEPS_OF_A_GROUP: list[type[message.Request]] = [
+    message.Ringing,
+    message.Join,
+    message.Leave,
+    message.CloseGroup,
+]
+
 
 class Belief:
     """What one client believes, from what it was told: the rules of docs/crs-protocol.md."""
 
     def __init__(self) -> None:
         self.calls: set[tuple[str, str]] = set()
+        """Calls and groups that it is in, or invited to."""
         self.away_since: float | None = None
         self.delivered: Counter[tuple[Kind, str, str, str]] = Counter()
 
@@ -39,7 +48,8 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.world = World(relays=5)
+        self.world = World(relays=8)
+        self.world.rooms = [Room("123456", "a", "+1")]
         self.beliefs = {client: Belief() for client in CLIENTS}
         self.requests: dict[tuple[int, int], tuple[str, dict[str, Any]]] = {}
         self.replies: Counter[tuple[int, int]] = Counter()
@@ -59,6 +69,9 @@ class Story:
             self.step: 14,
             self.change: 16,
             self.decide: 12,
+            self.open_group: 5,
+            self.dial: 4,
+            self.take_part: 14,
             self.post: 10,
             self.post_group: 4,
             self.ack: 10,
@@ -118,8 +131,9 @@ class Story:
     def change(self) -> None:
         """A party of a real call offers to change its streams, in a way that may be possible or not."""
         live = self.world.machine.exchange.table.live
-        if live:
-            session = self.dice.choice(live)
+        talks = [session for session in live if session.state is State.talk] or live
+        if talks:
+            session = self.dice.choice(talks)
             numbers = list(session.streams) + [7]
             self._ask(
                 self._attached(self.dice.choice([session.callee, session.caller])),
@@ -139,13 +153,39 @@ class Story:
         if changing:
             session = self.dice.choice(changing)
             assert session.change is not None
+            own = session.client(session.change.by)
+            other = session.callee if own == session.caller else session.caller
             self._ask(
-                self._attached(self.dice.choice([session.callee, session.caller])),
-                self.dice.choice([message.AcceptChange, message.RefuseChange, message.RefuseChange]),
+                self._attached(self.dice.choice([own, other, other, other])),
+                self.dice.choice([message.AcceptChange, message.RefuseChange]),
                 session=session.label,
                 caller=session.caller.uri,
                 change=session.change.label,
             )
+
+    def open_group(self) -> None:
+        invitees = [
+            message.Invitee(uri=client.uri, account=client.account)
+            for client in self.dice.sample(CLIENTS, self.dice.randint(1, 3))
+        ]
+        kinds: list[type[message.Request]] = [message.OpenGroup, message.OpenGroup, message.InviteMore]
+        kind = self.dice.choice(kinds)
+        self._ask(self._phone(), kind, session=self.dice.choice(LABELS), to=invitees)
+
+    def dial(self) -> None:
+        """A conference room that one may reach, or not."""
+        kinds = [RelayKind.opaque_multicast]
+        label = self.dice.choice(LABELS)
+        self._ask(self._phone(), message.Invite, session=label, to="123456", account="a", streams=kinds)
+
+    def take_part(self) -> None:
+        """A party of a real group does something about it."""
+        groups = self.world.machine.bridge.table.live
+        if groups:
+            party = self.dice.choice(list(self.dice.choice(groups).parties.values()))
+            kind = self.dice.choices(STEPS_OF_A_GROUP, [2, 8, 4, 1])[0]
+            phone = self._attached(party.client)
+            self._ask(phone, kind, session=party.key.session, caller=party.key.caller)
 
     def post(self) -> None:
         to, label = self.dice.choice(CLIENTS), self.dice.choice(LABELS)
@@ -197,12 +237,20 @@ class Story:
         for client, belief in self.beliefs.items():
             calls = table.of(client)
             if self._attached(client) is not None:
-                assert belief.calls == {tuple(session.key) for session in calls if _told(session)}
+                told = {tuple(session.key) for session in calls if _told(session)}
+                groups = self.world.machine.bridge.table.of(client)
+                told |= {tuple(party.key) for group, party in groups if _is_in(group, party)}
+                assert belief.calls == told
             assert table.calls(client) == sum(session.state is not State.ended for session in calls)
         streams = {stream.group for session in table.live for stream in session.streams.values()}
         changes = [session.change for session in table.live if session.change is not None]
         offered = {stream.group for change in changes if change.pending for stream in change.streams}
-        assert self.world.relay.groups == streams | offered
+        open_groups = [group for group in self.world.machine.bridge.table.live if group.opened]
+        assert self.world.relay.groups == streams | offered | {group.number for group in open_groups}
+        for group in open_groups:
+            legs = {party.relay.identifier for party in group.joined if party.relay is not None}
+            assert self.world.relay.nodes[group.number] == legs
+            assert not group.deserted
         assert all(count == 1 for count in self.replies.values())
         timer = self.world.machine.get_timer()
         assert timer is None or timer > self.world.now - 0.2
@@ -220,7 +268,7 @@ class Story:
         self.world.flush()
         assert not self.world.relay.groups
         assert all(count == 1 for count in self.world.relay.released.values())
-        assert not self.world.machine.exchange.table.live
+        assert not self.world.machine.calls.live_count
         assert not self.world.machine.pending
         self.reached.update(event.state for event in self.world.told(SessionEvent))
 
@@ -278,10 +326,18 @@ class Story:
             case message.Ok() if kind == "Detach":
                 if self._attached(phone.client) is None and belief.away_since is None:
                     belief.away_since = self.world.now
-            case message.Ok() if kind == "Hangup":
+            case message.Ok() if kind in ("Hangup", "Leave", "CloseGroup"):
                 belief.calls.discard((request["caller"], request["session"]))
             case message.Ok() if kind == "Ack":
                 self._confirm(phone.client, request)
+            case message.GroupOpened():
+                belief.calls.add((phone.client.uri, received.session))
+            case message.Joined():
+                self.reached["joined"] += 1
+                belief.calls.add((request.get("caller", phone.client.uri), received.session))
+            case message.InGroup() | message.GroupInvited():
+                self.reached[type(received).__name__] += 1
+                belief.calls.add((received.caller, received.session))
             case message.Inviting():
                 belief.calls.add((phone.client.uri, received.session))
             case message.Invited():
@@ -321,6 +377,14 @@ class Story:
             assert (kind, sender, account, label) not in self.beliefs[phone.client].delivered
 
 
+def _is_in(group: Group, party: Party) -> bool:
+    """Whether the client knows that it is in a group, or invited."""
+    if party.state is PartyState.joining:
+        invited = group.opened and group.room is None
+        return invited and party.before is not PartyState.left
+    return party.waiting or party.state is PartyState.joined
+
+
 def _told(session: Session) -> bool:
     return session.state not in (State.ended, State.allocating)
 
@@ -335,5 +399,6 @@ def test_promises_hold(chunk: int) -> None:
         reached.update(story.reached)
     ends = ("hangup; caller", "hangup; callee", "cancel; caller", "decline; callee")
     assert {"change accepted", "change refused", "change withdrawn"} <= set(reached)
+    assert {"joined", "InGroup", "GroupInvited", "hangup(empty; server)"} <= set(reached)
     expected = {"invite", "ringing", "talk", "responder not connected", "hangup(lost; server)"}
     assert expected | {f"hangup({end})" for end in ends} <= set(reached)

@@ -161,7 +161,7 @@ def test_without_the_relay_there_are_no_calls_but_messages(tmp_path: Path) -> No
         bob, told = await server.attached(reactor, "+452")
         with pytest.raises(Refused, match="the relay service does not answer") as refused:
             await alice.call("+452")
-        assert refused.value.code is ErrorCode.limit
+        assert refused.value.code is ErrorCode.unavailable
         await alice.post("+452", b"the relay is away")
         assert (await told.messages.get()).payload == b"the relay is away"
         relay = server.relay()
