@@ -16,6 +16,7 @@ from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.health import HealthCommands
 from crs.commands.purge import PurgeCommands
+from crs.commands.room import RoomCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.services import ServiceCommands
 from crs.commands.show import ShowCommands
@@ -37,6 +38,7 @@ COMMANDS: Final = (
     DrainCommands,
     HealthCommands,
     PurgeCommands,
+    RoomCommands,
     SecretCommands,
     ServiceCommands,
     ShowCommands,

@@ -27,6 +27,7 @@ from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.files import AccountFiles
 from crs.commands.purge import PurgeCommands
+from crs.commands.room import RoomCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.show import ShowCommands
 from crs.commands.system import SystemCommands
@@ -45,6 +46,7 @@ from crs.limits import LimitTable
 from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
+from crs.rooms import Rooms
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
 from crs.signaling.registrar import Identification, Policy
@@ -107,7 +109,9 @@ class Server(DaemonService):
         self._accounts = accounts
         self._blacklists = Blacklists(home / "accounts")
         self._blacklists.load(account.name for account in accounts)
-        self._files = AccountFiles(accounts, self._blacklists, self._in_thread)
+        self._rooms = Rooms(home / "accounts")
+        self._rooms.load(account.name for account in accounts)
+        self._files = AccountFiles(accounts, self._blacklists, self._rooms, self._in_thread)
         self._reactor = reactor
         self._log_observer = observer
         self._offences = OffenceLog()
@@ -123,7 +127,7 @@ class Server(DaemonService):
         self._machine = Rendezvous(
             Identification(f"{NAME}/{VERSION}", secrets.token_hex(16), time.time),
             Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes),
-            Policy(self._denial, self._cleanup.find, accounts.are_connected),
+            Policy(self._denial, self._cleanup.find, accounts.are_connected, self._rooms.find),
             self._limits,
         )
         self._switchboard = Switchboard(
@@ -238,6 +242,7 @@ class Server(DaemonService):
             DrainCommands(self._drain),
             BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
+            RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
             SecretCommands(),
             SystemCommands(self._settings.name, self._accounts),
             UpdateCommands(self._files, self._applied),

@@ -44,6 +44,7 @@ from crs.signaling.event import (
     Trace,
     Wanted,
 )
+from crs.signaling.group import Room
 from crs.signaling.message import Relay, RelayKind
 from crs.signaling.rendezvous import CLOSE_REMOVED, CLOSE_SHUTDOWN, Rendezvous
 from crs.storage import Storage
@@ -176,6 +177,11 @@ class Switchboard(Service):
         clients = self.machine.remove_account(account, self._now())
         self._driver.flush()
         await self._storage.forget(clients)
+
+    def close_room(self, room: Room) -> None:
+        """A conference room is no more: its call ends."""
+        self.machine.close_room(room, self._now())
+        self._driver.flush()
 
     async def _stop(self) -> None:
         self.machine.shutdown(self._now(), keep_talks=self._relay.survives)

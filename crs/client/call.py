@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from secrets import token_urlsafe
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from crs.client.error import CallEnded, ClientError, Closed
+from crs.client.change import IncomingChange
+from crs.client.error import CallEnded, ChangeDeclined, ClientError, Closed
 from crs.client.exchange import Exchange
 from crs.client.keying import KeyingError, KeyOffer, Parties, StreamKeys, accept
 from crs.client.media import MediaStream
 from crs.signaling.message import (
     Answer,
+    Change,
+    ChangeAccepted,
+    ChangeOffered,
+    ChangeRefused,
+    Changing,
     EndReason,
     Hangup,
     Invite,
     Invited,
     Inviting,
     Ok,
+    RefuseChange,
     Relay,
     RelayKind,
     Ringing,
@@ -44,6 +52,17 @@ class CallState(Enum):
     ended = "ended"
 
 
+class _Offered:
+    """A change that we have offered."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.over = False
+        """Whether it was decided on, or the call has ended."""
+        self.decided: Outcome[bytes] = Outcome()
+        """The other party's payload; fails with ChangeDeclined or CallEnded."""
+
+
 class Call:
     """What both ends of a call have in common."""
 
@@ -55,12 +74,16 @@ class Call:
     def __init__(self, reactor: Any, exchange: Exchange, parties: Parties, secret: bytes | None) -> None:
         """`secret` is the parties' end-to-end secret."""
         self._reactor = reactor
-        self._exchange = exchange
-        self._secret = secret
+        self.exchange = exchange
+        self.secret = secret
         self.parties = parties
+        self.host = ""
+        """The server's address, where the relay is if a leg names no other."""
         self.state = CallState.invite
         self.streams: list[MediaStream] = []
         self._end: CallEnded | None = None
+        self._offered: _Offered | None = None
+        self._last_change = ""
         self._silence: IDelayedCall | None = None
         """Set once the server has forgotten this call."""
         self.ended: Outcome[CallEnded] = Outcome()
@@ -78,7 +101,7 @@ class Call:
         if self._silence is not None:
             return
         session, caller = self.parties.session, self.parties.caller
-        await self._exchange.ask(
+        await self.exchange.ask(
             lambda number: Hangup(id=number, session=session, caller=caller, reason=why), Ok
         )
 
@@ -91,6 +114,99 @@ class Call:
         elif self._silence is None:
             self._silence = self._reactor.callLater(SILENCE, self._check_silence, self._heard)
 
+    async def change(self, add: int = 0, remove: Sequence[int] = ()) -> None:
+        """Offer to add audio streams and to remove some, by their numbers; wait until the other party agrees.
+
+        Raises ChangeDeclined, CallEnded or another ClientError; then the call is as it was.
+        """
+        label = token_urlsafe(6)
+        offer = KeyOffer(self.changing(label, own=True), add, self.secret) if add else None
+        offered = self._offered = _Offered(label)
+        session, caller = self.parties.session, self.parties.caller
+        changing = await self.exchange.ask(
+            lambda number: Change(
+                id=number,
+                session=session,
+                caller=caller,
+                change=label,
+                add=[RelayKind.rtp] * add,
+                remove=list(remove),
+                payload=offer.payload if offer is not None else b"",
+            ),
+            Changing,
+        )
+        streams = self.make_streams(changing.relays)
+        try:
+            for stream in streams:
+                await stream.open()
+            payload = await offered.decided.wait()
+        except ClientError:
+            await self.discard(streams)
+            if not offered.over:
+                await self._withdraw(label)
+            raise
+        keys = offer.complete(payload) if offer is not None else []
+        for stream, stream_keys in zip(streams, keys, strict=True):
+            stream.secure(stream_keys, caller=True)
+        await self.replace(remove, streams)
+
+    def change_offered(self, offered: ChangeOffered) -> IncomingChange | None:
+        """The other party offers a change; None if that is no news."""
+        if offered.change == self._last_change:
+            return None
+        self._last_change = offered.change
+        return IncomingChange(self, offered)
+
+    def change_accepted(self, accepted: ChangeAccepted) -> None:
+        """The other party agrees."""
+        if self._offered is not None and self._offered.label == accepted.change:
+            self._offered.over = True
+            self._offered.decided.set(accepted.payload)
+
+    def change_refused(self, refused: ChangeRefused) -> None:
+        """The other party, or the server, does not agree."""
+        if self._offered is not None and self._offered.label == refused.change:
+            self._offered.over = True
+            self._offered.decided.fail(ChangeDeclined(refused.reason))
+
+    def changing(self, label: str, *, own: bool) -> Parties:
+        """Whose change it is, for its keys: who offers it stands as the caller."""
+        mine, theirs = self._ends()
+        first, second = (mine, theirs) if own else (theirs, mine)
+        return Parties(f"{self.parties.session}/{label}", *first, *second)
+
+    def make_streams(self, relays: Sequence[Relay]) -> list[MediaStream]:
+        """A stream for each leg."""
+        return [MediaStream(self._reactor, relay, self.host) for relay in relays]
+
+    async def replace(self, remove: Sequence[int], added: Sequence[MediaStream]) -> None:
+        """A change was made."""
+        gone = [stream for stream in self.streams if stream.relay.stream in remove]
+        self.streams = [stream for stream in self.streams if stream not in gone] + list(added)
+        await self.discard(gone)
+        if self.state is CallState.ended:
+            await self._close_streams()
+
+    async def discard(self, streams: Sequence[MediaStream]) -> None:
+        """Close streams."""
+        for stream in streams:
+            try:
+                await stream.close()
+            except OSError as error:
+                log.warn("closing a stream: {error}", error=error)
+
+    async def _withdraw(self, label: str) -> None:
+        session, caller = self.parties.session, self.parties.caller
+        await self.exchange.ask(
+            lambda number: RefuseChange(id=number, session=session, caller=caller, change=label), Ok
+        )
+
+    def _ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Our URI and account, and the other party's."""
+        parties = self.parties
+        ends = (parties.caller, parties.caller_account), (parties.callee, parties.callee_account)
+        return ends if self._who is Who.caller else ends[::-1]
+
     def finish(self, reason: EndReason, who: Who) -> None:
         """The call is over: release the streams, then tell whoever waits for the end."""
         if self.state is CallState.ended:
@@ -100,6 +216,9 @@ class Call:
             self._silence.cancel()
         end = self._end = CallEnded(reason, who)
         self._interrupt(end)
+        if self._offered is not None:
+            self._offered.over = True
+            self._offered.decided.fail(end)
         Deferred.fromCoroutine(self._close_streams()).addBoth(lambda _: self.ended.set(end))
 
     def _interrupt(self, end: CallEnded) -> None:
@@ -115,11 +234,11 @@ class Call:
         else:
             self._silence = self._reactor.callLater(SILENCE, self._check_silence, self._heard)
 
-    def _add_streams(self, relays: Sequence[Relay], host: str, kinds: Sequence[RelayKind]) -> None:
+    def _add_streams(self, relays: Sequence[Relay], kinds: Sequence[RelayKind]) -> None:
         """Make a stream of each leg. Raises ClientError if they are not of the kinds wanted."""
         if [relay.kind for relay in relays] != list(kinds) or not relays:
             raise ClientError(f"the server gave {len(relays)} legs, not {len(kinds)} for audio")
-        self.streams = [MediaStream(self._reactor, relay, host) for relay in relays]
+        self.streams = self.make_streams(relays)
 
     async def _open_streams(self) -> None:
         """Bind all legs. Raises NoAnswer, or CallEnded when the call ends meanwhile."""
@@ -130,11 +249,7 @@ class Call:
                 raise self._end or error from error
 
     async def _close_streams(self) -> None:
-        for stream in self.streams:
-            try:
-                await stream.close()
-            except OSError as error:
-                log.warn("closing a stream: {error}", error=error)
+        await self.discard(self.streams)
 
     def _secure_streams(self, keys: Sequence[StreamKeys], *, caller: bool) -> None:
         for stream, stream_keys in zip(self.streams, keys, strict=True):
@@ -161,7 +276,7 @@ class OutgoingCall(Call):
     async def invite(self, host: str) -> None:
         """Tell the callee and bind the legs; `host` is the server's address. Raises ClientError."""
         parties = self.parties
-        inviting = await self._exchange.ask(
+        inviting = await self.exchange.ask(
             lambda number: Invite(
                 id=number,
                 session=parties.session,
@@ -173,7 +288,8 @@ class OutgoingCall(Call):
             Inviting,
         )
         try:
-            self._add_streams(inviting.relays, host, self._kinds)
+            self.host = host
+            self._add_streams(inviting.relays, self._kinds)
             await self._open_streams()
         except ClientError:
             await self.hangup()
@@ -217,13 +333,11 @@ class IncomingCall(Call):
         super().__init__(reactor, exchange, parties, secret)
         self._offer = invited.payload
         self._relays = invited.relays
-        self.host = ""
-        """The server's address, where the relay is if a leg names no other."""
 
     async def ring(self) -> None:
         """Tell the caller that the phone rings."""
         session, caller = self.parties.session, self.parties.caller
-        await self._exchange.ask(lambda number: Ringing(id=number, session=session, caller=caller), Ok)
+        await self.exchange.ask(lambda number: Ringing(id=number, session=session, caller=caller), Ok)
         if self.state is CallState.invite:
             self.state = CallState.ringing
 
@@ -232,15 +346,15 @@ class IncomingCall(Call):
         if self._end is not None:
             raise self._end
         try:
-            self._add_streams(self._relays, self.host, [RelayKind.rtp] * len(self._relays))
-            payload, keys = accept(self.parties, self._offer, len(self.streams), self._secret)
+            self._add_streams(self._relays, [RelayKind.rtp] * len(self._relays))
+            payload, keys = accept(self.parties, self._offer, len(self.streams), self.secret)
             await self._open_streams()
         except ClientError:
             await self.decline()
             raise
         self._secure_streams(keys, caller=False)
         session, caller = self.parties.session, self.parties.caller
-        await self._exchange.ask(
+        await self.exchange.ask(
             lambda number: Answer(id=number, session=session, caller=caller, payload=payload), Ok
         )
         if self.state is not CallState.ended:

@@ -175,6 +175,12 @@ def get(access: Access, *, name: str, file: Path) -> None:
 @click.option("--to-account", help="The callee's account; default: the client's own.")
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="WAV file for what arrives.")
 @click.option("--seconds", type=_SECONDS, default=5, show_default=True, help="Hang up after this long.")
+@click.option(
+    "--add-streams",
+    type=click.IntRange(0, 7),
+    default=0,
+    help="Add so many audio streams once the callee has answered.",
+)
 def call(
     access: Access,
     *,
@@ -184,6 +190,7 @@ def call(
     to_account: str | None,
     record: Path | None,
     seconds: float,
+    add_streams: int,
 ) -> None:
     """Call the URI TO, play a tone or a WAV file, and count or record what arrives.
 
@@ -194,7 +201,67 @@ def call(
 
     account = to_account or access.credentials.account
     audio = _playable(tone, wav, seconds)
-    program.run(lambda reactor: program.call(reactor, access, Identity(to, account), audio, record))
+    callee = Identity(to, account)
+    program.run(lambda reactor: program.call(reactor, access, callee, audio, record, add_streams=add_streams))
+
+
+@main.command()
+@click.argument("to", nargs=-1, required=True)
+@_connecting
+@_audio
+@click.option("--to-account", help="The account of those called; default: the client's own.")
+@click.option("--record-dir", type=_DIRECTORY, help="Directory for a WAV file of each party.")
+@click.option("--seconds", type=_SECONDS, default=5, show_default=True, help="Leave after this long.")
+def group(
+    access: Access,
+    *,
+    to: tuple[str, ...],
+    tone: float,
+    wav: Path | None,
+    to_account: str | None,
+    record_dir: Path | None,
+    seconds: float,
+) -> None:
+    """Begin a group call with all URIs TO, play a tone or a WAV file, and count or record each party.
+
+    All need the same end-to-end secret, for the media are sealed with it.
+
+    Example: crs-client group +4670111 +4670333 --uri +4670222 --account demo --key-file key
+    """
+    from crs.client import program
+    from crs.identity import Identity
+
+    account = to_account or access.credentials.account
+    parties = [Identity(uri, account) for uri in to]
+    audio = _playable(tone, wav, seconds)
+    program.run(lambda reactor: program.group(reactor, access, parties, audio, record_dir))
+
+
+@main.command()
+@click.argument("room")
+@_connecting
+@_audio
+@click.option("--room-account", help="The account of the room; default: any that can be reached.")
+@click.option("--record-dir", type=_DIRECTORY, help="Directory for a WAV file of each party.")
+@click.option("--seconds", type=_SECONDS, default=5, show_default=True, help="Leave after this long.")
+def join(
+    access: Access,
+    *,
+    room: str,
+    tone: float,
+    wav: Path | None,
+    room_account: str | None,
+    record_dir: Path | None,
+    seconds: float,
+) -> None:
+    """Dial the conference room ROOM, play a tone or a WAV file, and count or record each party.
+
+    Example: crs-client join 123456 --uri +4670222 --account demo --key-file key
+    """
+    from crs.client import program
+
+    audio = _playable(tone, wav, seconds)
+    program.run(lambda reactor: program.join(reactor, access, (room, room_account), audio, record_dir))
 
 
 @main.command()

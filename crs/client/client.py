@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -14,8 +14,10 @@ from crs.client.call import Call, IncomingCall, OutgoingCall
 from crs.client.credentials import Credentials, Server
 from crs.client.error import UNDECODABLE, ClientError
 from crs.client.exchange import Exchange
+from crs.client.group import GroupCall
 from crs.client.keying import Parties
 from crs.client.listener import Listener
+from crs.identity import Identity
 from crs.signaling import message
 from crs.signaling.message import EndReason, Who
 from rtlib.outcome import Outcome
@@ -59,6 +61,7 @@ class Client:
         """The server's address, where the relay is if a leg names no other; also while it is lost."""
         self._exchange = Exchange(reactor, self._send)
         self._calls: dict[tuple[str, str], Call] = {}
+        self._groups: dict[tuple[str, str], GroupCall] = {}
         self._instance: str | None = None
         self.credentials = credentials
         self.closing = False
@@ -90,6 +93,8 @@ class Client:
         self.closing = True
         for call in list(self._calls.values()):
             await _ignoring_errors(call.hangup())
+        for group in list(self._groups.values()):
+            await _ignoring_errors(group.leave())
         if self._link is None:
             return
         self._link.close()
@@ -116,6 +121,23 @@ class Client:
             call.finish(EndReason.cancel, Who.caller)
             raise
         return call
+
+    async def open_group(self, to: Sequence[Identity]) -> GroupCall:
+        """Begin a group call. Raises ClientError."""
+        return await self._grouped(lambda group: group.open(to))
+
+    async def dial(self, room: str, account: str | None = None) -> GroupCall:
+        """Enter a conference room. Raises ClientError."""
+        return await self._grouped(lambda group: group.dial(room, account))
+
+    async def _grouped(self, enter: Callable[[GroupCall], Coroutine[Any, Any, None]]) -> GroupCall:
+        group = self._add_group(new_label(), self.credentials.uri)
+        try:
+            await enter(group)
+        except ClientError:
+            group.finish(EndReason.cancel, Who.caller)
+            raise
+        return group
 
     async def post(
         self,
@@ -187,6 +209,21 @@ class Client:
         self._calls[key] = call
         call.ended.wait().addCallback(lambda _: self._calls.pop(key, None))
 
+    def _add_group(self, session: str, caller: str) -> GroupCall:
+        """Keep a group until it has ended for us."""
+        key = (caller, session)
+        group = GroupCall(
+            self._reactor,
+            self._exchange,
+            session=session,
+            caller=caller,
+            secret=self._secret,
+            host=self._host,
+        )
+        self._groups[key] = group
+        group.ended.wait().addCallback(lambda _: self._groups.pop(key, None))
+        return group
+
     def _own_call(self, session: str) -> OutgoingCall | None:
         call = self._calls.get((self.credentials.uri, session))
         return call if isinstance(call, OutgoingCall) else None
@@ -212,9 +249,43 @@ class Client:
             call.was_answered(event.payload)
 
     def _ended(self, event: message.Ended) -> None:
+        key = (event.caller, event.session)
+        over = self._calls.get(key) or self._groups.get(key)
+        if over is not None:
+            over.finish(event.reason, event.who)
+
+    def _change_offered(self, event: message.ChangeOffered) -> None:
+        call = self._calls.get((event.caller, event.session))
+        change = call.change_offered(event) if call is not None else None
+        if change is not None:
+            self._listener.changing(change)
+
+    def _change_accepted(self, event: message.ChangeAccepted) -> None:
         call = self._calls.get((event.caller, event.session))
         if call is not None:
-            call.finish(event.reason, event.who)
+            call.change_accepted(event)
+
+    def _change_refused(self, event: message.ChangeRefused) -> None:
+        call = self._calls.get((event.caller, event.session))
+        if call is not None:
+            call.change_refused(event)
+
+    def _group_invited(self, event: message.GroupInvited) -> None:
+        known = self._groups.get((event.caller, event.session))
+        group = known or self._add_group(event.session, event.caller)
+        group.refreshed(event.members)
+        if known is None:
+            self._listener.group(group)
+
+    def _in_group(self, event: message.InGroup) -> None:
+        group = self._groups.get((event.caller, event.session))
+        if group is not None:
+            group.refreshed(event.members)
+
+    def _member(self, event: message.GroupMember) -> None:
+        group = self._groups.get((event.caller, event.session))
+        if group is not None:
+            group.moved(event.member)
 
     def _deliver(self, event: message.Deliver) -> None:
         """Hand an item up; only what was taken is confirmed, the rest comes again at the next attach."""
@@ -240,6 +311,12 @@ class Client:
         message.Rang: _rang,
         message.Answered: _answered,
         message.Ended: _ended,
+        message.ChangeOffered: _change_offered,
+        message.ChangeAccepted: _change_accepted,
+        message.ChangeRefused: _change_refused,
+        message.GroupInvited: _group_invited,
+        message.GroupMember: _member,
+        message.InGroup: _in_group,
         message.Deliver: _deliver,
         message.Detached: _detached,
     }
@@ -276,6 +353,8 @@ class Client:
     def _lose_calls(self) -> None:
         for call in list(self._calls.values()):
             call.finish(EndReason.lost, Who.server)
+        for group in list(self._groups.values()):
+            group.finish(EndReason.lost, Who.server)
 
     def _take(self, received: message.ServerMessage) -> None:
         if isinstance(received, message.Reply | message.Error):

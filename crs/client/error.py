@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from crs.signaling.message import EndReason, ErrorCode, Who
+from crs.signaling.message import ChangeEnd, EndReason, ErrorCode, Who
 
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for malformed bytes: also for strings that are not UTF-8, and for deep nesting."""
@@ -42,6 +42,14 @@ class Refused(ClientError):
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(f"{reason} ({code.value})")
         self.code = code
+        self.reason = reason
+
+
+class ChangeDeclined(ClientError):
+    """The other party, or the server, has not agreed to a change of streams."""
+
+    def __init__(self, reason: ChangeEnd) -> None:
+        super().__init__(f"the change of streams was not made: {reason}")
         self.reason = reason
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from crs.client.call import IncomingCall
+from crs.client.change import IncomingChange
 from crs.client.error import ClientError
+from crs.client.group import GroupCall
 from crs.signaling.message import Attached, Deliver, EndReason
 
 
@@ -14,8 +19,15 @@ class Listener:
 
     def incoming(self, call: IncomingCall) -> None:
         """Somebody calls: `ring`, `answer` or `decline` it now or later."""
-        declining = Deferred.fromCoroutine(call.decline(EndReason.busy))
-        declining.addErrback(lambda failure: failure.trap(ClientError))
+        _dismiss(call.decline(EndReason.busy))
+
+    def changing(self, change: IncomingChange) -> None:
+        """The other party of a call offers to change its streams; by default it is refused."""
+        _dismiss(change.refuse())
+
+    def group(self, call: GroupCall) -> None:
+        """Somebody invites to a group call: `ring`, `join` or `leave` it. By default we are busy."""
+        _dismiss(call.leave(EndReason.busy))
 
     def message(self, item: Deliver) -> bool:
         """A message; True once it is kept, and may leave the mailbox. The same one may come twice."""
@@ -39,3 +51,8 @@ class Listener:
 
     def lost(self, reason: ClientError) -> None:
         """The connection is gone."""
+
+
+def _dismiss(work: Coroutine[Deferred[Any], Any, None]) -> None:
+    """For what may fail without harm: it has ended then."""
+    Deferred.fromCoroutine(work).addErrback(lambda failure: failure.trap(ClientError))

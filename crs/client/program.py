@@ -16,9 +16,11 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 
 from crs.client.call import Call, IncomingCall
+from crs.client.change import IncomingChange
 from crs.client.client import VERSION, Client, new_label
 from crs.client.credentials import Credentials, Server
 from crs.client.error import CallEnded, ClientError, Closed
+from crs.client.group import GroupCall
 from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
 from crs.client.sealing import Route, SealError, seal, unseal
@@ -126,8 +128,10 @@ async def get(reactor: Any, access: Access, name: str, file: Path) -> None:
     _say(f"fetched {len(fetched.item.data)} bytes, stored {datetime.fromtimestamp(fetched.saved, UTC)}")
 
 
-async def call(reactor: Any, access: Access, to: Identity, audio: Audio, record: Path | None) -> None:
-    """Call somebody, play, and record what arrives."""
+async def call(
+    reactor: Any, access: Access, to: Identity, audio: Audio, record: Path | None, *, add_streams: int = 0
+) -> None:
+    """Call somebody, play, and record what arrives; `add_streams` are added once the parties talk."""
     played = audio.frames()
     client = access.client(reactor)
     await _attach(reactor, access, client)
@@ -141,11 +145,35 @@ async def call(reactor: Any, access: Access, to: Identity, audio: Audio, record:
         except TimeoutError:
             raise ClientError(f"{to} has not answered within {RING_SECONDS:.0f} s") from None
         _say(f"{to} has answered")
+        if add_streams:
+            await outgoing.change(add=add_streams)
+            _say(f"{len(outgoing.streams)} streams")
+            with suppress(Closed):
+                for stream in outgoing.streams[1:]:
+                    stream.play(audio.frames())
         await _talk(reactor, outgoing, played, audio.seconds)
         await outgoing.hangup()
         _report(outgoing, await outgoing.ended.wait(), record)
     finally:
         await client.close()
+
+
+async def group(
+    reactor: Any, access: Access, to: Sequence[Identity], audio: Audio, directory: Path | None
+) -> None:
+    """Begin a group call, play to all, and record each of them."""
+    await _together(reactor, access, lambda client: client.open_group(to), audio, directory)
+
+
+async def join(
+    reactor: Any,
+    access: Access,
+    room: tuple[str, str | None],
+    audio: Audio,
+    directory: Path | None,
+) -> None:
+    """Enter a conference room, named by number and account; play to all, and record each of them."""
+    await _together(reactor, access, lambda client: client.dial(*room), audio, directory)
 
 
 async def listen(
@@ -157,6 +185,42 @@ async def listen(
     await _attach(reactor, access, client)
     await _stay(reactor, client, seconds)
     await client.close()
+
+
+async def _together(
+    reactor: Any,
+    access: Access,
+    enter: Callable[[Client], Coroutine[Any, Any, GroupCall]],
+    audio: Audio,
+    directory: Path | None,
+) -> None:
+    """Connect, enter a group, stay until the audio or the time is over or the group ends, and leave."""
+    played = audio.frames()
+    client = access.client(reactor)
+    await _attach(reactor, access, client)
+    try:
+        call = await enter(client)
+        for refused in call.refused:
+            _say(f"{refused.uri}@{refused.account} cannot be invited: {refused.code}")
+        await _take_part(reactor, call, played, audio.seconds)
+        _report_group(call, await call.ended.wait(), directory)
+    finally:
+        await client.close()
+
+
+async def _take_part(reactor: Any, call: GroupCall, played: Iterator[bytes], seconds: float | None) -> None:
+    """Play in a group that we are in, and then leave it."""
+    assert call.stream is not None
+    _say("in a group with " + ", ".join(f"{who} {member.state}" for who, member in call.members.items()))
+    call.told = lambda member: _say(
+        f"{member.uri}@{member.account} {member.state}" + (f": {member.reason}" if member.reason else "")
+    )
+    over: Outcome[object] = Outcome()
+    call.ended.wait().addCallback(over.set)
+    with suppress(Closed):  # the group has ended meanwhile
+        call.stream.play(played).addCallbacks(over.set, lambda failure: over.fail(failure.value))
+    await _at_most(reactor, over, seconds)
+    await call.leave()
 
 
 class Doorman(Listener):
@@ -175,8 +239,22 @@ class Doorman(Listener):
         if self._audio is None:
             super().incoming(call)
             return
-        answering = Deferred.fromCoroutine(self._answer(call, self._audio))
-        answering.addErrback(lambda failure: _say(f"call failed: {failure.getErrorMessage()}"))
+        self._attend(self._answer(call, self._audio), "call")
+
+    def changing(self, change: IncomingChange) -> None:
+        """Accept a change of streams to ones of audio."""
+        if self._audio is None or not change.is_audio:
+            super().changing(change)
+            return
+        self._attend(self._accept(change, self._audio), "change")
+
+    def group(self, call: GroupCall) -> None:
+        """Join a group call, or refuse as busy."""
+        _say(f"group call from {call.caller} with {', '.join(map(str, call.members))}")
+        if self._audio is None:
+            super().group(call)
+            return
+        self._attend(self._join(call, self._audio), "group call")
 
     def message(self, item: Deliver) -> bool:
         """Print a message; printed is kept, so confirm it."""
@@ -206,6 +284,24 @@ class Doorman(Listener):
     def detached(self, reason: str) -> None:
         """Say that nothing more will come."""
         _say(f"detached: {reason}")
+
+    def _attend(self, work: Coroutine[Deferred[Any], Any, None], what: str) -> None:
+        attending = Deferred.fromCoroutine(work)
+        attending.addErrback(lambda failure: _say(f"{what} failed: {failure.getErrorMessage()}"))
+
+    async def _accept(self, change: IncomingChange, audio: Audio) -> None:
+        await change.accept()
+        _say(f"{len(change.call.streams)} streams")
+        with suppress(Closed):
+            for stream in change.streams:
+                stream.play(audio.frames())
+
+    async def _join(self, call: GroupCall, audio: Audio) -> None:
+        played = audio.frames()
+        await call.ring()
+        await call.join()
+        await _take_part(self._reactor, call, played, audio.seconds)
+        _report_group(call, await call.ended.wait(), self._directory)
 
     async def _answer(self, call: IncomingCall, audio: Audio) -> None:
         played = audio.frames()
@@ -248,11 +344,32 @@ async def _talk(reactor: Any, call: Call, played: Iterator[bytes], seconds: floa
     call.ended.wait().addCallback(over.set)
     with suppress(Closed):  # the call has ended meanwhile
         call.streams[0].play(played).addCallbacks(over.set, lambda failure: over.fail(failure.value))
+    await _at_most(reactor, over, seconds)
+
+
+async def _at_most(reactor: Any, over: Outcome[object], seconds: float | None) -> None:
+    """Wait, but not longer than this."""
     waiting = over.wait()
     if seconds is not None:
         waiting.addTimeout(seconds, reactor)
     with suppress(TimeoutError):
         await waiting
+
+
+def _report_group(call: GroupCall, end: CallEnded, directory: Path | None) -> None:
+    """Say how a group ended for us and what came from whom; keep the recordings. Raises ClientError."""
+    _say(str(end))
+    assert call.stream is not None
+    counters = call.stream.counters
+    _say(f"packets: {counters.sent} sent, {counters.refused} refused")
+    for identifier, heard in call.stream.heard.items():
+        name = str(call.names.get(identifier, identifier))
+        _say(f"from {name}: {heard.reception.received} received, {heard.reception.lost} lost")
+        if directory is not None:
+            file = directory / f"{call.session}-{name.replace('/', '_')}.wav"
+            with _user_files():
+                wav.write(file, heard.recording.samples)
+            _say(f"recorded {file}")
 
 
 def _report(call: Call, end: CallEnded, record: Path | None) -> None:

@@ -17,9 +17,11 @@ from urllib.request import urlopen
 from twisted.internet.defer import DeferredQueue
 
 from crs.client.call import IncomingCall
+from crs.client.change import IncomingChange
 from crs.client.client import Client
 from crs.client.credentials import Credentials, Server
 from crs.client.error import ClientError
+from crs.client.group import GroupCall
 from crs.client.listener import Listener
 from crs.signaling.message import Deliver
 from rtlib.testing.daemon import ROOT, Daemon, free_port, twistd
@@ -134,11 +136,21 @@ class Memory(Listener):
         self.calls: DeferredQueue[IncomingCall] = DeferredQueue()
         self.messages: DeferredQueue[Deliver] = DeferredQueue()
         self.receipts: DeferredQueue[Deliver] = DeferredQueue()
+        self.changes: DeferredQueue[IncomingChange] = DeferredQueue()
+        self.groups: DeferredQueue[GroupCall] = DeferredQueue()
         self.detachments: DeferredQueue[str] = DeferredQueue()
 
     def incoming(self, call: IncomingCall) -> None:
         """Keep the call; whoever takes it answers or declines it."""
         self.calls.put(call)
+
+    def changing(self, change: IncomingChange) -> None:
+        """Keep the change; whoever takes it accepts or refuses it."""
+        self.changes.put(change)
+
+    def group(self, call: GroupCall) -> None:
+        """Keep the group call; whoever takes it joins or leaves it."""
+        self.groups.put(call)
 
     def message(self, item: Deliver) -> bool:
         """Keep the message."""

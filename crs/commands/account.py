@@ -80,6 +80,7 @@ class AccountCommands:
             await self._files.do(self._accounts.erase, account_id)
             self._accounts.remove(account_id)
             self._files.blacklists.forget(account_id)
+            self._files.rooms.forget(account_id)
             try:
                 await self._drop_clients(account_id)
             except StoreError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, cast
 
 from crs.identity import is_account, is_uri
 from rtlib.command.registry import Argument, BadArgument, CommandError, NotFound
@@ -11,6 +11,7 @@ from rtlib.command.registry import Argument, BadArgument, CommandError, NotFound
 if TYPE_CHECKING:
     from crs.accounts import Account, Accounts
     from crs.blacklist import Blacklists
+    from crs.rooms import Rooms
     from crs.update.applied import Updates
 
 T = TypeVar("T")
@@ -20,6 +21,15 @@ AccountId = Annotated[str, Argument("The account's ID.", completes="account")]
 Uri = Annotated[str, Argument("The mobile number of the client.", completes="client")]
 
 
+class _Content(NamedTuple):
+    """What is on disk, by account."""
+
+    accounts: dict[str, Account]
+    blacklists: dict[str, frozenset[str]]
+    updates: dict[str, Updates]
+    rooms: dict[str, Mapping[str, str]]
+
+
 class AccountFiles:
     """The accounts' files, changed by one command at a time: `async with files:` waits for its turn."""
 
@@ -27,6 +37,7 @@ class AccountFiles:
         self,
         accounts: Accounts,
         blacklists: Blacklists,
+        rooms: Rooms,
         in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
         """`in_thread(function, *arguments)` calls where blocking is allowed."""
@@ -34,6 +45,7 @@ class AccountFiles:
 
         self.accounts = accounts
         self.blacklists = blacklists
+        self.rooms = rooms
         self._in_thread = in_thread
         self._turn = DeferredLock()
 
@@ -58,19 +70,24 @@ class AccountFiles:
 
         Raises CommandError, and then nothing has changed.
         """
-        return self._take(*await self.do(self._read))
+        return self._take(await self.do(self._read))
 
-    def _read(self) -> tuple[dict[str, Account], dict[str, frozenset[str]], dict[str, Updates]]:
+    def _read(self) -> _Content:
         accounts = self.accounts.read()
-        return accounts, self.blacklists.read(accounts), self.accounts.updates.read_all(accounts)
+        return _Content(
+            accounts,
+            self.blacklists.read(accounts),
+            self.accounts.updates.read_all(accounts),
+            self.rooms.read(accounts),
+        )
 
-    def _take(
-        self, accounts: dict[str, Account], lists: dict[str, frozenset[str]], updates: dict[str, Updates]
-    ) -> set[str]:
+    def _take(self, content: _Content) -> set[str]:
+        accounts = content.accounts
         changed = {old.name for old in self.accounts if _secret(accounts.get(old.name)) != old.secret}
         self.accounts.replace(accounts)
-        self.accounts.updates.replace(updates)
-        self.blacklists.replace(lists)
+        self.accounts.updates.replace(content.updates)
+        self.blacklists.replace(content.blacklists)
+        self.rooms.replace(content.rooms)
         return changed
 
     def require(self, account: str) -> None:

@@ -47,7 +47,7 @@ class PurgeCommands:
 
     @command("reload account")
     async def reload(self) -> str:
-        """Read the files of all accounts anew: secrets, blacklists, updates.
+        """Read the files of all accounts anew: secrets, blacklists, updates, rooms.
 
         Clients whose account is gone or has another secret now lose their connection, those that are
         blacklisted or not listed any more their registration. If a file cannot be read, nothing changes.

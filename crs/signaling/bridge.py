@@ -241,6 +241,12 @@ class Bridge:
                     self._tell_end(party)
         self._bound_ended()
 
+    def close_room(self, room: Room, now: float) -> None:
+        """The call in a room ends, if there is one."""
+        group = self.table.of_room(room)
+        if group is not None:
+            self.end(group, EndReason.hangup, Who.server, now)
+
     def find_rooms(self, account: str, number: str, of: str | None = None) -> list[Room]:
         """The rooms of a number that an account's clients may dial: its own, and of connected domains."""
         return [

@@ -18,6 +18,7 @@ from crs.signaling.attachment import AttachmentTable, Connection, connect
 from crs.signaling.calls import Calls
 from crs.signaling.directory import Directory
 from crs.signaling.event import Event, Offence, Result
+from crs.signaling.group import Room
 from crs.signaling.limit import AddressBuckets
 from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
@@ -177,6 +178,10 @@ class Rendezvous:
     def refuse_calls(self, reason: str) -> None:
         """From now on new calls are refused for this reason; "" lets them begin again."""
         self.calls.admission.refusal = reason
+
+    def close_room(self, room: Room, now: float) -> None:
+        """A conference room was deleted: its call ends."""
+        self.bridge.close_room(room, now)
 
     def deny(self, client: Identity, now: float) -> None:
         """A client may be attached no longer, which the policy says from now on; its calls are lost."""

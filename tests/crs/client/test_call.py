@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 
 from crs.client import call as calls
-from crs.client import media
+from crs.client import leg
 from crs.client.call import IncomingCall, OutgoingCall
 from crs.client.error import CallEnded, NoAnswer
 from crs.client.exchange import Exchange
@@ -206,7 +206,7 @@ def test_an_answer_with_the_wrong_keys_ends_the_call(server: Server, payload: by
 
 
 def test_a_relay_that_keeps_silent_ends_the_call(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "BIND_TIMEOUT", 0.05)
+    monkeypatch.setattr(leg, "BIND_TIMEOUT", 0.05)
 
     async def story() -> None:
         call = outgoing(server)

@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from crs.client import media
+from crs.client import leg
 from crs.client.error import Closed, NoAnswer
 from crs.client.keying import KEY_LENGTHS, Profile, StreamKeys
 from crs.client.media import MediaStream
@@ -148,7 +148,7 @@ def test_a_leg_moves_to_a_client_that_was_restarted() -> None:
 
 
 def test_no_relay_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "BIND_TIMEOUT", 0.3)
+    monkeypatch.setattr(leg, "BIND_TIMEOUT", 0.3)
 
     async def story() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

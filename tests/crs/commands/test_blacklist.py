@@ -17,6 +17,7 @@ from crs.commands.files import AccountFiles
 from crs.commands.purge import PurgeCommands
 from crs.commands.system import SystemCommands
 from crs.identity import Identity
+from crs.rooms import Rooms
 from rtlib.command.registry import BadArgument, CommandError, Conflict, NotFound, Registry
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +37,7 @@ class Server:
         self.told: list[tuple[Identity, str]] = []
         self.rechecks = 0
         self.registry = Registry()
-        files = AccountFiles(self.accounts, self.blacklists, _in_this_thread)
+        files = AccountFiles(self.accounts, self.blacklists, Rooms(folder), _in_this_thread)
         self.registry.add(BlacklistCommands(files, self._recheck, lambda *event: self.told.append(event)))
         self.registry.add(PurgeCommands(files, self._purge, self._recheck))
         self.registry.add(SystemCommands("crs1", self.accounts))

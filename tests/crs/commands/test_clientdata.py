@@ -18,6 +18,7 @@ from crs.commands.files import AccountFiles
 from crs.commands.wakeup import WakeupCommands
 from crs.identity import Identity
 from crs.limits import LimitTable
+from crs.rooms import Rooms
 from crs.signaling.locker import KeptItem, encode_kept, key_of
 from crs.signaling.message import ClientData, ClientInfo, Item, PushTokens
 from rtlib.command.registry import BadArgument, NotFound, Registry, Unavailable
@@ -40,7 +41,9 @@ class Desk:
         self.state = ClientState(self.store, LimitTable())
         self.told: list[tuple[Identity, str]] = []
         self.push = False
-        files = AccountFiles(accounts, Blacklists(folder), lambda work, *args: succeed(work(*args)))
+        files = AccountFiles(
+            accounts, Blacklists(folder), Rooms(folder), lambda work, *args: succeed(work(*args))
+        )
         self.registry = Registry()
         self.registry.add(
             ClientDataCommands(

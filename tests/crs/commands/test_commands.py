@@ -19,6 +19,7 @@ from crs.commands.secret import SecretCommands
 from crs.commands.show import AttachRow, MessageRow, SessionRow, ShowCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
+from crs.rooms import Rooms
 from crs.signaling import message
 from crs.signaling.event import AttachEvent, MessageEvent, SessionEvent
 from crs.signaling.message import Kind, RelayKind
@@ -66,7 +67,7 @@ def accounts(tmp_path: Path) -> Accounts:
 @pytest.fixture
 def registry(accounts: Accounts, dropped: Dropped, tmp_path: Path) -> Registry:
     registry = Registry()
-    files = AccountFiles(accounts, Blacklists(tmp_path), in_this_thread)
+    files = AccountFiles(accounts, Blacklists(tmp_path), Rooms(tmp_path), in_this_thread)
     for owner in (AccountCommands(files, dropped), SecretCommands(), VersionCommands()):
         registry.add(owner)
     return registry

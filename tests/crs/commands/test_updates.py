@@ -16,6 +16,7 @@ from crs.blacklist import Blacklists
 from crs.commands.files import AccountFiles
 from crs.commands.updates import UpdateCommands, UpdatesRow
 from crs.identity import Identity
+from crs.rooms import Rooms
 from crs.update import content, protection
 from crs.update.applied import Standing
 from crs.update.content import Head
@@ -41,7 +42,10 @@ class Server:
             self.accounts.write(account)
             self.accounts.add(account)
         files = AccountFiles(
-            self.accounts, Blacklists(folder), lambda work, *arguments: succeed(work(*arguments))
+            self.accounts,
+            Blacklists(folder),
+            Rooms(folder),
+            lambda work, *arguments: succeed(work(*arguments)),
         )
         self.registry = Registry()
         self.registry.add(UpdateCommands(files, self._applied))
