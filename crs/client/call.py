@@ -57,6 +57,8 @@ class _Offered:
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self.streams: list[MediaStream] = []
+        """Those to be added."""
         self.over = False
         """Whether it was decided on, or the call has ended."""
         self.decided: Outcome[bytes] = Outcome()
@@ -135,10 +137,10 @@ class Call:
             ),
             Changing,
         )
-        streams = self.make_streams(changing.relays)
+        streams = offered.streams = self.make_streams(changing.relays)
         try:
-            for stream in streams:
-                await stream.open()
+            if not offered.over:
+                await self._bind(offered)
             payload = await offered.decided.wait()
         except ClientError:
             await self.discard(streams)
@@ -166,8 +168,7 @@ class Call:
     def change_refused(self, refused: ChangeRefused) -> None:
         """The other party, or the server, does not agree."""
         if self._offered is not None and self._offered.label == refused.change:
-            self._offered.over = True
-            self._offered.decided.fail(ChangeDeclined(refused.reason))
+            self._give_up(self._offered, ChangeDeclined(refused.reason))
 
     def changing(self, label: str, *, own: bool) -> Parties:
         """Whose change it is, for its keys: who offers it stands as the caller."""
@@ -195,6 +196,21 @@ class Call:
             except OSError as error:
                 log.warn("closing a stream: {error}", error=error)
 
+    async def _bind(self, offered: _Offered) -> None:
+        """Bind the new legs; who refuses meanwhile says more than the relay, which then answers no more."""
+        try:
+            for stream in offered.streams:
+                await stream.open()
+        except ClientError:
+            if not offered.over:
+                raise
+
+    def _give_up(self, offered: _Offered, reason: ClientError) -> None:
+        """A change of ours is not made."""
+        offered.over = True
+        offered.decided.fail(reason)
+        Deferred.fromCoroutine(self.discard(offered.streams))
+
     async def _withdraw(self, label: str) -> None:
         session, caller = self.parties.session, self.parties.caller
         await self.exchange.ask(
@@ -216,9 +232,8 @@ class Call:
             self._silence.cancel()
         end = self._end = CallEnded(reason, who)
         self._interrupt(end)
-        if self._offered is not None:
-            self._offered.over = True
-            self._offered.decided.fail(end)
+        if self._offered is not None and not self._offered.over:
+            self._give_up(self._offered, end)
         Deferred.fromCoroutine(self._close_streams()).addBoth(lambda _: self.ended.set(end))
 
     def _interrupt(self, end: CallEnded) -> None:
