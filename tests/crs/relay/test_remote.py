@@ -452,7 +452,7 @@ class Chaos:
                 legs = [self.crs.allocate_proxies(self.number, [kind])[0].identifier]
             else:
                 legs = [ticket.identifier for ticket in self.crs.allocate(self.number, [kind])[0]]
-        except RelayFull:
+        except (RelayFull, RelayAway):
             assert self.crs.away
             return
         self.groups[self.number], self.legs[self.number] = kind, legs
