@@ -217,15 +217,14 @@ class PostOffice:
             self._outlet.refuse(connection.number, request.id, *_problem(result))
             return
         self._outlet.send(connection.number, message.Posted(id=request.id, message=request.message))
-        if result.new:
-            self._taken(connection.client, request, recipient, now)
+        self._taken(connection.client, request, recipient, now, new=result.new)
 
     def _posted_to_one(
         self, group: _Group, index: int, recipient: Identity, result: Result, now: float
     ) -> None:
         self._settle(group, index, None if isinstance(result, Done) else _problem(result))
-        if isinstance(result, Done) and result.new:
-            self._taken(group.connection.client, group.request, recipient, now)
+        if isinstance(result, Done):
+            self._taken(group.connection.client, group.request, recipient, now, new=result.new)
 
     def _settle(self, group: _Group, index: int, problem: _Problem | None) -> None:
         """It is known what became of one recipient's message; the last one brings the reply."""
@@ -245,11 +244,14 @@ class PostOffice:
         request: message.Post | message.PostGroup,
         recipient: Identity,
         now: float,
+        *,
+        new: bool,
     ) -> None:
-        """A message is in a mailbox, in which it was not yet."""
-        self._directory.posted(sender, now, system=request.system)
-        event = MessageEvent(sender, recipient, "posted content", request.message, system=request.system)
-        self._outlet.tell(event)
+        """A message is in a mailbox; who could not be told that it was the first time looks once more."""
+        if new:
+            self._directory.posted(sender, now, system=request.system)
+            event = MessageEvent(sender, recipient, "posted content", request.message, system=request.system)
+            self._outlet.tell(event)
         self._look(recipient)
 
     def _confirmed(self, confirmation: _Confirmation, result: Result, now: float) -> None:
@@ -262,16 +264,19 @@ class PostOffice:
         system = window.items[item].system
         window.remove(item)
         self._outlet.send(connection.number, message.Ok(id=request.id))
-        if result.new and request.kind is Kind.content:
-            self._arrived(connection.client, request, now, system=system)
+        if request.kind is Kind.content:
+            self._arrived(connection.client, request, now, system=system, new=result.new)
         if self._windows.get(connection.number) is window:
             self._fetch(connection, window)
 
-    def _arrived(self, recipient: Identity, request: message.Ack, now: float, *, system: bool) -> None:
+    def _arrived(
+        self, recipient: Identity, request: message.Ack, now: float, *, system: bool, new: bool
+    ) -> None:
         sender = Identity(request.sender, request.account)
-        self._directory.delivered(sender, now, system=system)
-        self._outlet.tell(MessageEvent(sender, recipient, "delivered", request.message, system=system))
-        self._outlet.tell(MessageEvent(recipient, sender, "posted ack", request.message, system=system))
+        if new:
+            self._directory.delivered(sender, now, system=system)
+            self._outlet.tell(MessageEvent(sender, recipient, "delivered", request.message, system=system))
+            self._outlet.tell(MessageEvent(recipient, sender, "posted ack", request.message, system=system))
         self._look(sender)
 
     def _look(self, client: Identity) -> None:

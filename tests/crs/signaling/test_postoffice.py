@@ -127,6 +127,29 @@ def test_a_mailbox_that_cannot_be_read_is_tried_again() -> None:
     assert two.take(message.Deliver).message == "m"
 
 
+def test_what_was_written_although_the_store_could_not_say_so_is_delivered_when_repeated() -> None:
+    """A store that is lost while it writes leaves both sides in doubt; they repeat."""
+    world = World()
+    one, two = world.connect("+1").attach(), world.connect("+2").attach()
+    world.manual = True
+    post(one, "m")
+    world.storage.do(world.waiting[0])
+    world.complete(fail=True)
+    assert one.take(message.Error).code is ErrorCode.unavailable and two.silent()
+    post(one, "m")
+    world.complete_all()
+    one.take(message.Posted)
+    item = two.take(message.Deliver)
+    ack(two, item)
+    world.storage.do(world.waiting[0])
+    world.complete(fail=True)
+    assert two.take(message.Error).code is ErrorCode.unavailable and one.silent()
+    ack(two, item)
+    world.complete_all()
+    two.take(message.Ok)
+    assert one.take(message.Deliver).kind is Kind.ack
+
+
 def test_a_full_mailbox() -> None:
     world = World()
     world.connect("+2").attach().hang_up_line()
