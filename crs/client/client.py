@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from crs.client import websocket
 from crs.client.call import Call, IncomingCall, OutgoingCall
 from crs.client.credentials import Credentials, Server
-from crs.client.error import UNDECODABLE, ClientError
+from crs.client.error import UNDECODABLE, ClientError, Refused
 from crs.client.exchange import Exchange
 from crs.client.group import GroupCall
 from crs.client.keying import Parties
@@ -27,6 +28,13 @@ VERSION: Final = "crs-client/0.1.0"
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that the server may take to close the connection before it is cut off."""
+
+ACK_PAUSE: Final = 0.5
+LONGEST_ACK_PAUSE: Final = 30.0
+"""Seconds after which a confirmation is repeated that the server could not take: doubled each time."""
+
+_LATER: Final = frozenset({message.ErrorCode.unavailable, message.ErrorCode.limit})
+"""Refusals that end by themselves."""
 
 log = Logger()
 
@@ -57,6 +65,7 @@ class Client:
         self._version = version
         self._link: websocket.Link | None = None
         self._inbox: _Inbox | None = None
+        self._pauses: set[Deferred[None]] = set()
         self._host = ""
         """The server's address, where the relay is if a leg names no other; also while it is lost."""
         self._exchange = Exchange(reactor, self._send)
@@ -294,13 +303,37 @@ class Client:
             Deferred.fromCoroutine(_ignoring_errors(self._ack(event)))
 
     async def _ack(self, event: message.Deliver) -> None:
-        await self._exchange.ask(
-            lambda number: message.Ack(
-                id=number, kind=event.kind, message=event.message, sender=event.sender, account=event.account
-            ),
-            message.Ok,
-        )
-        self._listener.confirmed(event)
+        """Confirm an item, as often as it takes: the server delivers only so many before the first is."""
+        pause = ACK_PAUSE
+        while True:
+            try:
+                await self._exchange.ask(
+                    lambda number: message.Ack(
+                        id=number,
+                        kind=event.kind,
+                        message=event.message,
+                        sender=event.sender,
+                        account=event.account,
+                    ),
+                    message.Ok,
+                )
+            except Refused as error:
+                if error.code not in _LATER:
+                    raise
+            else:
+                self._listener.confirmed(event)
+                return
+            await self._pause(pause)
+            pause = min(2 * pause, LONGEST_ACK_PAUSE)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the client ends meanwhile. Raises CancelledError."""
+        waiting: Deferred[None] = deferLater(self._reactor, seconds)
+        self._pauses.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._pauses.discard(waiting)
 
     def _detached(self, event: message.Detached) -> None:
         self._exchange.journal.end()
@@ -369,6 +402,8 @@ class Client:
         """The connection is closed: so is everything that needs it."""
         self._link = None
         self._exchange.close(reason)
+        for waiting in list(self._pauses):
+            waiting.cancel()
         self._lose_calls()
         self.lost.set(reason)
         self._listener.lost(reason)
@@ -398,5 +433,7 @@ async def _ignoring_errors(work: Any) -> None:
     """For requests whose failure changes nothing: what is not confirmed is repeated or times out."""
     try:
         await work
+    except CancelledError:
+        return
     except ClientError as error:
         log.info("{error}", error=error)

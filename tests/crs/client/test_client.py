@@ -64,6 +64,27 @@ def test_an_item_that_was_taken_is_confirmed(fixture: Fixture, take: bool) -> No
     assert fixture.link.sent == ([expected] if take else [])
 
 
+def test_a_confirmation_that_the_server_could_not_take_is_repeated(fixture: Fixture) -> None:
+    def refuse(code: ErrorCode) -> None:
+        fixture.tell(message.Error(id=fixture.link.sent[-1].id, code=code, reason="not now"))
+
+    fixture.tell(delivered())
+    refuse(ErrorCode.unavailable)
+    assert len(fixture.link.sent) == 1
+    fixture.clock.advance(0.5)
+    refuse(ErrorCode.limit)
+    fixture.clock.advance(0.5)
+    assert len(fixture.link.sent) == 2, "each pause is longer"
+    fixture.clock.advance(0.5)
+    refuse(ErrorCode.not_found)
+    fixture.clock.advance(60)
+    assert len(fixture.link.sent) == 3, "it makes no sense any more"
+    fixture.tell(delivered(message="m2"))
+    refuse(ErrorCode.unavailable)
+    fixture.link.abort()
+    assert fixture.clock.getDelayedCalls() == []
+
+
 def test_a_receipt_is_confirmed_by_default(fixture: Fixture) -> None:
     fixture.tell(delivered(kind=Kind.ack))
     (ack,) = fixture.link.sent
