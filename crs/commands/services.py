@@ -97,13 +97,15 @@ def relay_answers(home: Path) -> bool:
 def redis_problems(main: Main) -> dict[str, str]:
     """Why each Redis service that is in use does not serve us, or nothing, by its name. Blocks."""
     from rtlib.store import StoreError
-    from rtlib.store.server import Login, parse_place, ping
+    from rtlib.store.server import Login, examine, parse_place
 
     problems = dict.fromkeys(main.redis, "")
     for name, server in main.redis.items():
         try:
-            ping(parse_place(server.place), Login(password=server.password or ""), ANSWER_TIME)
-        except (OSError, StoreError) as error:
+            login = Login(password=server.password or "")
+            durable = name == "redis_high"
+            examine(parse_place(server.place), login, ANSWER_TIME, durable=durable)
+        except (OSError, ValueError, StoreError) as error:
             problems[name] = str(error)
     return problems
 

@@ -26,7 +26,7 @@ from rtlib.store.interface import SLOTS, Item, Operation, Result, StoreError
 from rtlib.store.merge import Entry, Merge
 from rtlib.store.pipeline import Call, Job, Pipeline
 from rtlib.store.resp import Reply, Request
-from rtlib.store.server import Login
+from rtlib.store.server import DURABLE, Login, shortfall
 
 __all__ = ["Login", "RedisStore"]
 
@@ -39,22 +39,6 @@ PATIENCE: Final = 30.0
 SLOTS_AT_ONCE: Final = 64
 """Slots that one call goes through when all of them are asked for."""
 CALLS_AT_ONCE: Final = 16
-
-_DURABLE: Final = {
-    b"appendonly": b"yes",
-    b"appendfsync": b"always",
-    b"no-appendfsync-on-rewrite": b"no",
-    b"maxmemory-policy": b"noeviction",
-    b"aof-load-truncated": b"no",
-}
-"""What the server's configuration must say, or it may lose what it has acknowledged.
-
-With `aof-load-truncated yes` a server that was killed amid the writing of a transaction cuts its log off
-behind the last complete command, which leaves the transaction open. So when it starts once more, that
-part is done together with the transaction that was written next, or what follows is dropped for want of
-an end (github.com/valkey-io/valkey/pull/4342). With `no` it does not start on such a log, until
-`redis-check-aof --fix` has cut it off before the transaction.
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +89,7 @@ class RedisStore:
         self._wall = wall
         self._prefix = prefix.encode()
         self._login = login or Login()
-        self._required = _DURABLE if durable else {}
+        self._required = DURABLE if durable else {}
         self._clustered = clustered
         self._client = b"last:" + secrets.token_hex(8).encode()
         self._number = 0
@@ -264,12 +248,7 @@ class RedisStore:
         for reply in replies:
             if isinstance(reply, Exception):
                 return f"it refused the greeting: {reply}"
-        settings = [reply for reply in replies if isinstance(reply, list)]
-        for (name, wanted), setting in zip(self._required.items(), settings, strict=True):
-            if setting != [name, wanted]:
-                found = b" ".join(setting[1:]).decode(errors="replace")
-                return f"its setting {name.decode()} is {found or 'not known'}, not {wanted.decode()}"
-        return ""
+        return shortfall(self._required, [reply for reply in replies if isinstance(reply, list)])
 
 
 def _read_call(read: _Read) -> Call:

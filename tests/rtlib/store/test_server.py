@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtlib.store import StoreError
-from rtlib.store.server import Login, Place, parse_place, ping
+from rtlib.store.server import Login, Place, examine, parse_place
 from rtlib.testing.redis import RedisServer
 
 
@@ -34,15 +34,24 @@ def test_what_is_no_place(text: str) -> None:
 def test_a_server_that_answers_and_one_that_does_not() -> None:
     with RedisServer(requirepass="secret") as server:
         place = Place(str(server.socket))
-        ping(place, Login(password="secret"), 5)
+        examine(place, Login(password="secret"), 5, durable=True)
         for login, reason in ((Login(), "NOAUTH"), (Login(password="wrong"), "WRONGPASS")):
             with pytest.raises(StoreError, match=reason):
-                ping(place, login, 5)
+                examine(place, login, 5, durable=False)
         server.kill()
         with pytest.raises(OSError, match="refused"):
-            ping(place, Login(), 5)
+            examine(place, Login(), 5, durable=False)
+
+
+@pytest.mark.peer("redis-server")
+def test_a_server_that_would_lose_what_it_acknowledged() -> None:
+    with RedisServer(appendfsync="everysec") as server:
+        place = Place(str(server.socket))
+        examine(place, Login(), 5, durable=False)
+        with pytest.raises(StoreError, match="will not do: its setting appendfsync is everysec, not always"):
+            examine(place, Login(), 5, durable=True)
 
 
 def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        ping(Place(str(tmp_path / "none")), Login(), 5)
+        examine(Place(str(tmp_path / "none")), Login(), 5, durable=False)
