@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from crs.clientstate import ClientState
@@ -14,7 +15,7 @@ from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling.event import Done, Full, Items, KeptItem, NewItem, Result
 from rtlib.outcome import gathered
-from rtlib.store import Append, Delete, Operation, Put, Remove, Store, slot_of
+from rtlib.store import Append, Delete, Operation, Put, Remove, Store, StoreAway, slot_of
 
 _CLIENT: Final = "client/"
 _PAGE: Final = 1000
@@ -92,11 +93,14 @@ class Storage:
         """Delete the records of these clients, what is in their mailboxes, and what they keep here."""
         for client in clients:
             slot = slot_of(client.uri)
-            for store in {self._store, self._counts}:
-                await store.write(slot, [Delete(_record_key(client))])
+            await self._store.write(slot, [Delete(_record_key(client))])
             while items := await self._store.queue(slot, _mailbox_key(client), _PAGE):
                 await self._store.write(slot, [Remove(_mailbox_key(client), item.id) for item in items])
             await self.state.forget(client)
+            if self._counts is not self._store:
+                # Counts of a client that is not known are not loaded: they do no harm where they stay.
+                with suppress(StoreAway):
+                    await self._counts.write(slot, [Delete(_record_key(client))])
 
     async def _append(self, item: NewItem, quotas: int) -> Result:
         """Append within `quotas` times the quota, together with what others are appending now."""
