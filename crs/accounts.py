@@ -1,4 +1,4 @@
-"""Accounts on disk: `accounts/<ID>/account.conf` with the lines `secret <base64>` and `created <time>`.
+"""Accounts on disk: `accounts/<ID>/account.conf` with lines such as `secret <base64>`; DIRECTIVES has all.
 
 All are read at start and kept in memory, so that a TLS handshake never waits for the disk. Files
 are written whole, synchronised and renamed into place: after a crash there is the old or the new one.
@@ -28,6 +28,8 @@ log = Logger()
 
 FILE: Final = "account.conf"
 MAX_FILE: Final = 65536
+DIRECTIVES: Final = ("created", "secret", "update-notification")
+SWITCH: Final = {"enabled": True, "disabled": False}
 WEAK: Final = 16
 """Bytes; a shorter secret is accepted, because others may have agreed on it, but warned about."""
 
@@ -43,6 +45,8 @@ class Account:
     name: str
     secret: bytes = field(repr=False)
     created: datetime
+    update_notification: bool = False
+    """Whether attached clients are told of a new update at once (manual 5.4, `update-notification`)."""
 
 
 def decode_secret(text: str) -> bytes:
@@ -187,8 +191,9 @@ def _read(name: str, path: Path) -> Account:
     for number, line in enumerate(lines, 1):
         word, _, rest = line.strip().partition(" ")
         if word and not word.startswith("#"):
-            if word not in ("secret", "created"):
-                raise AccountError(f"{path}:{number}: {word}: unknown directive (allowed: created, secret)")
+            if word not in DIRECTIVES:
+                allowed = ", ".join(DIRECTIVES)
+                raise AccountError(f"{path}:{number}: {word}: unknown directive (allowed: {allowed})")
             values[word] = rest.strip()
     return _account(name, path, values)
 
@@ -197,13 +202,22 @@ def _account(name: str, path: Path, values: dict[str, str]) -> Account:
     try:
         secret = decode_secret(values["secret"])
         created = datetime.fromisoformat(values.get("created", "1970-01-01T00:00:00Z"))
+        notification = _switch("update-notification", values)
     except KeyError:
         raise AccountError(f"{path}: secret: is required") from None
     except ValueError as error:
         raise AccountError(f"{path}: {error}") from None
     if len(secret) < WEAK:
         log.warn("account {name}: the shared secret is shorter than 128 bits", name=name)
-    return Account(name, secret, created.astimezone(UTC))
+    return Account(name, secret, created.astimezone(UTC), notification)
+
+
+def _switch(name: str, values: dict[str, str]) -> bool:
+    """Whether this is switched on; by default it is not. Raises ValueError."""
+    value = values.get(name, "disabled")
+    if value not in SWITCH:
+        raise ValueError(f"{name}: must be enabled or disabled")
+    return SWITCH[value]
 
 
 def _tighten(path: Path) -> None:
@@ -217,5 +231,11 @@ def _tighten(path: Path) -> None:
 
 
 def _text(account: Account) -> bytes:
-    created = account.created.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"secret {encode_secret(account.secret)}\ncreated {created}\n".encode()
+    lines = [f"secret {encode_secret(account.secret)}", f"created {_moment(account.created)}"]
+    if account.update_notification:
+        lines.append("update-notification enabled")
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,6 +15,7 @@ from crs.commands.blacklist import BlacklistCommands
 from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.health import HealthCommands
+from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
 from crs.commands.secret import SecretCommands
@@ -44,6 +45,7 @@ COMMANDS: Final = (
     ShowCommands,
     SystemCommands,
     TraceCommands,
+    MemberCommands,
     UpdateCommands,
     VersionCommands,
     WakeupCommands,

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
 
+from crs.batch import batches
 from crs.identity import Identity
 from crs.signaling.message import EndReason, Who
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.session import State
-
-T = TypeVar("T")
-
-BATCH: Final = 250
-"""Clients or calls that are judged at a time, which takes about 2 ms; then others are served."""
 
 
 class Expulsion:
@@ -46,7 +41,7 @@ class Expulsion:
         await self._end_calls()
         attachments = self._machine.attachments
         expelled: set[Identity] = set()
-        for batch in _batches([each.client for each in attachments.attached]):
+        for batch in batches([each.client for each in attachments.attached]):
             banned = [client for client in batch if self._is_banned(client)]
             for client in banned:
                 self._machine.deny(client, self._now())
@@ -56,7 +51,7 @@ class Expulsion:
 
     async def _end_calls(self) -> None:
         exchange = self._machine.exchange
-        for batch in _batches(exchange.table.live):
+        for batch in batches(exchange.table.live):
             for session in batch:
                 party = self._is_banned(session.caller) or self._is_banned(session.callee)
                 # One that has no relays yet is known to its caller only.
@@ -64,13 +59,9 @@ class Expulsion:
                     exchange.end(session, EndReason.hangup, Who.server, self._now())
             await self._pause()
         bridge = self._machine.bridge
-        for groups in _batches(bridge.table.live):
+        for groups in batches(bridge.table.live):
             for group in groups:
                 for member in list(group.parties.values()):
                     if self._is_banned(member.client):
                         bridge.expel(group, member, EndReason.hangup, self._now())
             await self._pause()
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

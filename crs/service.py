@@ -26,6 +26,7 @@ from crs.commands.blacklist import BlacklistCommands
 from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.files import AccountFiles
+from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
 from crs.commands.secret import SecretCommands
@@ -43,12 +44,15 @@ from crs.home import DATABASE, RELAY_SOCKET, audit_file
 from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
 from crs.limits import LimitTable
+from crs.monthly import Monthly
 from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
 from crs.rooms import Rooms
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
+from crs.signaling.event import Result
+from crs.signaling.offers import Offered
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
@@ -127,7 +131,7 @@ class Server(DaemonService):
         self._machine = Rendezvous(
             Identification(f"{NAME}/{VERSION}", secrets.token_hex(16), time.time),
             Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes),
-            Policy(self._denial, self._cleanup.find, accounts.are_connected, self._rooms.find),
+            Policy(self._denial, self._cleanup.find, accounts.are_connected, self._rooms.find, self._offered),
             self._limits,
         )
         self._switchboard = Switchboard(
@@ -139,6 +143,7 @@ class Server(DaemonService):
             is_account=accounts.__contains__,
             on_trace=self._trace.publish,
             on_object=self._trace.publish_object,
+            read_blob=self._read_blob,
         )
         self._doorway = Doorway(self._switchboard, self._trace.publish_connection)
         self._expulsion = Expulsion(
@@ -146,7 +151,17 @@ class Server(DaemonService):
             self._machine,
             self._doorway.purge,
             now=time.monotonic,
-            pause=lambda: deferLater(reactor, 0),
+            pause=self._pause,
+        )
+        self._monthly = Monthly(
+            accounts,
+            clock=reactor,
+            in_thread=self._in_thread,
+            judge=self._expulsion.enforce,
+            attached=lambda: list({each.client for each in self._machine.attachments}),
+            offer=self._switchboard.offer,
+            pause=self._pause,
+            notify=partial(self._notifier.notify, NAME),
         )
         self._drain = Drain(
             reactor,
@@ -193,6 +208,7 @@ class Server(DaemonService):
         factory = CommandFactory(self._registry, self._reactor, self._offences, audit=audit)
         StreamPort(sockets.commands, factory, self._reactor).setServiceParent(self)
         _Closing(factory.close).setServiceParent(self)
+        self._monthly.setServiceParent(self)
         self._drain.setServiceParent(self)
         _Closing(self._trace.close).setServiceParent(self)
         if sockets.metrics is not None:
@@ -245,7 +261,13 @@ class Server(DaemonService):
             RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
             SecretCommands(),
             SystemCommands(self._settings.name, self._accounts),
-            UpdateCommands(self._files, self._applied),
+            UpdateCommands(
+                self._files,
+                self._machine.directory,
+                applied=self._monthly.applied,
+                pause=self._pause,
+            ),
+            MemberCommands(self._files, self._machine, self._storage.state, self._storage.forget),
             VersionCommands(),
             WakeupCommands(self._files, self._storage.state, lambda: self._settings.main.push),
         )
@@ -260,9 +282,15 @@ class Server(DaemonService):
         standing = self._accounts.standing(client)
         return None if standing.admitted else standing.value
 
-    async def _applied(self, account: str) -> None:
-        """An update was applied: who is not listed any more has to go."""
-        await self._expulsion.enforce()
+    def _offered(self, client: Identity) -> list[Offered]:
+        return self._monthly.offered(client)
+
+    async def _read_blob(self, client: Identity, month: str) -> Result:
+        return await self._monthly.read_blob(client, month)
+
+    def _pause(self) -> Deferred[None]:
+        """Let others be served."""
+        return deferLater(self._reactor, 0)
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -33,6 +33,7 @@ from crs.signaling.event import (
     MessageEvent,
     Node,
     Offence,
+    ReadBlob,
     Relays,
     ReleaseRelay,
     RemoveNode,
@@ -73,9 +74,10 @@ class Switchboard(Service):
         is_account: Callable[[str], bool],
         on_trace: Callable[[Trace], None],
         on_object: Callable[[Identity, str], None],
+        read_blob: Callable[[Identity, str], Awaitable[Result]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` wakes us; `now` is the machine's clock."""
+        """`clock` wakes us; `now` is the machine's clock; `read_blob(client, month)` is for ReadBlob."""
         self.machine = machine
         self._storage = storage
         self._relay = relay
@@ -88,7 +90,7 @@ class Switchboard(Service):
         self._received: list[tuple[bytes, int]] = []
         self._next = 1
         self._quiet: Deferred[None] | None = None
-        self._work: dict[type[Ask], Callable[[Any], Coroutine[Any, Any, Result]]] = {
+        self._work: dict[type[Ask], Callable[[Any], Awaitable[Result]]] = {
             SaveClients: lambda ask: storage.save(ask.records),
             SaveCounts: lambda ask: storage.save_counts(ask.records),
             AppendItem: lambda ask: storage.append(ask.item),
@@ -96,6 +98,7 @@ class Switchboard(Service):
             FetchItems: lambda ask: storage.fetch(ask.mailbox, ask.limit, ask.after),
             StoreItem: lambda ask: storage.state.put(ask.client, ask.kind, ask.name, ask.value),
             DeleteItem: lambda ask: storage.state.remove(ask.client, ask.kind, ask.name),
+            ReadBlob: lambda ask: read_blob(ask.client, ask.month),
             LookUp: lambda ask: storage.state.look_up(ask.client, ask.kind, ask.name),
             AllocateRelay: self._allocate,
             AddNode: self._add_node,
@@ -171,6 +174,11 @@ class Switchboard(Service):
         """Count what somebody did wrong; log it, but not each time."""
         if self._offences.count(kind, host, self._now()):
             log.info("{kind} from {host}: {reason}", kind=kind, host=host, reason=reason)
+
+    def offer(self, clients: Iterable[Identity]) -> None:
+        """Tell those that are attached of updates that they have not confirmed."""
+        self.machine.offers.announce(clients)
+        self._driver.flush()
 
     async def remove_account(self, account: str) -> None:
         """Drop the clients of a deleted account, and all that is kept of them. Raises StoreError."""

@@ -208,6 +208,19 @@ class Client:
         """Have the server forget an item. Raises Refused or Closed."""
         await self._exchange.ask(lambda number: message.Delete(id=number, kind=kind, name=name), message.Ok)
 
+    async def fetch_update(self, month: str) -> message.Update:
+        """This client's part of an update that was offered. Raises Refused or Closed."""
+        return await self._exchange.ask(
+            lambda number: message.FetchUpdate(id=number, month=month), message.Update
+        )
+
+    async def confirm_update(self, update: message.Update) -> None:
+        """Tell the server that this is stored, and need not be offered again. Raises Refused or Closed."""
+        await self._exchange.ask(
+            lambda number: message.ConfirmUpdate(id=number, month=update.month, created=update.created),
+            message.Ok,
+        )
+
     def _send(self, data: bytes) -> None:
         if self._link is not None:
             self._link.send(data)
@@ -339,6 +352,9 @@ class Client:
         self._exchange.journal.end()
         self._listener.detached(event.reason)
 
+    def _offer(self, event: message.Offer) -> None:
+        self._listener.offered(event)
+
     _EVENTS: Final[dict[type[message.Event], Callable[[Client, Any], None]]] = {
         message.Invited: _invited,
         message.Rang: _rang,
@@ -352,6 +368,7 @@ class Client:
         message.InGroup: _in_group,
         message.Deliver: _deliver,
         message.Detached: _detached,
+        message.Offer: _offer,
     }
 
     def _received(self, data: bytes) -> None:

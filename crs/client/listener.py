@@ -11,7 +11,7 @@ from crs.client.call import IncomingCall
 from crs.client.change import IncomingChange
 from crs.client.error import ClientError
 from crs.client.group import GroupCall
-from crs.signaling.message import Attached, Deliver, EndReason
+from crs.signaling.message import Attached, Deliver, EndReason, Offer
 
 
 class Listener:
@@ -39,6 +39,9 @@ class Listener:
 
     def confirmed(self, item: Deliver) -> None:
         """The server knows that a message or receipt was taken: it will not come again."""
+
+    def offered(self, offer: Offer) -> None:
+        """There is a monthly update to fetch and confirm. The same one may be offered twice."""
 
     def detached(self, reason: str) -> None:
         """This connection is no longer registered: superseded, removed, denied."""

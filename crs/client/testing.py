@@ -23,7 +23,7 @@ from crs.client.credentials import Credentials, Server
 from crs.client.error import ClientError
 from crs.client.group import GroupCall
 from crs.client.listener import Listener
-from crs.signaling.message import Deliver
+from crs.signaling.message import Deliver, Offer
 from rtlib.testing.daemon import ROOT, Daemon, free_port, twistd
 
 ACCOUNT: Final = "demo"
@@ -89,6 +89,13 @@ class CrsServer:
         """Run `crs-cli ARGUMENTS` for this server."""
         return run("crs.cli", "--home", str(self.home), *arguments)
 
+    def ok(self, *arguments: str) -> str:
+        """What `crs-cli ARGUMENTS` prints, which must succeed."""
+        done = self.cli(*arguments)
+        if done.returncode or done.stderr:
+            raise AssertionError(done)
+        return done.stdout
+
     def metrics(self) -> dict[str, float]:
         """All metrics now, by name and labels as they are written."""
         with urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as page:
@@ -138,6 +145,7 @@ class Memory(Listener):
         self.receipts: DeferredQueue[Deliver] = DeferredQueue()
         self.changes: DeferredQueue[IncomingChange] = DeferredQueue()
         self.groups: DeferredQueue[GroupCall] = DeferredQueue()
+        self.offers: DeferredQueue[Offer] = DeferredQueue()
         self.detachments: DeferredQueue[str] = DeferredQueue()
 
     def incoming(self, call: IncomingCall) -> None:
@@ -161,6 +169,10 @@ class Memory(Listener):
         """Keep the receipt."""
         self.receipts.put(item)
         return True
+
+    def offered(self, offer: Offer) -> None:
+        """Keep the offer."""
+        self.offers.put(offer)
 
     def detached(self, reason: str) -> None:
         """Keep the reason."""

@@ -65,6 +65,19 @@ class AccountFiles:
         except (AccountError, ArchiveError, UpdateError) as error:
             raise CommandError(str(error)) from error
 
+    async def change(self, account: str, **fields: object) -> Account:
+        """Change fields of an account, on disk and then in force. Raises CommandError."""
+        from dataclasses import replace
+
+        async with self:
+            self.require(account)
+            old = self.accounts.get(account)
+            assert old is not None
+            new = replace(old, **fields)  # type: ignore[arg-type]  # the caller knows its fields
+            await self.do(self.accounts.write, new)
+            self.accounts.add(new)
+            return new
+
     async def reload(self) -> set[str]:
         """Read all files anew; returns the accounts whose secret is another one now, or that are gone.
 

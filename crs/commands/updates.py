@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from crs.commands.files import AccountFiles
+from crs.batch import batches
+from crs.commands.files import AccountFiles, AccountId
+from crs.identity import Identity
 from rtlib.command.file import File
 from rtlib.command.registry import Argument, CommandError, NotFound, Role, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
     from crs.accounts import Accounts
+    from crs.signaling.directory import Directory
     from crs.update.applied import Applied, Updates
+    from crs.update.content import Outline
 
 UpdateFile = Annotated[File, Argument("Path to the protected update file.")]
 ABSENT: Final = "Not Available"
@@ -29,12 +33,33 @@ class UpdatesRow(msgspec.Struct, frozen=True):
     next: Annotated[str, Column("NEXT MONTH", "when the update for the next month was made, UTC")]
 
 
+class MonthRow(msgspec.Struct, frozen=True):
+    """An update, and what the clients have of it."""
+
+    month: Annotated[str, Column("MONTH", "the month that it is for")]
+    created: Annotated[datetime, Column("CREATED", "when it was made, UTC")]
+    listed: Annotated[int, Column("LISTED", "clients that it lists")]
+    offered: Annotated[int, Column("OFFERED", "those of them that it holds something for")]
+    confirmed: Annotated[int, Column("CONFIRMED", "those of them that have confirmed to have stored it")]
+
+
 class UpdateCommands:
     """Updates count at once, and are on disk when the command ends."""
 
-    def __init__(self, files: AccountFiles, applied: Callable[[str], Awaitable[None]]) -> None:
-        """`applied(account)` is told of a new update, which counts already."""
+    def __init__(
+        self,
+        files: AccountFiles,
+        directory: Directory,
+        *,
+        applied: Callable[[str], Awaitable[None]],
+        pause: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`applied(account)` is told of a new update, which counts already; `pause()` lets others be
+        served.
+        """
         self._files = files
+        self._directory = directory
+        self._pause = pause
         self._accounts = files.accounts
         self._applied = applied
 
@@ -73,6 +98,47 @@ class UpdateCommands:
             )
             for account in self._accounts
         ]
+
+    @command("show update", role=Role.viewer)
+    async def show_one(self, account_id: AccountId) -> list[MonthRow]:
+        """Show the applied updates of an account, and how many clients have confirmed them.
+
+        Example: crs-cli show update example
+        """
+        self._files.require(account_id)
+        applied = self._accounts.updates[account_id].applied
+        return [await self._row(account_id, update.outline) for _, update in sorted(applied.items())]
+
+    @command("update-notification enable")
+    async def enable(self, account_id: AccountId) -> None:
+        """Tell attached clients of the account at once when an update for them is applied.
+
+        By default they are told when they attach next.
+
+        Example: crs-cli update-notification enable example
+        """
+        await self._files.change(account_id, update_notification=True)
+
+    @command("update-notification disable")
+    async def disable(self, account_id: AccountId) -> None:
+        """Tell clients of the account of a new update only when they attach, which is the default.
+
+        Example: crs-cli update-notification disable example
+        """
+        await self._files.change(account_id, update_notification=False)
+
+    async def _row(self, account: str, outline: Outline) -> MonthRow:
+        month, created = str(outline.month), outline.head.created
+        offered = confirmed = 0
+        for batch in batches(list(outline)):
+            for uri in batch:
+                span = outline.span(uri)
+                if span is not None and span[1]:
+                    offered += 1
+                    done = self._directory.confirmation(Identity(uri, account), month, created)
+                    confirmed += done is not None
+            await self._pause()
+        return MonthRow(month, outline.created, len(outline), offered, confirmed)
 
 
 def _apply(accounts: Accounts, file: File) -> tuple[str, Updates, Updates]:

@@ -12,7 +12,8 @@ from typing import Final
 
 from crs.identity import Identity
 from crs.signaling.limit import BURST, TokenBucket
-from crs.signaling.outlet import Alarm
+from crs.signaling.message import ErrorCode
+from crs.signaling.outlet import Alarm, Outlet
 from crs.signaling.replay import Replay
 
 INVITES_PER_SECOND: Final = 5.0
@@ -64,6 +65,15 @@ class Connection:
         if self.ending is not None:
             self.ending.cancel()
             self.ending = None
+
+
+def may_wait(connection: Connection, outlet: Outlet, request: int) -> bool:
+    """Count one more request of a connection that waits for the store, or refuse it."""
+    if connection.wait():
+        return True
+    reason = "too many of your requests are waiting; wait for replies"
+    outlet.refuse(connection.number, request, ErrorCode.limit, reason)
+    return False
 
 
 def connect(

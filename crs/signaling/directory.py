@@ -21,6 +21,20 @@ MAX_CLIENTS: Final = 1_000_000
 """Clients that may be known; each costs about 0.5 KiB of memory."""
 
 
+MAX_CONFIRMED: Final = 4
+"""Months whose confirmation is kept; a client is offered two at a time."""
+
+
+class Confirmation(msgspec.Struct, frozen=True, array_like=True):
+    """A client has stored its part of an update."""
+
+    month: str
+    created: int
+    """When the update was made: UTC, milliseconds since 1970."""
+    time: float
+    """When the client confirmed it: UTC, seconds since 1970."""
+
+
 class Record(msgspec.Struct):
     """What is kept of a client."""
 
@@ -32,6 +46,8 @@ class Record(msgspec.Struct):
     system_posted: int = 0
     system_delivered: int = 0
     """The same of its system messages, which the others do not count."""
+    confirmed: tuple[Confirmation, ...] = ()
+    """Its latest confirmation of an update of each month, by month."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(Record).decode
@@ -110,12 +126,40 @@ class Directory:
         if record is not None:
             record.read = wall
 
+    def confirmation(self, client: Identity, month: str, created: int) -> Confirmation | None:
+        """That a client has stored its part of just this update."""
+        record = self._records.get(client)
+        if record is None:
+            return None
+        found = (each for each in record.confirmed if (each.month, each.created) == (month, created))
+        return next(found, None)
+
+    def confirm(
+        self, client: Identity, confirmation: Confirmation, then: Callable[[str | None, float], None]
+    ) -> None:
+        """Have a confirmation kept, durably; then `then(why it failed or None, now)`."""
+        record = self._records[client]
+        kept = [each for each in record.confirmed if each.month != confirmation.month]
+        record.confirmed = tuple(sorted((*kept, confirmation), key=_month)[-MAX_CONFIRMED:])
+
+        def saved(result: Result, now: float) -> None:
+            if not isinstance(result, Done):
+                # What is not on disk does not count: the client will confirm it again.
+                record.confirmed = tuple(each for each in record.confirmed if each is not confirmation)
+            then(_reason(result), now)
+
+        self._outlet.ask(lambda token: SaveClients(token, ((client, _encode(record)),)), saved)
+
+    def forget_client(self, client: Identity) -> None:
+        """Forget a client; the caller deletes what is stored of it."""
+        self._records.pop(client, None)
+        self._dirty.pop(client, None)
+
     def forget(self, account: str) -> list[Identity]:
         """Forget the clients of an account and return them; the caller deletes what is stored of them."""
         forgotten = [client for client in self._records if client.account == account]
         for client in forgotten:
-            del self._records[client]
-            self._dirty.pop(client, None)
+            self.forget_client(client)
         return forgotten
 
     def save(self, now: float) -> None:
@@ -146,6 +190,10 @@ class Directory:
         if self._timer is None:
             self._timer = self._outlet.at(now + SAVE_DELAY, self.save)
         return record
+
+
+def _month(confirmation: Confirmation) -> str:
+    return confirmation.month
 
 
 def _reason(result: Result) -> str | None:

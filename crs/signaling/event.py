@@ -213,6 +213,23 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBlob:
+    """Ask for what the update of a month holds for a client. Result: Blob."""
+
+    token: int
+    client: Identity
+    month: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A client's part of an update, and when that update was made: UTC, milliseconds since 1970."""
+
+    created: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredState:
     """What a client has stored; None for nothing."""
 
@@ -283,7 +300,8 @@ Ask: TypeAlias = (
     | StoreItem
     | DeleteItem
     | LookUp
+    | ReadBlob
 )
 Notice: TypeAlias = Trace | ItemChanged | Offence | CloseConnection | ReleaseRelay | RemoveNode
 Event: TypeAlias = Notice | Ask
-Result: TypeAlias = Done | Full | Failed | Relays | Node | Items | StoredState
+Result: TypeAlias = Done | Full | Failed | Relays | Node | Items | StoredState | Blob

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from crs.signaling import message
-from crs.signaling.attachment import Connection
+from crs.signaling.attachment import Connection, may_wait
 from crs.signaling.event import (
     DeleteItem,
     Done,
@@ -77,7 +77,7 @@ class Locker:
 
     def store(self, connection: Connection, request: message.Store, now: float) -> None:
         """Keep an item."""
-        if self._may_wait(connection, request.id):
+        if may_wait(connection, self._outlet, request.id):
             kind, name = key_of(request.item)
             value = encode_kept(KeptItem(self._wall(), request.item))
             self._outlet.ask(
@@ -87,7 +87,7 @@ class Locker:
 
     def delete(self, connection: Connection, request: message.Delete, now: float) -> None:
         """Remove an item."""
-        if self._is_named(connection, request) and self._may_wait(connection, request.id):
+        if self._is_named(connection, request) and may_wait(connection, self._outlet, request.id):
             self._outlet.ask(
                 lambda token: DeleteItem(token, connection.client, request.kind, request.name),
                 partial(self._changed, connection, request.id, f"delete {OBJECTS[request.kind]}"),
@@ -95,7 +95,7 @@ class Locker:
 
     def fetch(self, connection: Connection, request: message.Fetch, now: float) -> None:
         """Give an item back."""
-        if self._is_named(connection, request) and self._may_wait(connection, request.id):
+        if self._is_named(connection, request) and may_wait(connection, self._outlet, request.id):
             self._outlet.ask(
                 lambda token: LookUp(token, connection.client, request.kind, request.name),
                 partial(self._found, connection, request.id),
@@ -107,13 +107,6 @@ class Locker:
             return True
         reason = f"name: an item of the kind {request.kind} has {'no' if request.name else 'a'} name"
         self._outlet.refuse(connection.number, request.id, ErrorCode.bad_message, reason)
-        return False
-
-    def _may_wait(self, connection: Connection, request: int) -> bool:
-        if connection.wait():
-            return True
-        reason = "too many of your requests are waiting; wait for replies"
-        self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
         return False
 
     def _changed(self, connection: Connection, request: int, what: str, result: Result, now: float) -> None:

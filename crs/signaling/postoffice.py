@@ -15,7 +15,7 @@ import msgspec
 from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling import message
-from crs.signaling.attachment import AttachmentTable, Connection
+from crs.signaling.attachment import AttachmentTable, Connection, may_wait
 from crs.signaling.directory import Directory
 from crs.signaling.event import (
     AppendItem,
@@ -89,7 +89,7 @@ class PostOffice:
         problem = self._problem(connection, request, recipient)
         if problem is not None:
             self._outlet.refuse(connection.number, request.id, *problem)
-        elif self._may_wait(connection, request.id):
+        elif may_wait(connection, self._outlet, request.id):
             self._append(
                 connection, request, recipient, partial(self._posted, connection, request, recipient)
             )
@@ -98,7 +98,7 @@ class PostOffice:
         """Put a message into several mailboxes; it counts as that many requests."""
         connection.requests.charge(len(request.to) - 1)
         connection.address.charge(len(request.to) - 1)
-        if self._may_wait(connection, request.id):
+        if may_wait(connection, self._outlet, request.id):
             group = _Group(connection, request)
             for index, each in enumerate(request.to):
                 recipient = Identity(each.uri, each.account or connection.client.account)
@@ -120,7 +120,7 @@ class PostOffice:
                 f"no {request.kind} {request.message} of {sender} was delivered here and not yet confirmed"
             )
             self._outlet.refuse(connection.number, request.id, ErrorCode.not_found, reason)
-        elif self._may_wait(connection, request.id):
+        elif may_wait(connection, self._outlet, request.id):
             delivered.confirming = True
             receipt = None
             if request.kind is Kind.content and sender in self._directory:
@@ -200,14 +200,6 @@ class PostOffice:
         sender = Identity(stored.sender, stored.account)
         name = item_id(stored.kind, sender, stored.message)
         return NewItem(mailbox, name, encode_item(stored), stored.time + lifetime)
-
-    def _may_wait(self, connection: Connection, request: int) -> bool:
-        """Count one more request of this connection that waits for the store, or refuse it."""
-        if connection.wait():
-            return True
-        reason = "too many of your requests are waiting; wait for replies"
-        self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
-        return False
 
     def _posted(
         self, connection: Connection, request: message.Post, recipient: Identity, result: Result, now: float

@@ -22,6 +22,7 @@ from crs.signaling.event import AttachEvent, CloseConnection, Offence
 from crs.signaling.exchange import GRACE
 from crs.signaling.group import Room
 from crs.signaling.message import ErrorCode
+from crs.signaling.offers import Offers, Shop, nothing
 from crs.signaling.outlet import Outlet
 from crs.signaling.postoffice import PostOffice
 from crs.signaling.replay import Replay
@@ -52,7 +53,7 @@ def _no_rooms(_number: str) -> Iterable[Room]:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the operator has decided about clients."""
+    """What the operator has decided about clients, and what the accounts' updates hold for them."""
 
     denial: Callable[[Identity], str | None] = _nobody
     """Why a client may not attach; None if it may."""
@@ -64,6 +65,8 @@ class Policy:
     """Whether clients of two accounts may reach each other."""
     rooms: Callable[[str], Iterable[Room]] = _no_rooms
     """The conference rooms of a number, in all accounts."""
+    offered: Shop = nothing
+    """The parts of updates that there are for a client now."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Registrar:
         directory: Directory,
         calls: Calls,
         post_office: PostOffice,
+        offers: Offers,
     ) -> None:
         self._server = server
         self._policy = policy
@@ -101,6 +105,7 @@ class Registrar:
         self._directory = directory
         self._calls = calls
         self._post_office = post_office
+        self._offers = offers
         self._serials = count(1)
         self.resumed = 0
         """How many attachments went on over another connection."""
@@ -210,6 +215,7 @@ class Registrar:
         self._tell(connection, "registered", connection.version)
         self._calls.attached(connection, now)
         self._post_office.attached(connection, now)
+        self._offers.attached(connection)
 
     def _welcome(self, connection: Connection, request: int, replay: Replay | None, *, resumed: bool) -> None:
         """The reply to an attach, which is not counted among the messages of the attachment."""
@@ -275,6 +281,7 @@ class Registrar:
         self._tell(connection, "registered", f"{connection.version}, resumed")
         self._calls.resumed(connection)
         self._post_office.resumed(connection, now)
+        self._offers.attached(connection)
 
     def _supersede(self, older: Connection, newer: Connection, now: float) -> None:
         """A connection that attaches again is only told anew; another one loses its registration."""

@@ -22,6 +22,7 @@ from crs.signaling.group import Room
 from crs.signaling.limit import AddressBuckets
 from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
+from crs.signaling.offers import Offers
 from crs.signaling.outlet import Outlet
 from crs.signaling.postoffice import PostOffice
 from crs.signaling.registrar import Identification, Policy, Registrar
@@ -69,6 +70,14 @@ class Rendezvous:
             self._outlet, self.attachments, self.directory, self._limits, identification.wall
         )
         self.locker = Locker(self._outlet, identification.wall)
+        policy = policy or Policy()
+        self.offers = Offers(
+            self._outlet,
+            self.attachments,
+            self.directory,
+            offered=policy.offered,
+            wall=identification.wall,
+        )
         self.registrar = Registrar(
             identification,
             policy,
@@ -78,6 +87,7 @@ class Rendezvous:
             directory=self.directory,
             calls=self.calls,
             post_office=self.post_office,
+            offers=self.offers,
         )
         self._handlers: dict[type, Callable[[Connection, Any, float], None]] = {
             message.Attach: self.registrar.attach,
@@ -101,6 +111,8 @@ class Rendezvous:
             message.Store: self.locker.store,
             message.Fetch: self.locker.fetch,
             message.Delete: self.locker.delete,
+            message.FetchUpdate: self.offers.fetch,
+            message.ConfirmUpdate: self.offers.confirm,
         }
 
     def connected(self, number: int, client: Identity, host: str, port: int, now: float) -> None:

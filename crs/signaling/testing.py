@@ -16,6 +16,7 @@ from crs.signaling.event import (
     AllocateRelay,
     AppendItem,
     Ask,
+    Blob,
     CloseConnection,
     ConfirmItem,
     DeleteItem,
@@ -29,6 +30,7 @@ from crs.signaling.event import (
     LookUp,
     NewItem,
     Node,
+    ReadBlob,
     Relays,
     ReleaseRelay,
     RemoveNode,
@@ -40,6 +42,7 @@ from crs.signaling.event import (
     Wanted,
 )
 from crs.signaling.group import Room
+from crs.signaling.offers import Offered
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
@@ -64,6 +67,8 @@ class MemoryStorage:
         """Every item that ever was in a mailbox."""
         self.state: dict[tuple[Identity, message.ItemKind, str], bytes] = {}
         """What clients have stored."""
+        self.blobs: dict[tuple[Identity, str], Blob] = {}
+        """What updates hold for clients, by month."""
         self._sequence = count(1)
         self._work: dict[type, Callable[[Any], Result]] = {
             SaveClients: self._save,
@@ -73,6 +78,7 @@ class MemoryStorage:
             FetchItems: self._fetch,
             StoreItem: self._store,
             DeleteItem: lambda ask: Done(self.state.pop((ask.client, ask.kind, ask.name), None) is not None),
+            ReadBlob: lambda ask: self.blobs.get((ask.client, ask.month), Failed("it is gone")),
             LookUp: lambda ask: StoredState(self.state.get((ask.client, ask.kind, ask.name))),
         }
 
@@ -239,6 +245,8 @@ class World:
         self.apart: list[set[str]] = []
         """Pairs of accounts that are not connected."""
         self.rooms: list[Room] = []
+        self.updates: dict[Identity, list[Offered]] = {}
+        """What there is to offer to clients."""
         self.machine = Rendezvous(
             Identification("crs/test", "this run", lambda: WALL + self.now - START),
             Sealer(bytes(32), lambda size: next(self._salts).to_bytes(size, "big")),
@@ -247,6 +255,7 @@ class World:
                 lambda _client, _host: cleanup,
                 lambda one, other: one == other or {one, other} not in self.apart,
                 lambda number: [room for room in self.rooms if room.number == number],
+                lambda client: self.updates.get(client, ()),
             ),
             limits,
         )

@@ -38,6 +38,8 @@ class Column:
     description: str = ""
     secret: bool = False
     """Shown in a table, for whom it is meant, and masked in JSON, which goes to programs and their logs."""
+    optional: bool = False
+    """Left out of a table in which no row has a value for it."""
 
 
 def columns(row: type[msgspec.Struct]) -> dict[str, Column]:
@@ -60,7 +62,11 @@ def text(reply: Any, kind: Any) -> str:
 
 def table(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> str:
     """A heading line, then a line for each row, in aligned columns."""
-    shown = columns(row)
+    shown = {
+        name: column
+        for name, column in columns(row).items()
+        if not column.optional or any(getattr(item, name) is not None for item in rows)
+    }
     lines = [[column.heading for column in shown.values()]]
     lines += [[cell(getattr(item, name)) for name in shown] for item in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, succeed
 
-from crs.expulsion import BATCH, Expulsion
+from crs.batch import SIZE
+from crs.expulsion import Expulsion
 from crs.identity import Identity
 from crs.signaling import message
 from crs.signaling.event import AttachEvent
@@ -73,7 +74,7 @@ def test_who_is_connected_only_is_left_alone() -> None:
 
 def test_others_are_served_in_between() -> None:
     world = World()
-    for number in range(BATCH + 1):
+    for number in range(SIZE + 1):
         world.connect(f"+{number}").attach()
     pauses: list[Deferred[None]] = []
 
@@ -89,4 +90,4 @@ def test_others_are_served_in_between() -> None:
     pauses[0].callback(None)
     assert world.machine.attachments.attached_count == 0 and not done.called
     pauses[1].callback(None)
-    assert done.result == BATCH + 1
+    assert done.result == SIZE + 1

@@ -28,12 +28,22 @@ from crs.signaling.message.item import *
 from crs.signaling.message.item import ItemAnswer, ItemRequest
 from crs.signaling.message.mail import *
 from crs.signaling.message.mail import MailAnswer, MailRequest
+from crs.signaling.message.update import *
+from crs.signaling.message.update import UpdateAnswer, UpdateRequest
 
 ClientMessage: TypeAlias = (
-    AttachmentRequest | CallRequest | ChangeRequest | GroupRequest | MailRequest | ItemRequest
+    AttachmentRequest | CallRequest | ChangeRequest | GroupRequest | MailRequest | ItemRequest | UpdateRequest
 )
 ServerMessage: TypeAlias = (
-    Ok | Error | AttachmentAnswer | CallAnswer | ChangeAnswer | GroupAnswer | MailAnswer | ItemAnswer
+    Ok
+    | Error
+    | AttachmentAnswer
+    | CallAnswer
+    | ChangeAnswer
+    | GroupAnswer
+    | MailAnswer
+    | ItemAnswer
+    | UpdateAnswer
 )
 
 decode_client_message: Final = msgspec.msgpack.Decoder(ClientMessage).decode

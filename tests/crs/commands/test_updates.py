@@ -17,6 +17,8 @@ from crs.commands.files import AccountFiles
 from crs.commands.updates import UpdateCommands, UpdatesRow
 from crs.identity import Identity
 from crs.rooms import Rooms
+from crs.signaling.directory import Directory
+from crs.signaling.outlet import Outlet
 from crs.update import content, protection
 from crs.update.applied import Standing
 from crs.update.content import Head
@@ -47,8 +49,11 @@ class Server:
             Rooms(folder),
             lambda work, *arguments: succeed(work(*arguments)),
         )
+        self.directory = Directory(Outlet(lambda number, data: None), str.__eq__)
         self.registry = Registry()
-        self.registry.add(UpdateCommands(files, self._applied))
+        self.registry.add(
+            UpdateCommands(files, self.directory, applied=self._applied, pause=lambda: succeed(None))
+        )
 
     async def _applied(self, account: str) -> None:
         self.applied.append(account)

@@ -53,6 +53,15 @@ def test_an_empty_table_is_its_heading() -> None:
     assert render.text([], list[Attach]) == "URI  ACCOUNT ID  STATE  SINCE  PORTS  DENIED\n"
 
 
+def test_an_optional_column_is_there_when_a_row_has_it() -> None:
+    class Row(Struct):
+        uri: str
+        token: Annotated[str | None, Column("TOKEN", optional=True)] = None
+
+    assert render.text([Row("1"), Row("2")], list[Row]) == "URI\n1\n2\n"
+    assert render.text([Row("1"), Row("2", "t")], list[Row]) == "URI  TOKEN\n1\n2    t\n"
+
+
 def test_one_struct_is_vertical_and_its_rows_follow() -> None:
     assert render.text(Report("1.0", 1, [Attach("tel:1", "x")]), Report) == (
         "Version  1.0\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,60 +11,13 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from crs.client.error import Refused
-from crs.client.testing import ACCOUNT, CrsServer, run
+from crs.client.testing import ACCOUNT, CrsServer
+from crs.cms.testing import Cms
 from crs.signaling.message import EndReason, ErrorCode
 from crs.update import content, protection
 from crs.update.content import Head
 from crs.update.month import Month
-from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor
-
-
-class Cms:
-    """The CMS's folder of the server's account, and `crs-cms` for it."""
-
-    def __init__(self, folder: Path, server: CrsServer) -> None:
-        self.folder = folder
-        secret = folder.with_suffix(".secret")
-        secret.write_text(b64encode(server.secret).decode())
-        self("create", ACCOUNT, "--server", str(server.address), "--secret-file", str(secret))
-
-    def __call__(self, *arguments: str) -> str:
-        """What `crs-cms` prints."""
-        done = run("crs.cms.cli", "-d", str(self.folder), *arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
-
-    def list_clients(self, *uris: str) -> None:
-        """From now on these are all clients."""
-        (self.folder / "clients.csv").write_text("\n".join(("uri", *uris)) + "\n")
-
-    def issue(self, *options: str) -> str:
-        """The path of a new update file."""
-        return self("issue", "--force", *options).split(":")[0]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[CrsServer]:
-    with CrsServer(tmp_path / "crs") as running:
-        yield running
-
-
-@pytest.fixture
-def cms(tmp_path: Path, server: CrsServer) -> Cms:
-    return Cms(tmp_path / "cms", server)
-
-
-@pytest.fixture
-def reactor() -> Any:
-    return installed_reactor()
-
-
-def ok(server: CrsServer, *arguments: str) -> str:
-    """What a command prints that must succeed."""
-    done = server.cli(*arguments)
-    assert (done.returncode, done.stderr) == (0, ""), done
-    return done.stdout
 
 
 def test_who_is_listed_and_who_is_not(server: CrsServer, cms: Cms, reactor: Any) -> None:
@@ -74,7 +25,7 @@ def test_who_is_listed_and_who_is_not(server: CrsServer, cms: Cms, reactor: Any)
         alice, _ = await server.attached(reactor, "+4601")
         bob, told = await server.attached(reactor, "+4602")
         cms.list_clients("+4601", "+4602")
-        text = await deferToThread(ok, server, "apply", await deferToThread(cms.issue))
+        text = await deferToThread(server.ok, "apply", await deferToThread(cms.issue))
         assert text.endswith("is applied: 2 clients are listed, others are admitted\n")
         eve, _ = await server.attached(reactor, "+4609")
         await eve.close()
@@ -84,7 +35,7 @@ def test_who_is_listed_and_who_is_not(server: CrsServer, cms: Cms, reactor: Any)
         await incoming.answer()
         await call.answered.wait()
         cms.list_clients("+4602")
-        await deferToThread(ok, server, "apply", await deferToThread(cms.issue))
+        await deferToThread(server.ok, "apply", await deferToThread(cms.issue))
         assert (await incoming.ended.wait()).reason is EndReason.hangup
         await alice.lost.wait()
         again, _ = server.client(reactor, "+4601")
@@ -96,7 +47,7 @@ def test_who_is_listed_and_who_is_not(server: CrsServer, cms: Cms, reactor: Any)
         eve, _ = await server.attached(reactor, "+4609")
 
         await deferToThread(cms, "change", "--listed-only")
-        await deferToThread(ok, server, "apply", await deferToThread(cms.issue))
+        await deferToThread(server.ok, "apply", await deferToThread(cms.issue))
         await eve.lost.wait()
         again, _ = server.client(reactor, "+4609")
         await again.connect()
@@ -106,10 +57,10 @@ def test_who_is_listed_and_who_is_not(server: CrsServer, cms: Cms, reactor: Any)
         assert not bob.lost.decided
         await bob.close()
         health = await deferToThread(
-            ok, server, "health-check", "account", ACCOUNT, "--output-format", "tsv", "--local-only"
+            server.ok, "health-check", "account", ACCOUNT, "--output-format", "tsv", "--local-only"
         )
         assert "not listed" not in health, "test clients are admitted whatever the update says"
-        text = await deferToThread(ok, server, "show", "attach")
+        text = await deferToThread(server.ok, "show", "attach")
         assert "+46" not in text
 
     run_on_reactor(story, timeout=120)
@@ -121,13 +72,13 @@ def test_a_restart_and_a_reload_keep_updates(server: CrsServer, cms: Cms, reacto
     cms.list_clients("+4601")
     cms("change", "--listed-only")
     path = cms.issue("-o", str(cms.folder / "file.upd"))
-    ok(server, "apply", path)
-    shown = ok(server, "show", "updates").splitlines()
+    server.ok("apply", path)
+    shown = server.ok("show", "updates").splitlines()
     assert shown[0].split("  ")[0] == "ACCOUNT" and "CURRENT MONTH" in shown[0] and "NEXT MONTH" in shown[0]
     assert shown[1].startswith(f"{ACCOUNT} ") and shown[1].endswith("Not Available")
     server.daemon.stop()
     with server.daemon:
-        assert ok(server, "show", "updates").splitlines() == shown
+        assert server.ok("show", "updates").splitlines() == shown
 
         async def story() -> None:
             client, _ = server.client(reactor, "+4609")
@@ -136,10 +87,10 @@ def test_a_restart_and_a_reload_keep_updates(server: CrsServer, cms: Cms, reacto
                 await client.attach()
             applied = next((server.home / "accounts" / ACCOUNT).glob("*.applied"))
             applied.rename(applied.with_suffix(".gone"))
-            await deferToThread(ok, server, "reload", "account")
+            await deferToThread(server.ok, "reload", "account")
             await client.attach()
             applied.with_suffix(".gone").rename(applied)
-            await deferToThread(ok, server, "reload", "account")
+            await deferToThread(server.ok, "reload", "account")
             await client.lost.wait()
 
         run_on_reactor(story, timeout=60)
@@ -149,8 +100,8 @@ def test_each_refusal_has_its_message(server: CrsServer, cms: Cms, tmp_path: Pat
     cms.list_clients("+4601")
     old = cms.issue("-o", str(tmp_path / "old.upd"))
     new = cms.issue("-o", str(tmp_path / "new.upd"))
-    ok(server, "apply", new)
-    assert "is applied already; nothing has changed" in ok(server, "apply", new)
+    server.ok("apply", new)
+    assert "is applied already; nothing has changed" in server.ok("apply", new)
     content_file = Path(new).read_bytes()
     (tmp_path / "damaged.upd").write_bytes(content_file[:-20] + b"x" * 20)
     (tmp_path / "cut.upd").write_bytes(content_file[:100])
@@ -185,7 +136,7 @@ def test_each_refusal_has_its_message(server: CrsServer, cms: Cms, tmp_path: Pat
 
 def test_a_damaged_applied_file_keeps_the_server_from_starting(server: CrsServer, cms: Cms) -> None:
     cms.list_clients("+4601")
-    ok(server, "apply", cms.issue())
+    server.ok("apply", cms.issue())
     [applied] = (server.home / "accounts" / ACCOUNT).glob("*.applied")
     server.daemon.stop()
     applied.write_bytes(applied.read_bytes()[:-1])
