@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from crs.client.program import Access, Audio
 
 DEFAULT_PORT: Final = 5223
+PROVISIONING_LIMIT: Final = 65536
+"""Characters of a file that are looked at."""
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIRECTORY: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -24,10 +26,12 @@ _Command = Callable[..., Any]
 _Value = TypeVar("_Value")
 
 
-def _server(context: click.Context, parameter: click.Parameter, value: str) -> Server:
+def _server(context: click.Context, parameter: click.Parameter, value: str | None) -> Server | None:
     """HOST[:PORT], with an IPv6 address in brackets."""
     from crs.client.credentials import Server
 
+    if value is None:
+        return None
     host, separator, port = value.rpartition(":")
     if not separator or value.endswith("]"):
         host, port = value, str(DEFAULT_PORT)
@@ -47,9 +51,17 @@ def _options(*options: _Command) -> Callable[[_Command], _Command]:
     return decorate
 
 
+_provisioned = click.option(
+    "--provisioning",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("~/.config/crs-client/provisioning"),
+    envvar="CRS_CLIENT_PROVISIONING",
+    show_default=True,
+    help="What `crs-client provision` has kept: who this is, where the server is. Used without --uri.",
+)
 _who = _options(
-    click.option("--uri", required=True, help="The client's URI, usually a mobile number."),
-    click.option("--account", required=True, help="The client's account ID."),
+    click.option("--uri", help="The client's URI, usually a mobile number."),
+    click.option("--account", help="The client's account ID."),
     click.option("--key-file", type=_FILE, help="File with this client's key in base64."),
     click.option("--secret-file", type=_FILE, help="File with the account's shared secret in base64."),
 )
@@ -57,12 +69,11 @@ _where = _options(
     click.option(
         "--server",
         callback=_server,
-        default=f"127.0.0.1:{DEFAULT_PORT}",
-        show_default=True,
         metavar="HOST[:PORT]",
-        help="The server.",
+        help=f"The server.  [default: as provisioned, else 127.0.0.1:{DEFAULT_PORT}]",
     ),
     click.option("--e2e-secret-file", type=_FILE, help="File with the end-to-end secret, in base64."),
+    _provisioned,
 )
 _audio = _options(
     click.option("--tone", type=click.FloatRange(20, 4000), default=440, show_default=True, help="Play: Hz."),
@@ -78,20 +89,26 @@ def _connecting(command: _Command) -> _Command:
     @wraps(command)
     def packed(
         *,
-        server: Server,
-        uri: str,
-        account: str,
+        server: Server | None,
+        uri: str | None,
+        account: str | None,
         key_file: Path | None,
         secret_file: Path | None,
         e2e_secret_file: Path | None,
+        provisioning: Path,
         **options: Any,
     ) -> None:
-        from crs.client.credentials import read_base64
+        from crs.client.credentials import Server, provisioned, read_base64
         from crs.client.program import Access
 
-        credentials = _credentials(uri, account, key_file, secret_file)
         secret = _checked(lambda: read_base64(e2e_secret_file)) if e2e_secret_file is not None else None
-        command(Access(server, credentials, secret), **options)
+        if any((uri, account, key_file, secret_file)) or not provisioning.expanduser().exists():
+            credentials = _credentials(uri, account, key_file, secret_file)
+            access = Access(server or Server("127.0.0.1", DEFAULT_PORT), credentials, secret)
+        else:
+            known = _checked(lambda: provisioned(provisioning.expanduser()))
+            access = Access(server or known.server, known.credentials, secret or known.end_to_end_secret)
+        command(access, **options)
 
     return packed
 
@@ -166,6 +183,40 @@ def get(access: Access, *, name: str, file: Path) -> None:
     from crs.client import program
 
     program.run(lambda reactor: program.get(reactor, access, name, file))
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@_provisioned
+@click.option("--force", is_flag=True, help="Replace what is kept there.")
+def provision(*, file: str, provisioning: Path, force: bool) -> None:
+    """Keep the provisioning of FILE (- for standard input), so that other commands need no options.
+
+    It is what `crs-cms provision` prints, or what its QR code holds. It holds this client's key.
+
+    Example: crs-client provision anna.crs
+    """
+    from crs.client.credentials import keep_provisioning
+
+    with click.open_file(file) as source:
+        text = source.read(PROVISIONING_LIMIT)
+    known = _checked(lambda: keep_provisioning(text, provisioning.expanduser(), force=force))
+    who = known.credentials
+    click.echo(f"{who.uri}@{who.account} at {known.server}, kept in {provisioning}")
+
+
+@main.command()
+@click.argument("directory", type=_DIRECTORY)
+@_connecting
+@click.option("--seconds", type=_SECONDS, default=0, help="Stay attached this long for further ones.")
+def updates(access: Access, *, directory: Path, seconds: float) -> None:
+    """Fetch the monthly updates that are offered, keep them in DIRECTORY, and confirm them.
+
+    Example: crs-client updates ~/updates
+    """
+    from crs.client import program
+
+    program.run(lambda reactor: program.take_updates(reactor, access, directory, seconds))
 
 
 @main.command()
@@ -269,6 +320,9 @@ def join(
 @_audio
 @click.option("--answer", is_flag=True, help="Answer calls; without it they are refused as busy.")
 @click.option("--record-dir", type=_DIRECTORY, help="Directory for a WAV file of each call.")
+@click.option(
+    "--update-dir", type=_DIRECTORY, help="Take monthly updates that are offered, and keep them there."
+)
 @click.option("--seconds", type=_SECONDS, help="Listen this long; default: until interrupted.")
 def listen(
     access: Access,
@@ -277,6 +331,7 @@ def listen(
     wav: Path | None,
     answer: bool,
     record_dir: Path | None,
+    update_dir: Path | None,
     seconds: float | None,
 ) -> None:
     """Attach and print messages and calls as they arrive; stop with ctrl-c.
@@ -286,12 +341,13 @@ def listen(
     from crs.client import program
 
     audio = _playable(tone, wav, None) if answer else None
-    program.run(lambda reactor: program.listen(reactor, access, audio, record_dir, seconds))
+    folders = program.Folders(record_dir, update_dir)
+    program.run(lambda reactor: program.listen(reactor, access, audio, folders, seconds))
 
 
 @main.command()
 @_who
-def key(uri: str, account: str, key_file: Path | None, secret_file: Path | None) -> None:
+def key(uri: str | None, account: str | None, key_file: Path | None, secret_file: Path | None) -> None:
     """Print a client's key in base64, derived from the account's shared secret.
 
     A client needs its key only: the secret opens every client of the account.
@@ -301,9 +357,14 @@ def key(uri: str, account: str, key_file: Path | None, secret_file: Path | None)
     click.echo(b64encode(_credentials(uri, account, key_file, secret_file).key).decode())
 
 
-def _credentials(uri: str, account: str, key_file: Path | None, secret_file: Path | None) -> Credentials:
+def _credentials(
+    uri: str | None, account: str | None, key_file: Path | None, secret_file: Path | None
+) -> Credentials:
     from crs.client.credentials import Credentials, read_base64
 
+    if uri is None or account is None:
+        missing = "--uri" if uri is None else "--account"
+        raise click.UsageError(f"{missing} is missing (crs-client provision makes it unnecessary)")
     if (key_file is None) == (secret_file is None):
         raise click.UsageError("give either --key-file or --secret-file")
     if key_file is not None:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from crs import identity
 from crs.client.error import ClientError
+from crs.provisioning import MAX_TEXT, Provisioning, ProvisioningError, decode
+from rtlib import secretfile
 
 
 class CredentialsError(ClientError):
@@ -63,3 +65,42 @@ def read_base64(path: Path) -> bytes:
         raise CredentialsError(f"{path}: {error.strerror}") from error
     except binascii.Error as error:
         raise CredentialsError(f"{path}: not base64: {error}") from error
+
+
+class Known(NamedTuple):
+    """What a provisioning says."""
+
+    server: Server
+    credentials: Credentials
+    end_to_end_secret: bytes | None
+
+
+def provisioned(path: Path) -> Known:
+    """The provisioning that a file holds. Raises CredentialsError."""
+    try:
+        with path.open(encoding="ascii") as file:
+            return _known(file.read(MAX_TEXT + 1), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def keep_provisioning(text: str, path: Path, *, force: bool) -> Known:
+    """Put a provisioning into a file, mode 0600. Raises CredentialsError, also if one is there already."""
+    known = _known(text, "the provisioning")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secretfile.write(path, (text.strip().encode("ascii"), b"\n"), replace=force)
+    except FileExistsError:
+        raise CredentialsError(f"{path} is there already; --force replaces it") from None
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror or error}") from error
+    return known
+
+
+def _known(text: str, where: str) -> Known:
+    try:
+        found: Provisioning = decode(text)
+    except ProvisioningError as error:
+        raise CredentialsError(f"{where}: {error}") from error
+    server = Server(found.host, found.port)
+    return Known(server, Credentials(found.uri, found.account, found.key), found.end_to_end_secret)

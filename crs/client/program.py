@@ -24,8 +24,9 @@ from crs.client.group import GroupCall
 from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
 from crs.client.sealing import Route, SealError, seal, unseal
+from crs.client.updates import Keeper
 from crs.identity import Identity
-from crs.signaling.message import Attached, ClientData, ClientInfo, Deliver, ItemKind, Recipient
+from crs.signaling.message import Attached, ClientData, ClientInfo, Deliver, ItemKind, Offer, Recipient
 from rtlib.audio import wav
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
@@ -60,6 +61,16 @@ class Audio:
         """The audio as frames of 20 ms. Raises ClientError for a file that cannot be played."""
         with _user_files():
             return frames(wav.read(self.wav) if self.wav is not None else sine(self.tone))
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where `listen` puts files; None for nowhere."""
+
+    recordings: Path | None = None
+    """One WAV file for each call."""
+    updates: Path | None = None
+    """One file for each month."""
 
 
 def run(work: Callable[[Any], Coroutine[Deferred[Any], Any, None]]) -> NoReturn:
@@ -128,6 +139,18 @@ async def get(reactor: Any, access: Access, name: str, file: Path) -> None:
     _say(f"fetched {len(fetched.item.data)} bytes, stored {datetime.fromtimestamp(fetched.saved, UTC)}")
 
 
+async def take_updates(reactor: Any, access: Access, directory: Path, seconds: float) -> None:
+    """Keep the monthly updates that are offered, and confirm them."""
+    collector = Collector(directory)
+    client = collector.client = access.client(reactor, collector)
+    await _attach(reactor, access, client)
+    await _stay(reactor, client, seconds)
+    await collector.keeper.settle()
+    await client.close()
+    if not collector.offered_any:
+        _say("there is no update to take")
+
+
 async def call(
     reactor: Any, access: Access, to: Identity, audio: Audio, record: Path | None, *, add_streams: int = 0
 ) -> None:
@@ -177,11 +200,11 @@ async def join(
 
 
 async def listen(
-    reactor: Any, access: Access, audio: Audio | None, directory: Path | None, seconds: float | None
+    reactor: Any, access: Access, audio: Audio | None, folders: Folders, seconds: float | None
 ) -> None:
     """Print what arrives, until interrupted or until the time is over; answer calls where there is audio."""
-    listener = Doorman(reactor, access, audio, directory)
-    client = access.client(reactor, listener)
+    listener = Doorman(reactor, access, audio, folders)
+    client = listener.client = access.client(reactor, listener)
     await _attach(reactor, access, client)
     await _stay(reactor, client, seconds)
     await client.close()
@@ -223,15 +246,39 @@ async def _take_part(reactor: Any, call: GroupCall, played: Iterator[bytes], sec
     await call.leave()
 
 
+class Collector(Listener):
+    """Takes the monthly updates that are offered; messages and calls are for another time."""
+
+    client: Client
+
+    def __init__(self, directory: Path) -> None:
+        self.keeper = Keeper(directory, _say)
+        self.offered_any = False
+
+    def offered(self, offer: Offer) -> None:
+        """Take it."""
+        self.offered_any = True
+        self.keeper.take(self.client, offer)
+
+
 class Doorman(Listener):
     """Prints messages and calls, and answers calls where there is audio to answer with."""
 
-    def __init__(self, reactor: Any, access: Access, audio: Audio | None, directory: Path | None) -> None:
-        """`directory` is where recordings go, one WAV file for each call."""
+    client: Client
+
+    def __init__(self, reactor: Any, access: Access, audio: Audio | None, folders: Folders) -> None:
         self._reactor = reactor
         self._access = access
         self._audio = audio
-        self._directory = directory
+        self._directory = folders.recordings
+        self._keeper = Keeper(folders.updates, _say) if folders.updates is not None else None
+
+    def offered(self, offer: Offer) -> None:
+        """Take an update where there is a place for it, else say that there is one."""
+        if self._keeper is None:
+            _say(f"update for {offer.month} is offered; crs-client updates takes it")
+        else:
+            self._keeper.take(self.client, offer)
 
     def incoming(self, call: IncomingCall) -> None:
         """Answer, or refuse as busy."""

@@ -30,7 +30,7 @@ def test_key_is_derived(secret: Path) -> None:
     assert (code, output.strip()) == (0, b64encode(identity.client_key(b"secret", "+46")).decode())
 
 
-@pytest.mark.parametrize("command", ["attach", "send", "call", "listen", "key"])
+@pytest.mark.parametrize("command", ["attach", "send", "call", "listen", "key", "provision", "updates"])
 def test_every_command_shows_an_example(command: str) -> None:
     code, output = invoke(command, "--help")
     assert code == 0
@@ -40,7 +40,10 @@ def test_every_command_shows_an_example(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["attach", "--account", "demo"], "--uri"),
+        (["attach", "--account", "demo"], "--uri is missing"),
+        (["attach", "--provisioning", "/none"], "--uri is missing"),
+        (["attach", "--provisioning", "SECRET"], "this is no provisioning"),
+        (["provision", "SECRET"], "this is no provisioning"),
         (["attach", *WHO], "either --key-file or --secret-file"),
         (["attach", "--uri", "+46", "--account", "d e m o", "--secret-file", "SECRET"], "no valid account"),
         (["attach", *WHO, "--key-file", "SECRET"], "32 bytes, not 6"),
