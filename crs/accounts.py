@@ -18,7 +18,8 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs.identity import Identity, client_key, is_account, parse
+from crs import identity
+from crs.identity import Identity, client_key, is_account, key_hint
 from crs.update.applied import Standing
 from crs.update.archive import Archive
 from crs.update.month import Month
@@ -28,7 +29,7 @@ log = Logger()
 
 FILE: Final = "account.conf"
 MAX_FILE: Final = 65536
-DIRECTIVES: Final = ("created", "secret", "update-notification")
+DIRECTIVES: Final = ("created", "former-secret", "secret", "update-notification")
 SWITCH: Final = {"enabled": True, "disabled": False}
 WEAK: Final = 16
 """Bytes; a shorter secret is accepted, because others may have agreed on it, but warned about."""
@@ -36,6 +37,14 @@ WEAK: Final = 16
 
 class AccountError(Exception):
     """An account file cannot be used or written; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Former:
+    """A secret that was replaced, and is accepted for a while yet."""
+
+    secret: bytes = field(repr=False)
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,20 @@ class Account:
     created: datetime
     update_notification: bool = False
     """Whether attached clients are told of a new update at once (manual 5.4, `update-notification`)."""
+    former: Former | None = None
+    """The secret before this one, while clients and CMS change to this one."""
+
+    def secrets(self, now: datetime) -> tuple[bytes, ...]:
+        """What is accepted now, the newest first."""
+        former = self.former
+        return (self.secret,) if former is None or former.until <= now else (self.secret, former.secret)
+
+    def uses_former(self, psk_identity: bytes) -> bool:
+        """Whether this client of the account has proved the key of the former secret, by its hint."""
+        claim = identity.read(psk_identity)
+        if self.former is None or not claim.hint:
+            return False
+        return claim.hint == key_hint(client_key(self.former.secret, claim.client.uri))
 
 
 def decode_secret(text: str) -> bytes:
@@ -173,11 +196,16 @@ class Accounts:
     def key(self, psk_identity: bytes) -> bytes | None:
         """The TLS key of a client, None for who is none of ours; a `rtlib.psk.KeyLookup`."""
         try:
-            client = parse(psk_identity)
+            (uri, name), hint = identity.read(psk_identity)
         except ValueError:
             return None
-        account = self._accounts.get(client.account)
-        return None if account is None else client_key(account.secret, client.uri)
+        account = self._accounts.get(name)
+        if account is None:
+            return None
+        if account.former is None:
+            return client_key(account.secret, uri)
+        keys = [client_key(secret, uri) for secret in account.secrets(self.now())]
+        return next((key for key in keys if key_hint(key) == hint), keys[0])
 
 
 def _read(name: str, path: Path) -> Account:
@@ -203,13 +231,26 @@ def _account(name: str, path: Path, values: dict[str, str]) -> Account:
         secret = decode_secret(values["secret"])
         created = datetime.fromisoformat(values.get("created", "1970-01-01T00:00:00Z"))
         notification = _switch("update-notification", values)
+        former = _former(values.get("former-secret", ""))
     except KeyError:
         raise AccountError(f"{path}: secret: is required") from None
     except ValueError as error:
         raise AccountError(f"{path}: {error}") from None
     if len(secret) < WEAK:
         log.warn("account {name}: the shared secret is shorter than 128 bits", name=name)
-    return Account(name, secret, created.astimezone(UTC), notification)
+    return Account(name, secret, created.astimezone(UTC), notification, former)
+
+
+def _former(value: str) -> Former | None:
+    """`<base64> <time>`: the former secret, and until when it is accepted. Raises ValueError."""
+    if not value:
+        return None
+    text, _, until = value.partition(" ")
+    try:
+        moment = datetime.fromisoformat(until.strip())
+    except ValueError:
+        raise ValueError("former-secret: must have a time such as 2026-11-30T00:00:00Z behind it") from None
+    return Former(decode_secret(text), moment.astimezone(UTC))
 
 
 def _switch(name: str, values: dict[str, str]) -> bool:
@@ -232,6 +273,8 @@ def _tighten(path: Path) -> None:
 
 def _text(account: Account) -> bytes:
     lines = [f"secret {encode_secret(account.secret)}", f"created {_moment(account.created)}"]
+    if account.former is not None:
+        lines.append(f"former-secret {encode_secret(account.former.secret)} {_moment(account.former.until)}")
     if account.update_notification:
         lines.append("update-notification enabled")
     return "".join(f"{line}\n" for line in lines).encode()

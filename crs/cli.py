@@ -18,6 +18,7 @@ from crs.commands.health import HealthCommands
 from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
+from crs.commands.rotate import RotateCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.services import ServiceCommands
 from crs.commands.show import ShowCommands
@@ -40,6 +41,7 @@ COMMANDS: Final = (
     HealthCommands,
     PurgeCommands,
     RoomCommands,
+    RotateCommands,
     SecretCommands,
     ServiceCommands,
     ShowCommands,

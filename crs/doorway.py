@@ -65,7 +65,11 @@ class Doorway:
 
         Their registrations end now, their calls wait for them as after every lost connection.
         """
-        purged = [connection for connection in self._open if match(connection.identity)]
+        return self.purge_connections(lambda connection: match(connection.identity))
+
+    def purge_connections(self, match: Callable[[Connection], bool]) -> int:
+        """As `purge`, by what is known of a connection."""
+        purged = [connection for connection in self._open if match(connection)]
         for connection in purged:
             connection.close(CLOSE_RECONNECT, "reconnect")
             self.closed(connection)

@@ -29,6 +29,7 @@ from crs.commands.files import AccountFiles
 from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
+from crs.commands.rotate import RotateCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.show import ShowCommands
 from crs.commands.system import SystemCommands
@@ -49,6 +50,7 @@ from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
 from crs.rooms import Rooms
+from crs.rotation import Deadlines
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
 from crs.signaling.event import Result
@@ -170,6 +172,7 @@ class Server(DaemonService):
             stop=reactor.stop,
             notify=partial(self._notifier.notify, NAME),
         )
+        self._rotate = RotateCommands(self._files, self._doorway.purge_connections)
         self._registry = self._commands()
         self._wire(sockets)
 
@@ -209,6 +212,7 @@ class Server(DaemonService):
         StreamPort(sockets.commands, factory, self._reactor).setServiceParent(self)
         _Closing(factory.close).setServiceParent(self)
         self._monthly.setServiceParent(self)
+        Deadlines(self._accounts, self._rotate.finish, self._reactor).setServiceParent(self)
         self._drain.setServiceParent(self)
         _Closing(self._trace.close).setServiceParent(self)
         if sockets.metrics is not None:
@@ -259,6 +263,7 @@ class Server(DaemonService):
             BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
             RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
+            self._rotate,
             SecretCommands(),
             SystemCommands(self._settings.name, self._accounts),
             UpdateCommands(

@@ -54,6 +54,10 @@ class Connection(Protocol):
     def identity(self) -> Identity:
         """Who the client has proven to be."""
 
+    @property
+    def psk_identity(self) -> bytes:
+        """How the client has named itself and its key in the TLS handshake."""
+
     host: str
     port: int
 
@@ -182,6 +186,11 @@ class ClientSocket:
         """Who the client has proven to be."""
         assert self._identity is not None
         return self._identity
+
+    @property
+    def psk_identity(self) -> bytes:
+        """How the client has named itself and its key in the TLS handshake."""
+        return self._stream.identity
 
     @property
     def known(self) -> Identity | None:

@@ -54,7 +54,7 @@ class Credentials:
     @property
     def identity(self) -> bytes:
         """The PSK identity, as the TLS handshake carries it."""
-        return identity.build(self.uri, self.account)
+        return identity.build(self.uri, self.account, self.key)
 
 
 def read_base64(path: Path) -> bytes:

@@ -1,4 +1,7 @@
-"""The CMS's folder of one account: `account.json`, `secret`, `clients.csv`; all of it private."""
+"""The CMS's folder of one account: `account.json`, `secret`, `clients.csv`; all of it private.
+
+After a rotation `secret.former` has the secret before, which opens older update files.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from rtlib import secretfile
 
 FILE: Final = "account.json"
 SECRET: Final = "secret"  # noqa: S105  # a file's name
+FORMER: Final = "secret.former"
 CLIENTS: Final = "clients.csv"
 MAX_FILE: Final = 2**20
 
@@ -94,6 +98,18 @@ class Folder:
     def secret(self) -> bytes:
         """The account's shared secret. Raises CmsError."""
         return read_secret(self.path / SECRET)
+
+    def secrets(self) -> list[bytes]:
+        """The account's secret, and the former one if there is one. Raises CmsError."""
+        former = self.path / FORMER
+        return [self.secret(), *([read_secret(former)] if former.exists() else [])]
+
+    def write_secret(self, secret: bytes) -> None:
+        """Replace the secret, which becomes the former one. Raises CmsError."""
+        before = self.secret()
+        with _failing(self.path):
+            secretfile.write(self.path / FORMER, (b64encode(before), b"\n"))
+            secretfile.write(self.path / SECRET, (b64encode(secret), b"\n"))
 
     def clients(self) -> dict[str, Client]:
         """The account's clients by their URIs. Raises CmsError."""

@@ -159,6 +159,22 @@ def change(folder: Folder, /, **settings: Any) -> None:
     _do(lambda: program.change(folder, given))
 
 
+@_program.command()
+@click.option("--secret-file", type=_FILE, help="The new secret in base64; one is made if there is none.")
+@click.pass_obj
+def rotate(folder: Folder, secret_file: Path | None) -> None:
+    """Give the account another shared secret.
+
+    Update files are made with it from now on, so give it to the server first; the former one stays valid
+    there for a while, in which the clients get their new keys.
+
+    Example: crs-cms -d demo rotate
+    """
+    from crs.cms import program
+
+    _do(lambda: program.rotate(folder, secret_file))
+
+
 @_program.command("list")
 @click.pass_obj
 def list_clients(folder: Folder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -65,21 +65,21 @@ def creation_time(account: Account, now: datetime) -> int:
     return max(int(now.timestamp() * 1000), account.issued + 1)
 
 
-def kept_blobs(path: Path, account: Account, secret: bytes, month: Month) -> dict[str, bytes]:
+def kept_blobs(path: Path, account: Account, secrets: Sequence[bytes], month: Month) -> dict[str, bytes]:
     """The blobs of an earlier update for the same month. Raises CmsError."""
-    data, outline = open_update(path, account, secret)
+    data, outline = open_update(path, account, secrets)
     if outline.month != month:
         raise CmsError(f"{path}: it is for {outline.month}, and blobs are kept within {month} only")
     spans = ((uri, outline.span(uri)) for uri in outline)
     return {uri: bytes(data[span[0] : sum(span)]) for uri, span in spans if span is not None}
 
 
-def open_update(path: Path, account: Account, secret: bytes) -> tuple[memoryview, Outline]:
+def open_update(path: Path, account: Account, secrets: Sequence[bytes]) -> tuple[memoryview, Outline]:
     """The content of a protected update of this account, and its outline. Raises CmsError."""
     try:
         with path.open("rb") as file:
             data = file.read(protection.MAX_FILE + 1)
-        plain = protection.unprotect(data, account.id, [secret])
+        plain = protection.unprotect(data, account.id, secrets)
         return plain, content.parse(plain)
     except OSError as error:
         raise CmsError(f"{path}: {error.strerror}") from error

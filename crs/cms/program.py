@@ -58,6 +58,18 @@ def change(folder: Folder, settings: dict[str, Any]) -> str:
     return f"account {account.id} is changed; the next update tells the server"
 
 
+def rotate(folder: Folder, secret_file: Path | None) -> str:
+    """Give the account another secret."""
+    with folder.locked():
+        account = folder.account()
+        secret = os.urandom(SECRET_SIZE) if secret_file is None else read_secret(secret_file)
+        folder.write_secret(secret)
+    return (
+        f"account {account.id} has another secret in {folder.path / SECRET}: give it to the server "
+        "(crs-cli rotate secret), then provision the clients anew"
+    )
+
+
 def listing(folder: Folder) -> str:
     """The clients, in the format of the CSV file."""
     folder.account()
@@ -106,12 +118,12 @@ def issue_update(
     if month < Month.of(now):
         raise CmsError(f"{month} is over")
     with folder.locked():
-        account, secret, listed = folder.account(), folder.secret(), folder.clients()
-        kept = {} if keep is None else issue.kept_blobs(keep, account, secret, month)
+        account, secrets, listed = folder.account(), folder.secrets(), folder.clients()
+        kept = {} if keep is None else issue.kept_blobs(keep, account, secrets, month)
         blobs = issue.Blobs(os.urandom, blob_size, kept)(listed.values())
         created = issue.creation_time(account, now)
         data = issue.build(account, listed, blobs, month, created)
-        protected = protection.protect(data, account.id, secret, os.urandom(protection.SALT_SIZE))
+        protected = protection.protect(data, account.id, secrets[0], os.urandom(protection.SALT_SIZE))
         name = Target(output or folder.path / f"{account.id}-{month}.upd", force).write(protected)
         folder.write_account(msgspec.structs.replace(account, issued=created))
     return f"{name}: {month}, {len(listed):,} clients"
@@ -119,7 +131,7 @@ def issue_update(
 
 def inspect(folder: Folder, file: Path) -> str:
     """What a protected update of this account holds, but for the blobs."""
-    _, outline = issue.open_update(file, folder.account(), folder.secret())
+    _, outline = issue.open_update(file, folder.account(), folder.secrets())
     head = outline.head
     rows = {
         "account": head.account,

@@ -14,7 +14,7 @@ from rtlib.command.registry import BadArgument, CommandError, Conflict, Option, 
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
-    from crs.accounts import Account
+    from crs.accounts import Account, Accounts
 
 Secret = Annotated[
     str | None, Option("-s", "--secret", help="Shared secret, in base64; one is made if there is none.")
@@ -27,6 +27,9 @@ class AccountRow(msgspec.Struct, frozen=True):
     id: Annotated[str, Column("ID", "account ID")]
     path: Annotated[str, Column("PATH", "where its configuration and update files are")]
     secret: Annotated[str, Column("SHARED SECRET", "what the CMS must have as well", secret=True)]
+    former_until: Annotated[
+        datetime | None, Column("FORMER UNTIL", "until when its former secret is valid, UTC", optional=True)
+    ] = None
 
 
 class AccountCommands:
@@ -50,14 +53,14 @@ class AccountCommands:
         from crs.accounts import Account
 
         check_account(account_id)
-        value = _secret(secret, bits, octets)
+        value = given_secret(secret, bits, octets)
         async with self._files:
             if account_id in self._accounts:
                 raise Conflict(f"account {account_id} exists already")
             account = Account(account_id, value, datetime.now(UTC))
             await self._files.do(self._accounts.write, account)
             self._accounts.add(account)
-        return self._row(account)
+        return account_row(self._accounts, account)
 
     @command("list account", role=Role.administrator)
     def list(self) -> list[AccountRow]:
@@ -65,7 +68,7 @@ class AccountCommands:
 
         Example: crs-cli list account
         """
-        return [self._row(account) for account in self._accounts]
+        return [account_row(self._accounts, account) for account in self._accounts]
 
     @command("delete account", role=Role.administrator)
     async def delete(self, account_id: AccountId) -> None:
@@ -88,14 +91,17 @@ class AccountCommands:
                     f"the account is deleted, its clients' messages are not: {error}"
                 ) from error
 
-    def _row(self, account: Account) -> AccountRow:
-        from crs.accounts import encode_secret
 
-        path = str(self._accounts.path(account.name))
-        return AccountRow(account.name, path, encode_secret(account.secret))
+def account_row(accounts: Accounts, account: Account) -> AccountRow:
+    """An account as it is listed."""
+    from crs.accounts import encode_secret
+
+    former = account.former.until if account.former is not None else None
+    return AccountRow(account.name, str(accounts.path(account.name)), encode_secret(account.secret), former)
 
 
-def _secret(secret: str | None, bits: int | None, octets: int | None) -> bytes:
+def given_secret(secret: str | None, bits: int | None, octets: int | None) -> bytes:
+    """The secret that the options give or ask for. Raises BadArgument."""
     from crs.accounts import decode_secret
 
     if secret is None:

@@ -9,6 +9,8 @@ from crs.identity import is_account, is_uri
 from rtlib.command.registry import Argument, BadArgument, CommandError, NotFound
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from crs.accounts import Account, Accounts
     from crs.blacklist import Blacklists
     from crs.rooms import Rooms
@@ -65,15 +67,16 @@ class AccountFiles:
         except (AccountError, ArchiveError, UpdateError) as error:
             raise CommandError(str(error)) from error
 
-    async def change(self, account: str, **fields: object) -> Account:
-        """Change fields of an account, on disk and then in force. Raises CommandError."""
-        from dataclasses import replace
+    async def change(self, name: str, changed: Callable[[Account], Account]) -> Account:
+        """Put what `changed` makes of an account on disk, then in force.
 
+        Raises CommandError, and what `changed` raises.
+        """
         async with self:
-            self.require(account)
-            old = self.accounts.get(account)
+            self.require(name)
+            old = self.accounts.get(name)
             assert old is not None
-            new = replace(old, **fields)  # type: ignore[arg-type]  # the caller knows its fields
+            new = changed(old)
             await self.do(self.accounts.write, new)
             self.accounts.add(new)
             return new
@@ -96,7 +99,8 @@ class AccountFiles:
 
     def _take(self, content: _Content) -> set[str]:
         accounts = content.accounts
-        changed = {old.name for old in self.accounts if _secret(accounts.get(old.name)) != old.secret}
+        now = self.accounts.now()
+        changed = {old.name for old in self.accounts if old.secret not in _secrets(accounts, old.name, now)}
         self.accounts.replace(accounts)
         self.accounts.updates.replace(content.updates)
         self.blacklists.replace(content.blacklists)
@@ -110,8 +114,9 @@ class AccountFiles:
             raise NotFound(f"there is no account {account}")
 
 
-def _secret(account: Account | None) -> bytes | None:
-    return None if account is None else account.secret
+def _secrets(accounts: dict[str, Account], name: str, now: datetime) -> tuple[bytes, ...]:
+    account = accounts.get(name)
+    return () if account is None else account.secrets(now)
 
 
 def check_account(account: str) -> None:

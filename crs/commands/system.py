@@ -33,6 +33,10 @@ class LoadedRow(msgspec.Struct, frozen=True):
     module: Annotated[str, Column("MODULE", "what handles the connections of these accounts' clients")]
     pid: Annotated[int, Column("PID", "process ID")]
     accounts: Annotated[list[str], Column("LOADED ACCOUNTS", "the accounts that this process serves")]
+    rotating: Annotated[
+        list[str] | None,
+        Column("TWO SECRETS", "accounts whose former secret is valid yet, and until when", optional=True),
+    ] = None
 
 
 class SystemCommands:
@@ -59,4 +63,9 @@ class SystemCommands:
         Example: crs-cli show account
         """
         names = [account.name for account in self._accounts]
-        return [LoadedRow(self._server, MODULE, os.getpid(), names)]
+        rotating = [
+            f"{account.name} until {account.former.until:%Y-%m-%dT%H:%M:%SZ}"
+            for account in self._accounts
+            if account.former is not None
+        ]
+        return [LoadedRow(self._server, MODULE, os.getpid(), names, rotating or None)]

@@ -117,7 +117,7 @@ class UpdateCommands:
 
         Example: crs-cli update-notification enable example
         """
-        await self._files.change(account_id, update_notification=True)
+        await self._notify(account_id, True)
 
     @command("update-notification disable")
     async def disable(self, account_id: AccountId) -> None:
@@ -125,7 +125,12 @@ class UpdateCommands:
 
         Example: crs-cli update-notification disable example
         """
-        await self._files.change(account_id, update_notification=False)
+        await self._notify(account_id, False)
+
+    async def _notify(self, account: str, enabled: bool) -> None:
+        from dataclasses import replace
+
+        await self._files.change(account, lambda old: replace(old, update_notification=enabled))
 
     async def _row(self, account: str, outline: Outline) -> MonthRow:
         month, created = str(outline.month), outline.head.created
@@ -157,7 +162,7 @@ def _apply(accounts: Accounts, file: File) -> tuple[str, Updates, Updates]:
     account = accounts.get(name)
     if account is None:
         raise NotFound(f"{file.name}: the update file is for the account {name}, which is not here")
-    content = unprotect(data, name, (account.secret,))
+    content = unprotect(data, name, account.secrets(accounts.now()))
     return name, accounts.updates[name], accounts.updates.write(content, name, accounts.now())
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crs.accounts import Account, AccountError, Accounts, decode_secret, encode_secret
-from crs.identity import client_key
+from crs.accounts import Account, AccountError, Accounts, Former, decode_secret, encode_secret
+from crs.identity import build, client_key
 
 SECRET = bytes(range(16))
 MADE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -34,6 +34,36 @@ def test_keys_of_clients(tmp_path: Path) -> None:
         assert accounts.key(stranger) is None
     accounts.remove("acc")
     assert accounts.key(b"+46@acc") is None
+
+
+def test_two_secrets_until_a_deadline(tmp_path: Path) -> None:
+    now = [MADE]
+    accounts = Accounts(tmp_path, lambda: now[0].timestamp())
+    until = datetime(2026, 2, 1, tzinfo=UTC)
+    account = Account("acc", b"n" * 16, MADE, former=Former(SECRET, until))
+    accounts.write(account)
+    accounts.load()
+    assert list(accounts) == [account]
+    old, new = client_key(SECRET, "+46"), client_key(b"n" * 16, "+46")
+    hinted = [build("+46", "acc", key) for key in (old, new)]
+    assert [accounts.key(each) for each in hinted] == [old, new]
+    assert accounts.key(b"+46@acc") == new, "who gives no hint has the new one"
+    assert accounts.key(b"+46@acc:00000000") == new, "an unknown key fails as a wrong one does"
+    assert [account.uses_former(each) for each in (*hinted, b"+46@acc")] == [True, False, False]
+    now[0] = until
+    assert [accounts.key(each) for each in hinted] == [new, new]
+    assert account.secrets(until) == (b"n" * 16,)
+    assert "former" not in repr(account).replace("former=", "") and "nnnn" not in repr(account)
+
+
+@pytest.mark.parametrize(
+    "line", ["former-secret YQ==", "former-secret YQ== soon", "former-secret ! 2026-01-01"]
+)
+def test_a_bad_former_secret(tmp_path: Path, line: str) -> None:
+    (tmp_path / "acc").mkdir()
+    (tmp_path / "acc" / "account.conf").write_text(f"secret YQ==\n{line}\n")
+    with pytest.raises(AccountError, match=r"acc/account\.conf"):
+        Accounts(tmp_path).load()
 
 
 def test_erased(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ class Line:
     identity: Identity
     host: str = "192.0.2.1"
     port: int = 1024
+    psk_identity: bytes = b""
     closes: list[tuple[int, str]] = field(default_factory=list)
 
     def send(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crs.identity import KEY_SALT, Identity, build, client_key, is_account, parse
+from crs.identity import KEY_SALT, Identity, build, client_key, is_account, key_hint, parse, read
 
 
 def test_split_at_the_last_at_sign() -> None:
@@ -31,7 +31,24 @@ def test_any_bytes_are_an_identity_or_a_value_error(data: bytes) -> None:
         identity = parse(data)
     except ValueError:
         return
-    assert build(*identity) == data
+    claim = read(data)
+    assert claim.client == identity
+    assert build(*identity) + (f":{claim.hint}".encode() if claim.hint else b"") == data
+
+
+def test_an_identity_says_which_key_it_is_if_that_fits() -> None:
+    key = client_key(b"secret", "+46")
+    psk_identity = build("+46", "acc", key)
+    assert psk_identity == f"+46@acc:{key_hint(key)}".encode()
+    assert read(psk_identity) == (Identity("+46", "acc"), key_hint(key))
+    assert read(b"+46@acc").hint == ""
+    assert key_hint(key) != key_hint(client_key(b"other", "+46"))
+    longest = "+" * (255 - len("@acc:12345678"))
+    assert len(build(longest, "acc", key)) == 255
+    assert build(f"+{longest}", "acc", key) == f"+{longest}@acc".encode()
+    for bad in (b"+46@acc:", b"+46@acc:1234567", b"+46@acc:123456789", b"+46@acc:1234567G", b"+46@acc:1:2"):
+        with pytest.raises(ValueError, match="identity"):
+            read(bad)
 
 
 def test_an_account_does_not_end_with_a_newline() -> None:

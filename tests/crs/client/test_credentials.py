@@ -8,7 +8,7 @@ from crs.client.credentials import Credentials, CredentialsError, Server, read_b
 
 def test_derived_from_the_secret() -> None:
     credentials = Credentials.derived("+4670111", "demo", b"secret")
-    assert credentials.identity == b"+4670111@demo"
+    assert credentials.identity == b"+4670111@demo:0e82124b"
     assert credentials.key == identity.client_key(b"secret", "+4670111")
     assert credentials.key.hex() not in repr(credentials)
     assert repr(credentials.key) not in repr(credentials)

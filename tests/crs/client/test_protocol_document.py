@@ -81,8 +81,9 @@ def test_limits_are_documented() -> None:
 def test_client_key_vector() -> None:
     values = vector("10.1 Client key")
     uri, account = values["uri"].strip('"'), values["account"].strip('"')
-    assert identity.build(uri, account).decode() == values["identity"].strip('"')
-    assert identity.client_key(bytes.fromhex(values["secret"]), uri).hex() == values["key"]
+    key = identity.client_key(bytes.fromhex(values["secret"]), uri)
+    assert key.hex() == values["key"]
+    assert identity.build(uri, account, key).decode() == values["identity"].strip('"')
 
 
 def test_message_vector() -> None:

@@ -81,12 +81,13 @@ def test_blobs_of_an_earlier_update(tmp_path: Path) -> None:
     data = protection.protect(issue.build(ACCOUNT, clients, blobs, OCTOBER, 1), "demo", SECRET, bytes(32))
     file = tmp_path / "demo-2026-10.upd"
     file.write_bytes(data)
-    assert issue.kept_blobs(file, ACCOUNT, SECRET, OCTOBER) == blobs
+    assert issue.kept_blobs(file, ACCOUNT, [SECRET], OCTOBER) == blobs
+    assert issue.kept_blobs(file, ACCOUNT, [b"new", SECRET], OCTOBER) == blobs
     with pytest.raises(CmsError, match="is for 2026-10, and blobs are kept within 2026-11 only"):
-        issue.kept_blobs(file, ACCOUNT, SECRET, OCTOBER.next)
+        issue.kept_blobs(file, ACCOUNT, [SECRET], OCTOBER.next)
     with pytest.raises(CmsError, match=r"2026-10\.upd: .* another shared secret"):
-        issue.kept_blobs(file, ACCOUNT, b"other", OCTOBER)
+        issue.kept_blobs(file, ACCOUNT, [b"other"], OCTOBER)
     with pytest.raises(CmsError, match=r"2026-10\.upd: .* for the account demo, not for other"):
-        issue.kept_blobs(file, Account("other", "192.0.2.1:5223"), SECRET, OCTOBER)
+        issue.kept_blobs(file, Account("other", "192.0.2.1:5223"), [SECRET], OCTOBER)
     with pytest.raises(CmsError, match="No such file"):
-        issue.kept_blobs(tmp_path / "none", ACCOUNT, SECRET, OCTOBER)
+        issue.kept_blobs(tmp_path / "none", ACCOUNT, [SECRET], OCTOBER)
