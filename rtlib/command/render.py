@@ -39,7 +39,7 @@ class Column:
     secret: bool = False
     """Shown in a table, for whom it is meant, and masked in JSON, which goes to programs and their logs."""
     optional: bool = False
-    """Left out of a table in which no row has a value for it."""
+    """Left out where there is no value for it: of a table in which no row has one, of a vertical list."""
 
 
 def columns(row: type[msgspec.Struct]) -> dict[str, Column]:
@@ -77,7 +77,11 @@ def vertical(item: msgspec.Struct) -> str:
     """One line for each field: heading and value. A field that is a list of rows follows as a table."""
     shown = columns(type(item))
     hints = get_type_hints(type(item), include_extras=True)
-    shown = {name: shown[name] for name in shown if not (_is_table(hints[name]) and _absent(item, name))}
+    shown = {
+        name: column
+        for name, column in shown.items()
+        if not ((column.optional or _is_table(hints[name])) and _absent(item, name))
+    }
     tables = [name for name in shown if _is_table(hints[name])]
     width = max((len(column.heading) for name, column in shown.items() if name not in tables), default=0)
     lines = [

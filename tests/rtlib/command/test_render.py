@@ -60,6 +60,8 @@ def test_an_optional_column_is_there_when_a_row_has_it() -> None:
 
     assert render.text([Row("1"), Row("2")], list[Row]) == "URI\n1\n2\n"
     assert render.text([Row("1"), Row("2", "t")], list[Row]) == "URI  TOKEN\n1\n2    t\n"
+    assert render.text(Row("1"), Row) == "URI  1\n"
+    assert render.text(Row("1", "t"), Row) == "URI    1\nTOKEN  t\n"
 
 
 def test_one_struct_is_vertical_and_its_rows_follow() -> None:

@@ -55,6 +55,9 @@ TABLE: Final = (
         ("ID | PATH | SHARED SECRET", f"{ACCOUNT} | .*/{ACCOUNT} | {SECRET}", "other | .* | .*"),
     ),
     Row("reload account", ("2 accounts are loaded",)),
+    Row("rotate secret other", ("ID .*", "PATH .*", "SHARED SECRET .*", rf"FORMER UNTIL +{TIME}")),
+    Row("rotate secret other", code=1, error="the former secret of other is still valid"),
+    Row("rotate finish other", ("the former secret of other is not valid any more; 0 clients .*",)),
     Row("delete account other"),
     Row("create sharedSecret -b 129", (r"[\w+/]{23}=",)),
     Row("create sharedSecret -B32", (r"[\w+/]{43}=",)),
@@ -100,6 +103,22 @@ TABLE: Final = (
         "show updates", ("ACCOUNT | CURRENT MONTH | NEXT MONTH", f"{ACCOUNT} | Not Available | Not Available")
     ),
     Row("apply /nonexistent.upd", code=2, error="nonexistent.upd"),
+    Row(f"show update {ACCOUNT}", ("MONTH | CREATED | LISTED | OFFERED | CONFIRMED",)),
+    Row(f"update-notification enable {ACCOUNT}"),
+    Row(f"update-notification disable {ACCOUNT}"),
+    Row(f"list team-code {ACCOUNT}", ("CODE | MEMBERS",)),
+    Row(f"show team-code {ACCOUNT} red", code=1, error=f"{ACCOUNT} has no team code red"),
+    Row(f"lookup client {ACCOUNT} {ALICE}", ("SOURCE | URI | DOMAIN", rf"local | \{ALICE} | {ACCOUNT}")),
+    Row(
+        f"lookup client {ACCOUNT} {ALICE} -v",
+        ("SOURCE | URI | DOMAIN | CLIENT TOKEN | DOMAIN TOKEN", rf"local | \{ALICE} | {ACCOUNT} | [0-9a-f]+"),
+    ),
+    Row(f"lookup client {ACCOUNT} +4699", code=1, error="neither in"),
+    Row(
+        f"list observed {ACCOUNT}",
+        ("URI | ATTACHED", rf"\{ALICE} | yes", rf"\{BOB} | yes"),
+    ),
+    Row(f"purge observed {ACCOUNT}", (f"0 observed clients of {ACCOUNT} are purged",)),
     Row(
         f"show client-info {ACCOUNT}",
         (
