@@ -326,6 +326,12 @@ class Server(DaemonService):
         metrics.counter(
             "limits_reached", "Limits that clients have reached.", lambda: dict(self._limits.reached), "limit"
         )
+        metrics.counter(
+            "updates",
+            "Offers of monthly updates, and answers to them.",
+            lambda: dict(machine.offers.counts),
+            "step",
+        )
         metrics.gauge("clients_known", "Clients that have ever attached.", lambda: len(machine.directory))
         metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.calls.live_count)
         metrics.gauge(

@@ -55,11 +55,14 @@ class Offers:
         self._directory = directory
         self._offered = offered
         self._wall = wall
+        self.counts = {"offered": 0, "fetched": 0, "confirmed": 0}
+        """What was done with updates, in messages."""
 
     def attached(self, connection: Connection) -> None:
         """Offer what this client has not confirmed: its attachment has begun, or goes on."""
         for offered in self._offered(connection.client):
             if self._directory.confirmation(connection.client, offered.month, offered.created) is None:
+                self.counts["offered"] += 1
                 self._outlet.send(
                     connection.number,
                     message.Offer(month=offered.month, created=offered.created, size=offered.size),
@@ -106,6 +109,7 @@ class Offers:
     def _read(self, connection: Connection, request: message.FetchUpdate, result: Result, now: float) -> None:
         connection.pending -= 1
         if isinstance(result, Blob):
+            self.counts["fetched"] += 1
             update = message.Update(
                 id=request.id, month=request.month, created=result.created, payload=result.value
             )
@@ -121,5 +125,6 @@ class Offers:
         if problem is not None:
             self._outlet.refuse(connection.number, request.id, ErrorCode.unavailable, problem)
             return
+        self.counts["confirmed"] += 1
         self._outlet.send(connection.number, message.Ok(id=request.id))
         self._outlet.tell(ItemChanged(connection.client, f"confirm update {request.month}"))

@@ -15,7 +15,7 @@ from crs.signaling.message import ErrorCode
 from crs.signaling.testing import Phone, World
 
 REQUESTS: list[type[message.Request]] = list(get_args(message.ClientMessage))
-TEXTS = ("a", "+2", "123456", "a b", "x" * 64)
+TEXTS = ("a", "+2", "123456", "2026-11", "a b", "x" * 64)
 
 
 def example(kind: inspect.Type) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from crs.client.error import Refused
-from crs.client.testing import ACCOUNT, CrsServer
+from crs.client.testing import ACCOUNT, CrsServer, program
 from crs.cms.testing import Cms
 from crs.signaling.message import EndReason, ErrorCode
 from crs.update import content, protection
 from crs.update.content import Head
 from crs.update.month import Month
+from rtlib.testing.daemon import ROOT
 from rtlib.testing.loop import run as run_on_reactor
 
 
@@ -143,3 +146,27 @@ def test_a_damaged_applied_file_keeps_the_server_from_starting(server: CrsServer
     with pytest.raises(AssertionError) as failed, server.daemon:
         pass
     assert str(applied) in str(failed.value)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05])
+def test_a_server_that_is_killed_meanwhile_has_the_old_update_or_the_new(
+    server: CrsServer, cms: Cms, tmp_path: Path, delay: float
+) -> None:
+    cms.list_clients("+4601")
+    server.ok("apply", cms.issue("-o", str(tmp_path / "old.upd")))
+    (cms.folder / "blob").write_bytes(os.urandom(32768))
+    clients = "\n".join(f"+46{number},blob" for number in range(500))
+    (cms.folder / "clients.csv").write_text(f"uri,blob\n{clients}\n")
+    large = cms.issue("-o", str(tmp_path / "large.upd"))
+    applying = subprocess.Popen(
+        program("crs.cli", "--home", str(server.home), "apply", large), cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    server.daemon.wait_until(lambda: "large.upd" in server.daemon.text, 60, "apply")
+    time.sleep(delay)  # somewhere in the middle of it
+    server.daemon.kill()
+    applying.wait(60)
+    server.daemon.start()
+    assert server.ok("show", "update", ACCOUNT).splitlines()[1].split()[-3] in {"1", "500"}
+    server.ok("apply", large)
+    assert server.ok("show", "update", ACCOUNT).splitlines()[1].split()[-3] == "500"
+    assert not list((server.home / "accounts" / ACCOUNT).glob(".*.tmp"))

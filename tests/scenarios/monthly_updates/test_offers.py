@@ -57,6 +57,8 @@ def test_this_month_and_the_next(server: CrsServer, cms: Cms, reactor: Any) -> N
         assert newer.month == offer.month and newer.created > offer.created
         await alice.confirm_update(await alice.fetch_update(newer.month))
         assert await deferToThread(numbers, server) == [["2", "2", "1"], ["2", "2", "1"]]
+        counted = await deferToThread(server.counted, "updates", "step")
+        assert counted == {"offered": 4, "fetched": 2, "confirmed": 3}
         await alice.close()
         await stranger.close()
 
