@@ -42,6 +42,8 @@ WARM_UP: Final = 1 / 3
 """Share of the time in which memory may grow: caches fill, the allocator finds its level."""
 MOST_GROWTH: Final = 0.02
 """By which share of itself memory may grow in the rest of the time, by the line through all samples."""
+LEAST_HOURS: Final = 0.25
+"""In a shorter time what grows cannot be told from what is still filling."""
 LEAVING: Final = 150.0
 """Seconds for what clients leave behind: they may resume for 30 s, ended calls are shown for 60 s."""
 FEW: Final = 12
@@ -124,7 +126,7 @@ class Soak:
                 f"memory grows by {slope * 3600 / 2**20:+.2f} MiB per hour, {share:+.2%} in the last"
                 f" {hours * 60:.0f} minutes"
             )
-            if share > MOST_GROWTH:
+            if share > MOST_GROWTH and hours >= LEAST_HOURS:
                 self._problems.append(f"memory has grown by {share:.1%} in {hours * 60:.0f} minutes")
 
     async def _until(self, predicate: Callable[[], object], seconds: float) -> None:

@@ -72,6 +72,8 @@ class Subscriber(Mailbox):
                 await self._client.connect()
                 await self._client.attach()
             except ClientError as error:
+                # Whose attach is not answered in time stays connected, unless it goes.
+                self._client.abort()
                 self._note("arrivals failed", error)
                 await pause(self._reactor, self._dice.uniform(0.5, 2))
             else:

@@ -21,7 +21,7 @@ IPV6_SIZE = 28
 _FAMILY = struct.Struct("=H")  # sa_family_t is in host byte order, everything else is not
 _PORT = struct.Struct("!H")
 _SCOPE = struct.Struct("=I")
-_CACHED = 65536
+_CACHED = 8192  # addresses in use at a time; each entry costs some 350 bytes, and every call brings new ones
 
 
 @lru_cache(_CACHED)
