@@ -69,6 +69,7 @@ from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
 from rtlib.drain import Drain
+from rtlib.lateness import Lateness
 from rtlib.listen import StreamPort
 from rtlib.log import LogObserver, LogWatch
 from rtlib.media.choice import forwarder
@@ -121,6 +122,7 @@ class Server(DaemonService):
         self._reactor = reactor
         self._log_observer = observer
         self._offences = OffenceLog()
+        self._lateness = Lateness(reactor)
         self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
         self._stores = self._make_stores()
         self._limits = LimitTable(_limits(settings.main))
@@ -206,6 +208,7 @@ class Server(DaemonService):
     def _wire(self, sockets: Sockets) -> None:
         """Add the services, in the order in which they start."""
         self._notifier.setServiceParent(self)
+        self._lateness.setServiceParent(self)
         self._core(sockets.clients).setServiceParent(self)
         audit = AuditLog(audit_file(self._home))
         factory = CommandFactory(self._registry, self._reactor, self._offences, audit=audit)
@@ -312,6 +315,7 @@ class Server(DaemonService):
 
     def _metrics(self) -> Metrics:
         metrics = Metrics(NAME, VERSION)
+        self._lateness.add_to(metrics)
         machine, relay = self._machine, self._relay
         metrics.gauge("connections", "Clients that are connected.", lambda: self._switchboard.connections)
         metrics.gauge("attached", "Clients that are attached.", lambda: machine.attachments.attached_count)

@@ -7,6 +7,7 @@ behind, at most SAVE_DELAY seconds late, several clients in one request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -16,7 +17,9 @@ from crs.signaling.event import Done, Failed, Full, Result, SaveClients, SaveCou
 from crs.signaling.outlet import Alarm, Outlet
 
 SAVE_DELAY: Final = 5.0
-SAVE_BATCH: Final = 500
+SAVE_BATCH: Final = 200
+SAVE_PAUSE: Final = 0.05
+"""Seconds between two batches: thousands at once would hold everybody up."""
 MAX_CLIENTS: Final = 1_000_000
 """Clients that may be known; each costs about 0.5 KiB of memory."""
 
@@ -171,6 +174,17 @@ class Directory:
         for start in range(0, len(dirty), SAVE_BATCH):
             self._save(dirty[start : start + SAVE_BATCH])
 
+    def _save_some(self, now: float) -> None:
+        """Ask to write one batch, and the next one a little later."""
+        self._timer = None
+        batch = list(islice(self._dirty, SAVE_BATCH))
+        for client in batch:
+            del self._dirty[client]
+        if batch:
+            self._save(batch)
+        if self._dirty:
+            self._timer = self._outlet.at(now + SAVE_PAUSE, self._save_some)
+
     def _save(self, clients: list[Identity]) -> None:
         records = tuple((client, _encode(self._records[client])) for client in clients)
 
@@ -188,7 +202,7 @@ class Directory:
             return None
         self._dirty[client] = None
         if self._timer is None:
-            self._timer = self._outlet.at(now + SAVE_DELAY, self.save)
+            self._timer = self._outlet.at(now + SAVE_DELAY, self._save_some)
         return record
 
 

@@ -190,13 +190,17 @@ def _commit(connection: sqlite3.Connection, group: list[_Job], now: float) -> li
 
 def _attempt(connection: sqlite3.Connection, job: _Job, now: float) -> Any:
     """Do one job; a failure undoes this one and leaves the others of the group alone."""
-    connection.execute("SAVEPOINT job")
+    # A job that only reads leaves nothing to undo.
+    if job.writes:
+        connection.execute("SAVEPOINT job")
     try:
         outcome = job.work(connection, now)
     except Exception as error:
         if not connection.in_transaction:
             raise _GroupLost(str(error)) from error
-        connection.execute("ROLLBACK TO job")
+        if job.writes:
+            connection.execute("ROLLBACK TO job")
         outcome = Failure(StoreError(f"the store refused it: {error}"))
-    connection.execute("RELEASE job")
+    if job.writes:
+        connection.execute("RELEASE job")
     return cast(Any, outcome)

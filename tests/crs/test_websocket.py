@@ -473,3 +473,17 @@ def test_a_system_without_descriptors_is_asked_again_later() -> None:
         assert listener.refused == 1
 
     assert at_the_port(story).offences == []
+
+
+def test_who_was_not_served_in_a_turn_comes_first_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time for more than one client a turn, everybody is served in turn."""
+    monkeypatch.setattr("crs.gate.TURN", 0.0)
+
+    async def story(place: Place) -> None:
+        phones = [await place.phone() for _ in range(5)]
+        for number in range(20):
+            for phone in phones:
+                phone.sendMessage(b"%d" % number, isBinary=True)
+        await until(lambda: all(len(phone.inbox) == 20 for phone in phones))
+
+    assert at_the_port(story).offences == []
