@@ -8,7 +8,7 @@ CLIENTS ?= 2000
 KILLS  ?= 200
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak soak-sip kill9 test-native lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip kill9 test-native compiled test-compiled lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
 	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
+	@echo "make compiled     the hot path of SIP in machine code, below build/compiled; PYTHONPATH=build/compiled uses it"
+	@echo "make test-compiled  genproxy's tests on that"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   measure the hot paths beside their floors"
 	@echo "make docs    write docs/settings-*.md, docs/commands-*.md and etc/ from the schemas"
@@ -48,6 +50,15 @@ kill9: $(VENV)/.test
 
 test-native: $(VENV)/.test
 	tests/native/check $(BIN)/python
+
+# A copy beside the source, so that whoever edits a module does not go on running its older machine code.
+compiled: $(VENV)/.lint
+	rm -rf build/compiled
+	COMPILE=1 $(BIN)/python setup.py --quiet build --build-base build --build-lib build/compiled
+
+# Not with -m pytest: that would find the source first.
+test-compiled: compiled
+	PYTHONPATH=build/compiled $(BIN)/pytest -n $(JOBS) --dist worksteal $(or $(PYTEST),tests/haproxy tests/rtlib/test_wheel.py tests/scenarios/sip_routing)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from haproxy.measure import measure, measure_tls
 from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database
 from haproxy.settings import Settings, without_effect
+from haproxy.sip import transaction
 from haproxy.tls.store import TlsStore
 from haproxy.tls.watch import TlsWatch
 from haproxy.tlsconfig import DEFAULT_PAIR, sections_of
@@ -129,6 +130,8 @@ class Genproxy(DaemonService):
             log.warn("{key} has no effect in this version", key=key)
         super().startService()
         rest_collector(YOUNGEST)
+        code = "Python" if transaction.__file__.endswith(".py") else "machine code"
+        log.info("the hot path of SIP runs as {code}", code=code)
         for side in self.exchange.assembly.sides:
             spoken = "UDP and TCP" if side.tls_port is None else f"UDP and TCP; {side.tls_port}, TLS"
             text = "{side} side: {host}:{port}, {spoken}"

@@ -3,7 +3,8 @@
 A call is INVITE, 180, 200, ACK, BYE, 200, over UDP, from a caller outside to a Genesis system of the
 dispatcher, with Record-Route; 48 are open at a time. CPU time is that of all processes of a proxy, user and
 system, for each call or registration that was done; for calls until their last transaction is forgotten. The
-proxy has one core, the load the other. Without Kamailio the figures have nothing to be compared with.
+proxy has one core, the load the other. Without Kamailio the figures have nothing to be compared with. After
+`make compiled` genproxy runs twice, once with its hot path in machine code.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from bench.sip import peer, server
 from bench.sip.load import Load, Mode, Sample, Server
 
 OURS = "genproxy"
-CALL, REGISTER, DIGEST = 1.8, 2.0, 1.5
+COMPILED = "genproxy, compiled"
+CALL, COMPILED_CALL, REGISTER, DIGEST = 1.8, 1.0, 2.0, 1.5
 """The largest ratios of CPU time that meet the targets."""
 MEMORY = 0.2
 BINDING_KIB = 1.0
@@ -76,10 +78,19 @@ def median(values: Iterable[float]) -> float:
     return ordered[(len(ordered) - 1) // 2]
 
 
-def compared(name: str, unit: str, values: Mapping[str, float], target: float | None = None) -> Figure:
-    """Ours, beside the peer's if there is one."""
-    other = next((value for key, value in values.items() if key != OURS), None)
-    return Figure(name, values[OURS], unit, other, peer.PROGRAM if other else "", target)
+def compared(
+    name: str,
+    unit: str,
+    values: Mapping[str, float],
+    target: float | None = None,
+    compiled: float | None = None,
+) -> Iterator[Figure]:
+    """Ours, and ours compiled, beside the peer's if there is one; each with its target."""
+    other = values.get(peer.PROGRAM)
+    beside = peer.PROGRAM if other else ""
+    yield Figure(name, values[OURS], unit, other, beside, target)
+    if COMPILED in values:
+        yield Figure(f"{name}, compiled", values[COMPILED], unit, other, beside, compiled)
 
 
 def bindings(field: Field) -> Iterator[Figure]:
@@ -95,7 +106,7 @@ def bindings(field: Field) -> Iterator[Figure]:
         field.register(range(wave * WAVE, (wave + 1) * WAVE))
     grown = {name: (kib - before[name]) / (WAVES * WAVE) for name, kib in field.memory().items()}
     yield Figure("memory of a binding", grown[OURS], "KiB", BINDING_KIB, "wanted", 1.0)
-    yield compared("memory of a binding, beside Kamailio", "KiB", grown)
+    yield from compared("memory of a binding, beside Kamailio", "KiB", grown)
 
 
 def calls(field: Field) -> Iterator[Figure]:
@@ -106,20 +117,28 @@ def calls(field: Field) -> Iterator[Figure]:
     # What the first run, which does not count, left behind is forgotten with the rest.
     ending = {name: last[name] * ROUNDS / (ROUNDS + 1) / _done(some) * 1e6 for name, some in samples.items()}
     during = {name: median(sample.cost for sample in some) for name, some in samples.items()}
-    yield compared("call", "us", {name: during[name] + ending[name] for name in samples}, CALL)
-    yield compared("call, of which to forget it later", "us", ending)
+    whole = {name: during[name] + ending[name] for name in samples}
+    yield from compared("call", "us", whole, CALL, COMPILED_CALL)
+    yield from compared("call, of which to forget it later", "us", ending)
     rates = {name: median(sample.done / sample.passed for sample in some) for name, some in samples.items()}
-    yield compared("calls on one core", "calls/s", rates)
-    yield Figure("calls lost", float(sum(sample.lost for sample in samples[OURS])), "calls")
-    yield compared("memory after so many calls", "KiB", memory, MEMORY)
+    yield from compared("calls on one core", "calls/s", rates)
+    yield from _lost("calls lost", "calls", samples)
+    yield from compared("memory after so many calls", "KiB", memory, MEMORY, MEMORY)
 
 
 def registrations(field: Field, mode: Mode, name: str, target: float) -> Iterator[Figure]:
     """REGISTER of all users in turn."""
     samples = field.rounds(mode)
     costs = {server: median(sample.cost for sample in some) for server, some in samples.items()}
-    yield compared(name, "us", costs, target)
-    yield Figure(f"{name}, lost", float(sum(sample.lost for sample in samples[OURS])), "registrations")
+    yield from compared(name, "us", costs, target, target)
+    yield from _lost(f"{name}, lost", "registrations", samples)
+
+
+def _lost(name: str, unit: str, samples: Mapping[str, list[Sample]]) -> Iterator[Figure]:
+    """What was neither done nor answered, or refused, by ours."""
+    lost = {server: float(sum(sample.lost for sample in some)) for server, some in samples.items()}
+    lost.pop(peer.PROGRAM, None)
+    yield from compared(name, unit, lost)
 
 
 def _done(samples: Iterable[Sample]) -> int:
@@ -128,7 +147,10 @@ def _done(samples: Iterable[Sample]) -> int:
 
 def _started(stack: ExitStack, folder: Path, load: Load, *, digest: bool) -> Field:
     core = cores()[0]
-    servers = {OURS: stack.enter_context(server.genproxy(core, folder / OURS, load, digest=digest))}
+    servers = {OURS: stack.enter_context(server.genproxy(core, folder / "source", load, digest=digest))}
+    if server.COMPILED.is_dir():
+        compiled = server.genproxy(core, folder / "compiled", load, digest=digest, root=server.COMPILED)
+        servers[COMPILED] = stack.enter_context(compiled)
     if peer.installed():
         running = peer.kamailio(core, folder / peer.PROGRAM, load, digest=digest)
         servers[peer.PROGRAM] = stack.enter_context(running)

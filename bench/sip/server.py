@@ -34,11 +34,16 @@ REGISTER = (
     "Max-Forwards: 70\r\nExpires: 86400\r\nContent-Length: 0\r\n\r\n"
 )
 ATTEMPTS = 50
+COMPILED = ROOT / "build" / "compiled"
+"""Where `make compiled` puts the packages with the hot path in machine code."""
 
 
 @contextmanager
-def genproxy(core: int, folder: Path, load: Load, *, digest: bool) -> Iterator[Server]:
-    """Run genproxy, with the load's sink as its Genesis system and its users as subscribers."""
+def genproxy(core: int, folder: Path, load: Load, *, digest: bool, root: Path = ROOT) -> Iterator[Server]:
+    """Run genproxy, with the load's sink as its Genesis system and its users as subscribers.
+
+    `root`: where its packages are.
+    """
     folder.mkdir()
     port = free_port("udp")
     config = folder / "genproxy.toml"
@@ -48,7 +53,7 @@ def genproxy(core: int, folder: Path, load: Load, *, digest: bool) -> Iterator[S
     options = ("genproxy", "--config", config, "--state-dir", folder / "state")
     command = alone(favoured(core, *twistd("-n", *options)))
     log = folder / "state" / "log" / "genproxy.log"
-    with Daemon(command, r"private side", directory=ROOT, log=log, timeout=60) as daemon:
+    with Daemon(command, r"private side", directory=root, log=log, timeout=60) as daemon:
         if not digest:
             _enrol(load.genesis, port)
         yield Server("genproxy", daemon.pid, port)

@@ -7,7 +7,7 @@ with `dispatchSecUser`. The role "primary" moves between the numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,7 +42,7 @@ class Destination:
     number: int
     user: bytes
     uri: bytes
-    flow: object = None
+    flow: Hashable | None = None
     state: State = State.ACTIVE
     since: float = 0.0
     """When it took that state, on the clock of `now`."""
@@ -142,7 +142,7 @@ class Dispatcher:
         members = self._sets[number]
         return len(members) < self._limit and sum(map(len, self._sets.values())) < self._total
 
-    def registered(self, user: bytes, uri: bytes, flow: object, now: float) -> Destination | None:
+    def registered(self, user: bytes, uri: bytes, flow: Hashable | None, now: float) -> Destination | None:
         """Take or refresh a member; to register is a sign of life. None when the set is full."""
         number = self.set_of(user)
         if number is None:

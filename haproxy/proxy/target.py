@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from haproxy.dispatcher.set import Destination, Dispatcher
@@ -25,7 +26,7 @@ class Target(NamedTuple):
     """The Request-URI to send; None to leave it as it is."""
     hop: Uri | None = None
     """Where to send it; None for the topmost Route or the Request-URI."""
-    flow: object = None
+    flow: Hashable | None = None
     """The flow that the registration came on; None where there was none."""
     side: Side | None = None
     """The side to leave by, where our own Route said so."""

@@ -7,7 +7,7 @@ the host in lower case; `address_of_record` makes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rtlib.wheel import Entry, Wheel
@@ -45,7 +45,7 @@ class Binding:
     path: bytes = b""
     """The Path of the REGISTER (RFC 3327), as one Route value; empty without one."""
     user_agent: bytes = b""
-    flow: object = None
+    flow: Hashable | None = None
     """Where the REGISTER came from; opaque here."""
     modified: float = 0.0
     timer: Entry[Binding] | None = None

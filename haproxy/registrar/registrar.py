@@ -5,7 +5,7 @@ Who may register is decided before: here a request is already known to be allowe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from haproxy.registrar.location import Binding, LocationService, address_of_record
@@ -60,7 +60,7 @@ class Registrar:
         self.accepted = 0
         self.refused = 0
 
-    def process(self, request: Request, flow: object, now: float) -> Response:
+    def process(self, request: Request, flow: Hashable | None, now: float) -> Response:
         """Carry out a REGISTER that its sender may make, and give the response."""
         try:
             aor = aor_of(request)
@@ -71,7 +71,7 @@ class Registrar:
         self.accepted += 1
         return self._success(request, aor, now)
 
-    def _apply(self, request: Request, aor: bytes, flow: object, now: float) -> None:
+    def _apply(self, request: Request, aor: bytes, flow: Hashable | None, now: float) -> None:
         _require_known_extensions(request)
         present = list(self._location.bindings(aor))
         if request.all(b"contact") == [b"*"]:
@@ -154,7 +154,7 @@ def aor_of(request: Request) -> bytes:
     return address_of_record(target.username, target.host)
 
 
-def _binding(request: Request, aor: bytes, wish: Wish, flow: object, now: float) -> Binding:
+def _binding(request: Request, aor: bytes, wish: Wish, flow: Hashable | None, now: float) -> Binding:
     return Binding(
         aor=aor,
         contact=wish.contact.uri,

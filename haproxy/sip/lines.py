@@ -7,8 +7,7 @@ The lines stay as they came; an edit touches only the lines it names. Headers ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import ClassVar, Final
 
 from haproxy.sip import address, header, syntax
 from haproxy.sip.address import NameAddr
@@ -31,6 +30,9 @@ class Message:
         "from_tag",
         "to_tag",
     )
+
+    # Compiled classes let only these be deleted.
+    __deletable__: ClassVar[tuple[str, ...]] = ("_first", "_lines", "_names")
 
     _names: list[bytes]
     _lines: list[bytes]
@@ -239,26 +241,19 @@ class Message:
         elif content_type is not None:
             self.set(b"Content-Type", content_type)
 
-    def copy(self) -> Self:
-        """An independent copy, for forking."""
-        twin = object.__new__(type(self))
-        self._copy_start(twin)
+    def _copy_to(self, twin: Message) -> None:
         twin._names, twin._lines = self._names.copy(), self._lines.copy()
         twin._first, twin._via, twin.body = self._first.copy(), self._via, self.body
         twin.call_id, twin.cseq_number, twin.cseq_method = self.call_id, self.cseq_number, self.cseq_method
         twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
-        return twin
-
-    def _copy_start(self, twin: Self) -> None:
-        raise NotImplementedError
 
     def shed(self) -> None:
         """Let header lines and body go for good. The attributes stay: tags, Call-ID, CSeq, start line.
 
-        To edit it after that is a defect, and raises AttributeError or TypeError.
+        To look at its lines or to edit them after that is a defect, and raises AttributeError.
         """
-        self._names = self._lines = _NO_LINES
-        self._first = _NO_FIRST
+        if hasattr(self, "_lines"):
+            del self._names, self._lines, self._first
         self._via, self.body = None, b""
 
     def __bytes__(self) -> bytes:
@@ -290,11 +285,6 @@ class Message:
         """Fill in the attributes that come from headers, as far as they can be read."""
         for derive in _DERIVED.values():
             derive(self)
-
-
-# Shared and unchangeable: three objects less for each of very many messages, also for the collector.
-_NO_LINES: Final[Any] = ()
-_NO_FIRST: Final[Any] = MappingProxyType({})
 
 
 def _value(line: bytes) -> bytes:

@@ -8,7 +8,7 @@ requests and responses share.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final
 
 from haproxy.sip import header, syntax, uri
 from haproxy.sip.lines import Message
@@ -34,8 +34,15 @@ class Request(Message):
     _target: Uri | None
 
     def __init__(
-        self, method: bytes, uri: bytes, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+        self,
+        method: bytes = b"",
+        uri: bytes = b"",
+        headers: Iterable[tuple[bytes, bytes]] | None = (),
+        body: bytes = b"",
     ) -> None:
+        """`headers` None leaves all attributes for the caller to set, as `parse` and `copy` do."""
+        if headers is None:
+            return
         super().__init__(headers, body)
         self._target = None
         self.method = method
@@ -84,7 +91,7 @@ class Request(Message):
         copied = _COPIED_TO_TRYING if status == 100 else _COPIED
         if 100 < status < 300 and self.method in _DIALOG_METHODS:
             copied = _COPIED_TO_DIALOG
-        response = Response.__new__(Response)
+        response = Response(headers=None)
         response.status = status
         response.reason = reason_of(status) if reason is None else reason
         names = [name for name in self._names if name in copied]
@@ -101,8 +108,12 @@ class Request(Message):
         response._first[b"content-length"] = b"Content-Length: 0"
         return response
 
-    def _copy_start(self, twin: Self) -> None:
+    def copy(self) -> Request:
+        """An independent copy, for forking."""
+        twin = Request(headers=None)
         twin.method, twin.uri, twin._target = self.method, self.uri, self._target
+        self._copy_to(twin)
+        return twin
 
 
 class Response(Message):
@@ -111,8 +122,15 @@ class Response(Message):
     __slots__ = ("reason", "status")
 
     def __init__(
-        self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+        self,
+        status: int = 0,
+        reason: bytes = b"",
+        headers: Iterable[tuple[bytes, bytes]] | None = (),
+        body: bytes = b"",
     ) -> None:
+        """`headers` None leaves all attributes for the caller to set, as `parse` and `copy` do."""
+        if headers is None:
+            return
         super().__init__(headers, body)
         self.status = status
         """100 to 699."""
@@ -129,8 +147,12 @@ class Response(Message):
         self._lines[self._names.index(b"to")] = self._first[b"to"] = line
         self.to_tag = to_tag
 
-    def _copy_start(self, twin: Self) -> None:
+    def copy(self) -> Response:
+        """An independent copy."""
+        twin = Response(headers=None)
         twin.status, twin.reason = self.status, self.reason
+        self._copy_to(twin)
+        return twin
 
 
 def parse(data: bytes) -> Request | Response:
@@ -149,7 +171,7 @@ def parse(data: bytes) -> Request | Response:
     start = lines.pop(0)
     if start[3:4] == b"/" and start[:3].upper() == b"SIP":
         return _parse_response(start, lines, data, end)
-    request = _new_request(Request)
+    request = Request(headers=None)
     request.method, request.uri, request._target, line_fault = syntax.request_line(start)
     header_fault = _read_header(request, lines, data, end)
     fault = line_fault or header_fault or syntax.check_request(request)
@@ -160,12 +182,10 @@ def parse(data: bytes) -> Request | Response:
 
 
 _LINE_ENDS: Final = (b"\r", b"\n")
-_new_request: Final = Request.__new__
-_new_response: Final = Response.__new__
 
 
 def _parse_response(start: bytes, lines: list[bytes], data: bytes, end: int) -> Response:
-    response = _new_response(Response)
+    response = Response(headers=None)
     response.status, response.reason = syntax.status_line(start)
     fault = _read_header(response, lines, data, end)
     if fault is not None:

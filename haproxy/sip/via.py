@@ -119,7 +119,7 @@ def parse(value: bytes) -> Via:
     usual = mark and before in _BEFORE_BRANCH and branch and not branch.translate(None, header.TOKEN_BYTES)
     if not usual:
         return _parse_any(value)
-    via = _new(Via)
+    via = Via()
     via.bare = not before
     via.raw = raw
     via.transport, via.host, via.port = place
@@ -142,7 +142,7 @@ def _parse_any(value: bytes) -> Via:
     match = _USUAL.fullmatch(value)
     if match is None:
         return _parse_unusual(header.unfold(value.strip()))
-    via = _new(Via)
+    via = Via()
     via.bare = False
     via.raw = value.strip()
     via.transport, via.host, port, via._params, branch = match.groups()
@@ -151,14 +151,11 @@ def _parse_any(value: bytes) -> Via:
     return via
 
 
-_new: Final = Via.__new__
-
-
 def _parse_unusual(value: bytes) -> Via:
     match = _ANY.fullmatch(value)
     if match is None:
         raise ViaError("malformed Via")
-    via = _new(Via)
+    via = Via()
     via.bare = False
     via.raw = value
     transport, via.host, port, via._params = match.groups()

@@ -43,6 +43,8 @@ class World:
         )
         self.core = self.assembly.core
         self.sent: list[tuple[Message, str]] = []
+        self.flows: list[Flow] = []
+        """What each of those was sent on; a test may empty it."""
         self.events: list[Event] = []
         self._number = 0
 
@@ -61,6 +63,7 @@ class World:
         """Take what the core sends and tells."""
         for data, flow in self.core.to_send(self.now):
             self.sent.append((parse(data), text(flow.remote)))
+            self.flows.append(flow)
         while (event := self.core.next_event()) is not None:
             self.events.append(event)
 

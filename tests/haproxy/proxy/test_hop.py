@@ -159,14 +159,6 @@ def test_tls_is_refused_where_there_is_none(trunk: Any) -> None:
 def test_the_name_goes_along_to_be_proved_over_tls(make_world: Make) -> None:
     world = make_world(proxyList=["192.0.2.50"], enableTLS=True)
     call(world, "sips:a@trunk.example")
-    flows: list[Any] = []
-    send = world.core.to_send
-
-    def keep(now: float) -> Any:
-        sent = send(now)
-        flows.extend(flow for _, flow in sent)
-        return sent
-
-    world.core.to_send = keep
+    world.flows.clear()
     world.look_up({"trunk.example A": ["198.51.100.1"]})
-    assert [flow.domain for flow in flows if flow.transport == "tls"] == ["trunk.example"]
+    assert [flow.domain for flow in world.flows if flow.transport == "tls"] == ["trunk.example"]

@@ -424,12 +424,14 @@ def test_what_is_shed_is_gone_and_the_rest_says_what_it_was() -> None:
     request = invite()
     copy = request.copy()
     request.shed()
-    assert (request.headers(), request.body, b"via" in request) == ([], b"", False)
+    request.shed()
+    assert request.body == b""
     assert (request.method, request.uri, request.call_id) == (copy.method, copy.uri, copy.call_id)
     assert (request.cseq, request.from_tag, request.to_tag) == (copy.cseq, copy.from_tag, copy.to_tag)
     assert bytes(copy) == INVITE
-    with pytest.raises(AttributeError):
-        request.append(b"Subject", b"late")
+    for late in (request.headers, lambda: b"via" in request, lambda: request.append(b"Subject", b"late")):
+        with pytest.raises(AttributeError):
+            late()
     assert invite().headers() != []
 
 
