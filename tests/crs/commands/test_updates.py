@@ -120,13 +120,18 @@ def test_the_same_update_again_is_no_news(server: Server) -> None:
     assert server.applied == ["blue"]
 
 
+def flipped(data: bytes) -> bytes:
+    """With one bit of the tag wrong."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 @pytest.mark.parametrize(
     ("data", "error", "reason"),
     [
         (update("red"), NotFound, "the update file is for the account red, which is not here"),
         (update(secret=b"another"), CommandError, "with another shared secret than that of account blue"),
         (update()[:-1], CommandError, "the update file is damaged: it has "),
-        (update()[:-1] + b"\0", CommandError, "damaged: its content is not as it was made"),
+        (flipped(update()), CommandError, "damaged: its content is not as it was made"),
         (b"#!/bin/sh\n", CommandError, "this is no update file"),
         (update(month="2027-01"), CommandError, "only those for 2026-11 and 2026-12 can be applied now"),
         (update(made=datetime(2026, 12, 24, tzinfo=UTC)), CommandError, "still to come: is a clock wrong"),
