@@ -16,12 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from crs.home import DATABASE
+from crs.home import ADMINS, DATABASE, PEERS
 from rtlib.secretfile import MODE, synchronise
 
 FOLDER: Final = "backup"
-PARTS: Final = ("crs.conf", "crs-local.conf", "crs-relay.conf", "accounts", "data", "scripts")
-"""What is saved. The manual names neither crs-relay.conf nor the scripts, but they are settings as well."""
+PARTS: Final = ("crs.conf", "crs-local.conf", "crs-relay.conf", PEERS, "accounts", ADMINS, "data", "scripts")
+"""What is saved. The manual names a part of it, but the rest are settings as well."""
 
 _BESIDE_DATABASE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; its content is in the copy."""

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from crs.commands.account import AccountCommands
+from crs.commands.admins import AdminCommands
 from crs.commands.backup import BackupCommands
 from crs.commands.blacklist import BlacklistCommands
 from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.health import HealthCommands
+from crs.commands.interworking import InterworkingCommands
 from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
@@ -34,11 +36,13 @@ from rtlib.command.registry import Registry, declared
 
 COMMANDS: Final = (
     AccountCommands,
+    AdminCommands,
     BackupCommands,
     BlacklistCommands,
     ClientDataCommands,
     DrainCommands,
     HealthCommands,
+    InterworkingCommands,
     PurgeCommands,
     RoomCommands,
     RotateCommands,
@@ -72,7 +76,7 @@ def main() -> None:
         place,
         help="Manages the rendezvous server crs.",
         local=_local_registry,
-        complete={"account": _accounts, "client": _clients, "blacklisted": _blacklisted},
+        complete={"account": _accounts, "client": _clients, "blacklisted": _blacklisted, "admin": _admins},
     )
     cli.main(group)
 
@@ -108,6 +112,11 @@ def _blacklisted(client: Client, before: Mapping[str, Any]) -> Iterable[str]:
     """The blacklisted clients of the account before them on the line."""
     rows = client.call("show blacklist", {"account_id": before.get("account_id")}, COMPLETION_TIME)
     return [row["uri"] for row in rows]
+
+
+def _admins(client: Client, _before: Mapping[str, Any]) -> Iterable[str]:
+    """The administrators."""
+    return [row["admin"] for row in client.call("show admins", {}, COMPLETION_TIME)]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ DEFAULT_HOME: Final = Path("/opt/crs")
 DEFAULT_LOG: Final = Path("/var/log/crs")
 SOCKET: Final = "run/crs.sock"
 DATABASE: Final = "data/crs.db"
+ADMINS: Final = "admins"
+PEERS: Final = "iw-crs.conf"
 
 
 def log_folder(home: Path) -> Path:

@@ -20,12 +20,15 @@ from twisted.logger import Logger
 from crs import blacklist, stores
 from crs.accounts import Accounts
 from crs.addressmap import AddressMap
+from crs.admins import Admins
 from crs.blacklist import Blacklists
 from crs.commands.account import AccountCommands
+from crs.commands.admins import AdminCommands
 from crs.commands.blacklist import BlacklistCommands
 from crs.commands.clientdata import ClientDataCommands
 from crs.commands.drain import DrainCommands
 from crs.commands.files import AccountFiles
+from crs.commands.interworking import InterworkingCommands
 from crs.commands.members import MemberCommands
 from crs.commands.purge import PurgeCommands
 from crs.commands.room import RoomCommands
@@ -41,11 +44,12 @@ from crs.core import Core
 from crs.doorway import Doorway
 from crs.expulsion import Expulsion
 from crs.gate import ClientGate
-from crs.home import DATABASE, RELAY_SOCKET, audit_file
+from crs.home import ADMINS, DATABASE, PEERS, RELAY_SOCKET, audit_file
 from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
 from crs.limits import LimitTable
 from crs.monthly import Monthly
+from crs.peers import Peers
 from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
@@ -119,6 +123,7 @@ class Server(DaemonService):
         self._rooms = Rooms(home / "accounts")
         self._rooms.load(account.name for account in accounts)
         self._files = AccountFiles(accounts, self._blacklists, self._rooms, self._in_thread)
+        self._admins = Admins(home / ADMINS)
         self._reactor = reactor
         self._log_observer = observer
         self._offences = OffenceLog()
@@ -254,7 +259,8 @@ class Server(DaemonService):
         owners = (
             show,
             self._trace,
-            AccountCommands(self._files, self._switchboard.remove_account),
+            AccountCommands(self._files, self._account_deleted),
+            AdminCommands(self._files, self._admins),
             ClientDataCommands(
                 self._files,
                 self._storage.state,
@@ -264,6 +270,7 @@ class Server(DaemonService):
             ),
             DrainCommands(self._drain),
             BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
+            InterworkingCommands(self._files, Peers(self._home / PEERS)),
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
             RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
             self._rotate,
@@ -282,6 +289,11 @@ class Server(DaemonService):
         for owner in owners:
             registry.add(owner)
         return registry
+
+    async def _account_deleted(self, account: str) -> None:
+        """Forget what belongs to a deleted account. Raises StoreError or CommandError."""
+        await self._files.do(self._admins.forget_account, account)
+        await self._switchboard.remove_account(account)
 
     def _denial(self, client: Identity) -> str | None:
         """Why a client may not attach, if so."""

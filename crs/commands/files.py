@@ -60,11 +60,12 @@ class AccountFiles:
     async def do(self, work: Callable[..., T], *arguments: object) -> T:
         """Read or write files in a thread. Raises CommandError for what cannot be read, written or used."""
         from crs.accounts import AccountError
+        from crs.linefile import LineFileError
         from crs.update.error import ArchiveError, UpdateError
 
         try:
             return cast("T", await self._in_thread(work, *arguments))
-        except (AccountError, ArchiveError, UpdateError) as error:
+        except (AccountError, LineFileError, ArchiveError, UpdateError) as error:
             raise CommandError(str(error)) from error
 
     async def change(self, name: str, changed: Callable[[Account], Account]) -> Account:

@@ -1,11 +1,20 @@
-"""crs-cli as a program: what it loads, and how long that takes."""
+"""crs-cli as a program: what it loads, how long that takes, and what each command says of wrong usage."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from crs.cli import COMMANDS, main
+from rtlib.command.registry import Spec, declared
 
 LIMIT = 0.25
 """Seconds of CPU."""
@@ -36,3 +45,85 @@ def test_it_starts_within_a_quarter_second() -> None:
         return (after.children_user - before.children_user) + (after.children_system - before.children_system)
 
     assert min(cost() for _ in range(5)) < LIMIT
+
+
+SPECS = {spec.name: spec for spec in declared(*COMMANDS)}
+VALUES = {
+    "authorization": "update",
+    "ip": "192.0.2.1",
+    "shared_secret": "0123456789abcdef",
+    "uri": "+4612345",
+}
+"""Arguments that a command takes; others are any word."""
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def crs_cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """The program in this process, with a home where nothing runs."""
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["crs-cli", "--home", str(tmp_path), *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert isinstance(end.value.code, int)
+        return Ended(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+def line(spec: Spec, folder: Path) -> list[str]:
+    """A command line that is right."""
+    file = folder / "file"
+    file.write_text("content")
+    words = list(spec.words)
+    for parameter in spec.parameters:
+        if parameter.required and not parameter.flags:
+            words.append(
+                str(file) if parameter.name == "update_file" else VALUES.get(parameter.name, "example")
+            )
+    return words
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_help_says_what_it_is_with_an_example(name: str, crs_cli: Callable[..., Ended]) -> None:
+    ended = crs_cli(*name.split(), "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Usage: crs-cli {name}" in ended.out
+    assert f"Example: crs-cli {name}" in ended.out
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in SPECS.values() if not spec.local])
+def test_a_stopped_server_is_told_on_one_line(
+    name: str, crs_cli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = crs_cli(*line(SPECS[name], tmp_path))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == f"crs-cli: crs is not running (no answer at {tmp_path}/run/crs.sock)\n"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_one_argument_too_many_is_told_on_one_line(
+    name: str, crs_cli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = crs_cli(*line(SPECS[name], tmp_path), "superfluous")
+    assert (ended.code, ended.out) == (2, "")
+    assert re.fullmatch(rf"crs-cli: .*superfluous.*; see crs-cli {name} --help\n", ended.err)
+
+
+@pytest.mark.parametrize(
+    "name", [spec.name for spec in SPECS.values() if any(each.required for each in spec.parameters)]
+)
+def test_a_missing_argument_is_told_on_one_line(
+    name: str, crs_cli: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = crs_cli(*line(SPECS[name], tmp_path)[:-1])
+    assert (ended.code, ended.out) == (2, "")
+    assert re.fullmatch(rf"crs-cli: Missing argument .*; see crs-cli {name} --help\n", ended.err)
