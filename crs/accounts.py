@@ -29,7 +29,7 @@ log = Logger()
 
 FILE: Final = "account.conf"
 MAX_FILE: Final = 65536
-DIRECTIVES: Final = ("created", "former-secret", "secret", "update-notification")
+DIRECTIVES: Final = ("created", "former-secret", "secret", "statistics", "update-notification")
 SWITCH: Final = {"enabled": True, "disabled": False}
 WEAK: Final = 16
 """Bytes; a shorter secret is accepted, because others may have agreed on it, but warned about."""
@@ -56,6 +56,8 @@ class Account:
     created: datetime
     update_notification: bool = False
     """Whether attached clients are told of a new update at once (manual 5.4, `update-notification`)."""
+    statistics: bool = False
+    """Whether calls and messages of its clients are counted (manual 5.4, `stats`)."""
     former: Former | None = None
     """The secret before this one, while clients and CMS change to this one."""
 
@@ -232,13 +234,14 @@ def _account(name: str, path: Path, values: dict[str, str]) -> Account:
         created = datetime.fromisoformat(values.get("created", "1970-01-01T00:00:00Z"))
         notification = _switch("update-notification", values)
         former = _former(values.get("former-secret", ""))
+        statistics = _switch("statistics", values)
     except KeyError:
         raise AccountError(f"{path}: secret: is required") from None
     except ValueError as error:
         raise AccountError(f"{path}: {error}") from None
     if len(secret) < WEAK:
         log.warn("account {name}: the shared secret is shorter than 128 bits", name=name)
-    return Account(name, secret, created.astimezone(UTC), notification, former)
+    return Account(name, secret, created.astimezone(UTC), notification, statistics, former)
 
 
 def _former(value: str) -> Former | None:
@@ -277,6 +280,8 @@ def _text(account: Account) -> bytes:
         lines.append(f"former-secret {encode_secret(account.former.secret)} {_moment(account.former.until)}")
     if account.update_notification:
         lines.append("update-notification enabled")
+    if account.statistics:
+        lines.append("statistics enabled")
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -24,6 +24,7 @@ from crs.commands.rotate import RotateCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.services import ServiceCommands
 from crs.commands.show import ShowCommands
+from crs.commands.statistics import StatisticsCommands
 from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.updates import UpdateCommands
@@ -49,6 +50,7 @@ COMMANDS: Final = (
     SecretCommands,
     ServiceCommands,
     ShowCommands,
+    StatisticsCommands,
     SystemCommands,
     TraceCommands,
     MemberCommands,

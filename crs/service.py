@@ -35,6 +35,7 @@ from crs.commands.room import RoomCommands
 from crs.commands.rotate import RotateCommands
 from crs.commands.secret import SecretCommands
 from crs.commands.show import ShowCommands
+from crs.commands.statistics import StatisticsCommands
 from crs.commands.system import SystemCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.updates import UpdateCommands
@@ -57,11 +58,12 @@ from crs.rooms import Rooms
 from crs.rotation import Deadlines
 from crs.rules import Rules
 from crs.settings import Main, Settings, load
-from crs.signaling.event import Result
+from crs.signaling.event import Result, Trace
 from crs.signaling.offers import Offered
 from crs.signaling.registrar import Identification, Policy
 from crs.signaling.rendezvous import Rendezvous
 from crs.signaling.ticket import Sealer
+from crs.statistics import Statistics
 from crs.storage import Storage
 from crs.stores import Stores
 from crs.switchboard import Switchboard
@@ -143,6 +145,7 @@ class Server(DaemonService):
             Policy(self._denial, self._cleanup.find, accounts.are_connected, self._rooms.find, self._offered),
             self._limits,
         )
+        self._statistics = Statistics(self._machine.directory, self._is_counted, time.monotonic)
         self._switchboard = Switchboard(
             self._machine,
             self._storage,
@@ -150,7 +153,7 @@ class Server(DaemonService):
             reactor,
             offences=self._offences,
             is_account=accounts.__contains__,
-            on_trace=self._trace.publish,
+            on_trace=self._happened,
             on_object=self._trace.publish_object,
             read_blob=self._read_blob,
         )
@@ -275,6 +278,13 @@ class Server(DaemonService):
             RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
             self._rotate,
             SecretCommands(),
+            StatisticsCommands(
+                self._files,
+                self._machine.directory,
+                now=time.monotonic,
+                flush=self._switchboard.flush,
+                pause=self._pause,
+            ),
             SystemCommands(self._settings.name, self._accounts),
             UpdateCommands(
                 self._files,
@@ -294,6 +304,15 @@ class Server(DaemonService):
         """Forget what belongs to a deleted account. Raises StoreError or CommandError."""
         await self._files.do(self._admins.forget_account, account)
         await self._switchboard.remove_account(account)
+
+    def _happened(self, event: Trace) -> None:
+        """What the machine tells of clients, calls and messages."""
+        self._trace.publish(event)
+        self._statistics.record(event)
+
+    def _is_counted(self, account: str) -> bool:
+        found = self._accounts.get(account)
+        return found is not None and found.statistics
 
     def _denial(self, client: Identity) -> str | None:
         """Why a client may not attach, if so."""

@@ -17,7 +17,7 @@ from crs.commands.tracerow import (
     SessionEventRow,
     StatisticsEventRow,
 )
-from crs.identity import is_test_client
+from crs.statistics import counted
 from rtlib.command.registry import Feed, Role, Stream, command
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class TraceCommands:
         # A label without who ended the call and why: the metric stays small.
         self.totals[kind, event.state.partition("(")[0]] += 1
         publish(self, event)
+        if self._statistics.active:
+            for type_, client in counted(event):
+                row = StatisticsEventRow(HEADER, self._time(), type_, client.uri, client.account)
+                self._statistics.publish(row)
 
     def publish_object(self, client: Identity, event: str) -> None:
         """Something that is kept of a client has changed."""
@@ -183,9 +187,6 @@ class TraceCommands:
                 session_id=event.session,
             )
             self._session.publish(row)
-        if self._statistics.active and event.state == "invite":
-            self._count("session-outgoing", event.caller)
-            self._count("session-incoming", event.callee)
 
     def _publish_message(self, event: MessageEvent) -> None:
         if self._message.active:
@@ -199,16 +200,6 @@ class TraceCommands:
                 message_id=event.message,
             )
             self._message.publish(row)
-        kind = "system" if event.system else "message"
-        if self._statistics.active and event.state == "posted content":
-            self._count(f"{kind}-outgoing", event.sender)
-        elif self._statistics.active and event.state == "delivered":
-            self._count(f"{kind}-incoming", event.recipient)
-
-    def _count(self, type: str, client: Identity) -> None:
-        if not is_test_client(client.uri):
-            row = StatisticsEventRow(HEADER, self._time(), type, client.uri, client.account)
-            self._statistics.publish(row)
 
     def _watch(self, active: bool) -> None:
         self._watch_log(self._publish_log if active else None)

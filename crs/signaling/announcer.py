@@ -66,4 +66,8 @@ class Announcer:
 
     def operator(self, session: Session) -> None:
         """Trace the state."""
-        self._outlet.tell(SessionEvent(session.caller, session.callee, session.state_text, session.label))
+        self._outlet.tell(
+            SessionEvent(
+                session.caller, session.callee, session.state_text, session.label, len(session.streams)
+            )
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from crs.identity import Identity
 from crs.signaling import message
@@ -482,7 +482,8 @@ class Bridge:
     def _trace(self, group: Group, party: Party) -> None:
         caller, callee = group.ends(party)
         if caller != callee:
-            self._outlet.tell(SessionEvent(caller, callee, party.state_text, party.key.session))
+            kind: Literal["group", "conference"] = "group" if group.room is None else "conference"
+            self._outlet.tell(SessionEvent(caller, callee, party.state_text, party.key.session, kind=kind))
 
     def _tell_member(self, group: Group, party: Party) -> None:
         """Tell everybody who is in the group where a party is now."""

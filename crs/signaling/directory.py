@@ -6,7 +6,7 @@ behind, at most SAVE_DELAY seconds late, several clients in one request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -51,6 +51,8 @@ class Record(msgspec.Struct):
     """The same of its system messages, which the others do not count."""
     confirmed: tuple[Confirmation, ...] = ()
     """Its latest confirmation of an update of each month, by month."""
+    statistics: dict[str, int] | None = None
+    """How often what happened that statistics count, for an account that has them on."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(Record).decode
@@ -128,6 +130,26 @@ class Directory:
         record = self._changed(client, now)
         if record is not None:
             record.read = wall
+
+    def count(self, client: Identity, kind: str, now: float) -> None:
+        """Add one to a client's statistics."""
+        record = self._changed(client, now)
+        if record is not None:
+            if record.statistics is None:
+                record.statistics = {}
+            record.statistics[kind] = record.statistics.get(kind, 0) + 1
+
+    def counts(self, client: Identity) -> Mapping[str, int]:
+        """A client's statistics, by kind."""
+        record = self._records.get(client)
+        return (record.statistics if record is not None else None) or {}
+
+    def clear_counts(self, client: Identity, now: float) -> None:
+        """Set a client's statistics to zero."""
+        record = self._records.get(client)
+        if record is not None and record.statistics:
+            record.statistics = None
+            self._changed(client, now)
 
     def confirmation(self, client: Identity, month: str, created: int) -> Confirmation | None:
         """That a client has stored its part of just this update."""

@@ -7,7 +7,7 @@ Notices need no answer. An ask carries a token: the service does the work, then 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from crs.identity import Identity
 from crs.signaling.message import ItemKind, Relay, RelayKind
@@ -34,6 +34,9 @@ class SessionEvent:
     callee: Identity
     state: str
     session: str
+    streams: int = 1
+    """How many media streams the call has."""
+    kind: Literal["call", "group", "conference"] = "call"
 
 
 @dataclass(frozen=True, slots=True)

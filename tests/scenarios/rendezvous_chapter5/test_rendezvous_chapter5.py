@@ -135,6 +135,19 @@ TABLE: Final = (
     Row(
         "show updates", ("ACCOUNT | CURRENT MONTH | NEXT MONTH", f"{ACCOUNT} | Not Available | Not Available")
     ),
+    Row(f"show update {ACCOUNT}", ("MONTH | .*",)),
+    Row(f"update-notification enable {ACCOUNT}"),
+    Row(f"update-notification disable {ACCOUNT}"),
+    Row("update-notification enable nobody", code=1, error="no account nobody"),
+    Row(f"list team-code {ACCOUNT}", ("CODE | MEMBERS",)),
+    Row(f"show team-code {ACCOUNT} red", code=1, error="no team code red"),
+    Row(f"lookup client {ACCOUNT} {ALICE}", ("SOURCE | URI | DOMAIN", rf"local | \{ALICE} | {ACCOUNT}")),
+    Row(
+        f"lookup client -v {ACCOUNT} {ALICE}",
+        ("SOURCE | URI | DOMAIN | CLIENT TOKEN | .*", rf"local | \{ALICE} | {ACCOUNT} | 746f6b656e.*"),
+    ),
+    Row(f"list observed {ACCOUNT}", ("URI.*", rf"\{ALICE}.*", rf"\{BOB}.*")),
+    Row("purge observed nobody", code=1, error="no account nobody"),
     Row("apply /nonexistent.upd", code=2, error="nonexistent.upd"),
     Row(f"show update {ACCOUNT}", ("MONTH | CREATED | LISTED | OFFERED | CONFIRMED",)),
     Row(f"update-notification enable {ACCOUNT}"),
@@ -181,6 +194,18 @@ TABLE: Final = (
     ),
     Row(f"delete client-info {ACCOUNT} {ALICE}"),
     Row(f"delete client-info {ACCOUNT} {ALICE}", code=1, error="no client info"),
+    Row(
+        f"stats export {ACCOUNT}",
+        ("tel-uri\t.*\tnext-confirmed", rf"\{ALICE}\t1\t0\t1\t.*", rf"\{BOB}\t0\t1\t0\t1\t.*"),
+    ),
+    Row(f"stats disable {ACCOUNT}"),
+    Row(f"stats clear {ACCOUNT}"),
+    Row(
+        f"stats export {ACCOUNT}",
+        ("tel-uri.*", rf"\{ALICE}(\t0){{11}}(\tno){{4}}", rf"\{BOB}(\t0){{11}}(\tno){{4}}"),
+    ),
+    Row(f"stats enable {ACCOUNT}"),
+    Row("stats enable nobody", code=1, error="no account nobody"),
     Row("check slot +4612345", ("SLOT +444", "PRIMARY +crs1", "SECONDARY")),
     Row(f"wakeup client {ACCOUNT} {ALICE}", code=1, error="push notifications are off"),
     Row(f"blacklist add {ACCOUNT} +4699"),
@@ -237,6 +262,7 @@ def test_every_command(server: CrsServer) -> None:
         traces = [traced(server, element) for element in TRACES]
         for trace in traces:
             trace.__enter__()
+        await deferToThread(server.cli, "stats", "enable", ACCOUNT)
         try:
             alice, bob = await stage(server, reactor)
             for element, trace in zip(TRACES, traces, strict=True):
