@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from crs.identity import Identity
 from crs.signaling import message
@@ -16,8 +16,9 @@ from crs.signaling.admission import Admission, Objection
 from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.change import refusal
 from crs.signaling.directory import Directory
-from crs.signaling.event import AddNode, Node, ReleaseRelay, RemoveNode, Result, SessionEvent
+from crs.signaling.event import AddNode, Node, ReleaseRelay, RemoveNode, Result
 from crs.signaling.group import Group, GroupTable, Party, PartyState, Room
+from crs.signaling.groupannouncer import GroupAnnouncer
 from crs.signaling.message import EndReason, ErrorCode, Who
 from crs.signaling.message.group import MAX_PARTIES
 from crs.signaling.outlet import Outlet
@@ -48,7 +49,7 @@ class Bridge:
     ) -> None:
         """`numbers` names relays; `rooms(number)` gives the conference rooms of this number."""
         self._outlet = outlet
-        self._attachments = attachments
+        self._announce = GroupAnnouncer(outlet, attachments)
         self._directory = directory
         self._admission = admission
         self._numbers = numbers
@@ -63,14 +64,14 @@ class Bridge:
         key = Key(client.uri, request.session)
         found = self.table.find(client, key)
         if found is not None and found[0].is_of(client) and found[1].relay is not None:
-            self._tell_opened(*found, origin, [])
+            self._announce.opened(*found, origin, [])
             return
         if any(Identity(each.uri, each.account or client.account) == client for each in request.to):
-            self._refuse(origin, (ErrorCode.bad_message, "to: a client cannot invite itself"))
+            self._announce.refuse(origin, (ErrorCode.bad_message, "to: a client cannot invite itself"))
             return
         objection = self._objection(connection, key, now)
         if objection is not None:
-            self._refuse(origin, objection)
+            self._announce.refuse(origin, objection)
             return
         group = Group(next(self._numbers), request.session, client)
         self.table.open(group)
@@ -86,9 +87,9 @@ class Bridge:
             return
         group, party = found
         if not group.is_of(connection.client):
-            self._refuse(origin, (ErrorCode.denied, "only who has begun a group call invites to it"))
+            self._announce.refuse(origin, (ErrorCode.denied, "only who has begun a group call invites to it"))
         elif group.ended or party.state is not PartyState.joined:
-            self._refuse(origin, (ErrorCode.wrong_state, "you are not in the group"))
+            self._announce.refuse(origin, (ErrorCode.wrong_state, "you are not in the group"))
         else:
             refused = self._invite(group, connection, request, now)
             reply = message.MoreInvited(id=request.id, session=request.session, refused=refused)
@@ -102,12 +103,12 @@ class Bridge:
         group, party = found
         if group.ended or not party.waiting:
             reason = f"you are in state {party.state_text}"
-            self._refuse(Origin(connection.number, request.id), (ErrorCode.wrong_state, reason))
+            self._announce.refuse(Origin(connection.number, request.id), (ErrorCode.wrong_state, reason))
             return True
-        self._done(connection, request)
+        self._announce.done(connection, request)
         if party.state is PartyState.invited:
             party.state = PartyState.ringing
-            self._changed(group, party)
+            self._announce.changed(group, party)
         return True
 
     def join(self, connection: Connection, request: message.Join, now: float) -> None:
@@ -118,13 +119,13 @@ class Bridge:
             return
         group, party = found
         if group.ended or not group.opened:
-            self._refuse(origin, (ErrorCode.wrong_state, "the group has ended"))
+            self._announce.refuse(origin, (ErrorCode.wrong_state, "the group has ended"))
         elif party.state is PartyState.joined:
-            self._tell_joined(group, party, origin)
+            self._announce.joined(group, party, origin)
         elif party.state is PartyState.joining:
-            self._refuse(origin, (ErrorCode.wrong_state, "you are about to join already"))
+            self._announce.refuse(origin, (ErrorCode.wrong_state, "you are about to join already"))
         elif party.state is PartyState.left and group.size >= MAX_PARTIES:
-            self._refuse(origin, (ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"))
+            self._announce.refuse(origin, (ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"))
         else:
             self._enter(group, party, origin)
 
@@ -138,7 +139,7 @@ class Bridge:
             allowed = (EndReason.decline, EndReason.busy) if party.waiting else (EndReason.hangup,)
             reason = request.reason if request.reason in allowed else allowed[0]
             self._left(group, party, reason, _role(group, party.client), now)
-        self._done(connection, request)
+        self._announce.done(connection, request)
 
     def close(self, connection: Connection, request: message.CloseGroup, now: float) -> None:
         """Who has begun a group, or owns the room, ends it for all."""
@@ -148,28 +149,28 @@ class Bridge:
         group, party = found
         if group.owner != connection.client:
             reason = "only who has begun a group, or owns the room, ends it for all"
-            self._refuse(Origin(connection.number, request.id), (ErrorCode.denied, reason))
+            self._announce.refuse(Origin(connection.number, request.id), (ErrorCode.denied, reason))
             return
         if not group.ended:
             self.end(group, EndReason.hangup, Who.caller, now, silent=party)
-        self._done(connection, request)
+        self._announce.done(connection, request)
 
     def dial(self, connection: Connection, request: message.Invite, now: float) -> None:
         """Somebody dials a conference room, and is in its call at once."""
         client, origin = connection.client, Origin(connection.number, request.id)
         rooms = self.find_rooms(client.account, request.to, request.account)
         if len(rooms) != 1:
-            self._refuse(origin, _not_one(request.to, rooms))
+            self._announce.refuse(origin, _not_one(request.to, rooms))
             return
         room, key = rooms[0], Key(client.uri, request.session)
         group = self.table.of_room(room)
         party = None if group is None else group.parties.get(client)
         if group is not None and party is not None and party.key == key and party.relay is not None:
-            self._tell_joined(group, party, origin)
+            self._announce.joined(group, party, origin)
             return
         objection = self._objection(connection, key, now)
         if objection is not None:
-            self._refuse(origin, objection)
+            self._announce.refuse(origin, objection)
             return
         self._dial(room, client, key, origin, now)
 
@@ -181,13 +182,13 @@ class Bridge:
         for group, party in self.table.of(connection.client):
             _returned(party)
             if party.waiting:
-                self._tell_invitation(group, party)
+                self._announce.invitation(group, party)
             elif party.state is PartyState.joined:
-                self._tell_in_group(group, party, connection.number)
+                self._announce.in_group(group, party, connection.number)
             elif party.state is PartyState.left and party.who is not _role(group, party.client):
                 ended.append((group, party))
         for _, party in ended[-MAX_RETOLD:]:
-            self._tell_end(party)
+            self._announce.end(party)
 
     def resumed(self, connection: Connection) -> None:
         """A client has its connection back, and is told what it missed."""
@@ -224,7 +225,7 @@ class Bridge:
         """The server has a party leave, and tells it."""
         if party.state is not PartyState.left and not group.ended:
             self._left(group, party, reason, Who.server, now)
-            self._tell_end(party)
+            self._announce.end(party)
 
     def end(
         self, group: Group, reason: EndReason, who: Who, now: float, *, silent: Party | None = None
@@ -238,7 +239,7 @@ class Bridge:
             if party.state is not PartyState.left:
                 self._depart(group, party, reason, who, now)
                 if party is not silent:
-                    self._tell_end(party)
+                    self._announce.end(party)
         self._bound_ended()
 
     def close_room(self, room: Room, now: float) -> None:
@@ -285,12 +286,12 @@ class Bridge:
         origin = Origin(connection.number, request.id)
         if not isinstance(result, Node):
             self._abandon(group, party)
-            self._refuse(origin, refusal(result))
+            self._announce.refuse(origin, refusal(result))
             return
         if group.ended or party.state is not PartyState.joining:
             self._outlet.tell(ReleaseRelay(group.number))
             self._abandon(group, party)
-            self._refuse(origin, (ErrorCode.wrong_state, "the group has ended"))
+            self._announce.refuse(origin, (ErrorCode.wrong_state, "the group has ended"))
             return
         group.opened = True
         party.state, party.relay = PartyState.joined, result.relay
@@ -298,12 +299,12 @@ class Bridge:
         if group.size == 1:
             self._outlet.tell(ReleaseRelay(group.number))
             self._abandon(group, party)
-            self._refuse(
+            self._announce.refuse(
                 origin, (refused[0].code, f"nobody can be invited: {refused[0].uri}: {refused[0].code}")
             )
             return
-        self._tell_opened(group, party, origin, refused)
-        self._tell_newcomer(group, party, origin)
+        self._announce.opened(group, party, origin, refused)
+        self._announce.newcomer(group, party, origin)
 
     def _abandon(self, group: Group, party: Party) -> None:
         """Forget a group that nobody was told of."""
@@ -337,10 +338,10 @@ class Bridge:
             party.timer = self._outlet.at(now + ANSWER_TIME, partial(self._unanswered, group, party))
             invited.append(party)
         for party in invited:
-            self._tell_invitation(group, party)
-            self._trace(group, party)
+            self._announce.invitation(group, party)
+            self._announce.operator(group, party)
             if announce:
-                self._tell_member(group, party)
+                self._announce.member(group, party)
         return refused
 
     def _not_invitable(
@@ -361,10 +362,10 @@ class Bridge:
         if group is not None and party is not None and party.state is not PartyState.left:
             # It dials again because it has forgotten that it is there.
             self._left(group, party, EndReason.hangup, Who.callee, now)
-            self._tell_end(party)
+            self._announce.end(party)
             group = self.table.of_room(room)
         if group is not None and group.size >= MAX_PARTIES:
-            self._refuse(origin, (ErrorCode.limit, f"a room has at most {MAX_PARTIES} parties"))
+            self._announce.refuse(origin, (ErrorCode.limit, f"a room has at most {MAX_PARTIES} parties"))
             return
         first = group is None
         if group is None:
@@ -396,20 +397,22 @@ class Bridge:
                 self._outlet.tell(ReleaseRelay(group.number))
             elif not group.ended:
                 self._outlet.tell(RemoveNode(group.number, result.relay.identifier))
-            self._refuse(origin, (ErrorCode.wrong_state, "you have left meanwhile, or the group has ended"))
+            self._announce.refuse(
+                origin, (ErrorCode.wrong_state, "you have left meanwhile, or the group has ended")
+            )
             return
         group.opened = True
         party.state, party.relay = PartyState.joined, result.relay
         party.reason = party.who = None
         group.met = group.met or len(group.joined) > 1
-        self._tell_joined(group, party, origin)
-        self._tell_newcomer(group, party, origin)
-        self._changed(group, party)
+        self._announce.joined(group, party, origin)
+        self._announce.newcomer(group, party, origin)
+        self._announce.changed(group, party)
 
     def _not_entered(
         self, group: Group, party: Party, origin: Origin, objection: Objection, now: float
     ) -> None:
-        self._refuse(origin, objection)
+        self._announce.refuse(origin, objection)
         if group.ended or party.state is not PartyState.joining:
             return
         if party.before is PartyState.invited and group.room is not None:
@@ -433,7 +436,7 @@ class Bridge:
         self._depart(group, party, reason, who, now)
         if relay is not None and not group.ended:
             self._outlet.tell(RemoveNode(group.number, relay.identifier))
-        self._tell_member(group, party)
+        self._announce.member(group, party)
         if group.deserted and not group.ended:
             nobody = not group.met and reason is EndReason.timeout
             self.end(group, EndReason.timeout if nobody else EndReason.empty, Who.server, now)
@@ -445,7 +448,7 @@ class Bridge:
         party.reason, party.who, party.stopped = reason, who, now
         self.table.leave(group, party)
         party.timer = self._outlet.at(now + LISTED, partial(self._forget, group, party))
-        self._trace(group, party)
+        self._announce.operator(group, party)
 
     def _lost(self, group: Group, party: Party, now: float) -> None:
         if not group.ended and party.state is not PartyState.left:
@@ -454,7 +457,7 @@ class Bridge:
     def _unanswered(self, group: Group, party: Party, now: float) -> None:
         if not group.ended and party.waiting:
             self._left(group, party, EndReason.timeout, Who.server, now)
-            self._tell_end(party)
+            self._announce.end(party)
 
     def _forget(self, group: Group, party: Party, now: float) -> None:
         self.table.forget(group, party)
@@ -470,90 +473,8 @@ class Bridge:
         found = self.table.find(connection.client, key)
         if found is None:
             reason = f"there is no group {key.session} of {key.caller}"
-            self._refuse(Origin(connection.number, request), (ErrorCode.unknown_session, reason))
+            self._announce.refuse(Origin(connection.number, request), (ErrorCode.unknown_session, reason))
         return found
-
-    # What is told
-
-    def _changed(self, group: Group, party: Party) -> None:
-        self._tell_member(group, party)
-        self._trace(group, party)
-
-    def _trace(self, group: Group, party: Party) -> None:
-        caller, callee = group.ends(party)
-        if caller != callee:
-            kind: Literal["group", "conference"] = "group" if group.room is None else "conference"
-            self._outlet.tell(SessionEvent(caller, callee, party.state_text, party.key.session, kind=kind))
-
-    def _tell_member(self, group: Group, party: Party) -> None:
-        """Tell everybody who is in the group where a party is now."""
-        member = party.member
-        for other in group.joined:
-            if other is not party:
-                event = message.GroupMember(session=other.key.session, caller=other.key.caller, member=member)
-                self._send(other, event)
-
-    def _tell_invitation(self, group: Group, party: Party) -> None:
-        event = message.GroupInvited(
-            session=party.key.session,
-            caller=party.key.caller,
-            account=group.owner.account,
-            members=group.members,
-            payload=party.payload,
-        )
-        self._send(party, event)
-
-    def _tell_opened(
-        self, group: Group, party: Party, origin: Origin, refused: list[message.Refusal]
-    ) -> None:
-        assert party.relay is not None
-        reply = message.GroupOpened(
-            id=origin.request,
-            session=group.label,
-            relay=party.relay,
-            members=group.members,
-            refused=refused,
-        )
-        self._outlet.send(origin.connection, reply)
-
-    def _tell_joined(self, group: Group, party: Party, origin: Origin) -> None:
-        assert party.relay is not None
-        reply = message.Joined(
-            id=origin.request, session=party.key.session, relay=party.relay, members=group.members
-        )
-        self._outlet.send(origin.connection, reply)
-
-    def _tell_newcomer(self, group: Group, party: Party, origin: Origin) -> None:
-        """The client has attached anew while it was joining, and does not get the reply."""
-        connection = self._attachments.number(party.client)
-        if connection is not None and connection != origin.connection:
-            self._tell_in_group(group, party, connection)
-
-    def _tell_in_group(self, group: Group, party: Party, connection: int) -> None:
-        assert party.relay is not None
-        event = message.InGroup(
-            session=party.key.session, caller=party.key.caller, relay=party.relay, members=group.members
-        )
-        self._outlet.send(connection, event)
-
-    def _tell_end(self, party: Party) -> None:
-        assert party.reason is not None
-        assert party.who is not None
-        self._send(
-            party,
-            message.Ended(
-                session=party.key.session, caller=party.key.caller, reason=party.reason, who=party.who
-            ),
-        )
-
-    def _send(self, party: Party, event: message.ServerMessage) -> None:
-        self._outlet.send(self._attachments.number(party.client), event)
-
-    def _done(self, connection: Connection, request: message.Request) -> None:
-        self._outlet.send(connection.number, message.Ok(id=request.id))
-
-    def _refuse(self, origin: Origin, objection: Objection) -> None:
-        self._outlet.refuse(origin.connection, origin.request, *objection)
 
 
 def _not_one(number: str, rooms: list[Room]) -> Objection:
