@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,34 @@ class StoredBinding:
     user_agent: str
     socket: str
 
-    def columns(self) -> dict[str, Any]:
-        """The row, as the table has it."""
-        row = {name: getattr(self, name) for name in _SAME}
-        return row | {
-            "expires": _moment(self.expires),
-            "last_modified": _moment(self.modified),
-            "callid": self.call_id,
-        }
+    def row(self) -> tuple[object, ...]:
+        """The values of _COLUMNS, as SQLite keeps them."""
+        return (*_same_of(self), self.call_id, _text(self.expires), _text(self.modified))
 
 
 _SAME = ("ruid", "username", "domain", "contact", "received", "path", "q", "cseq", "user_agent", "socket")
+_COLUMNS = (*_SAME, "callid", "expires", "last_modified")
+_same_of = attrgetter(*_SAME)
+
+
+_ZERO = ("flags", "cflags", "reg_id", "server_id", "connection_id", "keepalive", "partition")
+"""Columns that only Kamailio uses."""
+
+
+def _save() -> str:
+    """The statement that puts a row in, in the place of the one with the same ruid."""
+    names = ", ".join(f'"{name}"' for name in (*_COLUMNS, *_ZERO))
+    values = ", ".join([*("?" for _ in _COLUMNS), *("0" for _ in _ZERO)])
+    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in _COLUMNS if name != "ruid")
+    return f"INSERT INTO location ({names}) VALUES ({values}) ON CONFLICT (ruid) DO UPDATE SET {replaced}"  # noqa: S608
+
+
+_SAVE = _save()
+
+
+def _text(seconds: float) -> str:
+    """A time as SQLAlchemy has SQLite keep it."""
+    return _moment(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 class Database:
@@ -90,13 +108,13 @@ class Database:
 
     def write(self, saved: Sequence[StoredBinding], removed: Sequence[str]) -> None:
         """Put bindings in, for those with the same ruid, and take others out. Raises DatabaseError."""
-        gone = [*removed, *(binding.ruid for binding in saved)]
         with self._begin() as connection:
-            for start in range(0, len(gone), CHUNK):
-                part = gone[start : start + CHUNK]
+            for start in range(0, len(removed), CHUNK):
+                part = removed[start : start + CHUNK]
                 connection.execute(delete(table.location).where(table.location.c.ruid.in_(part)))
             if saved:
-                connection.execute(insert(table.location), [binding.columns() for binding in saved])
+                # Straight to the driver: SQLAlchemy's care for each value was measured to cost two thirds.
+                connection.exec_driver_sql(_SAVE, [binding.row() for binding in saved])
 
     def mirror(self, subscribers: Iterable[Subscriber]) -> None:
         """Make `subscriber` show what the configuration says: hashes only."""
