@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 
 if "twisted.internet.reactor" not in sys.modules:
@@ -13,6 +14,10 @@ if "twisted.internet.reactor" not in sys.modules:
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell has what it starts in the background ignore ctrl-c, and so would all the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The suite gives the same answer twice; `make fuzz` looks for new ones. Machines that run it are shared and
 # slow at times: examples are bounded by number, not by time.
