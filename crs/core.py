@@ -134,7 +134,7 @@ class Core(Service):
             async for client, record in self._storage.counts():
                 if client in directory:
                     try:
-                        directory.load(client, record)
+                        directory.load_counts(client, record)
                     except ValueError:
                         unreadable += 1
         except StoreError as error:

@@ -88,10 +88,16 @@ class Directory:
 
     def load(self, client: Identity, value: bytes) -> None:
         """Take a record that was saved by an earlier run. Raises ValueError if it is none."""
-        try:
-            self._records[client] = _decode(value)
-        except msgspec.MsgspecError as error:
-            raise ValueError(str(error)) from error
+        self._records[client] = _read(value)
+
+    def load_counts(self, client: Identity, value: bytes) -> None:
+        """Take the counts of a known client from where they are kept apart. Raises ValueError.
+
+        Confirmations are not theirs: what is expendable must not take the place of what is durable.
+        """
+        counts = _read(value)
+        counts.confirmed = self._records[client].confirmed
+        self._records[client] = counts
 
     def observe(self, client: Identity, then: Callable[[str | None, float], None], now: float) -> None:
         """Have a client known, durably; then `then(why it failed or None, now)`."""
@@ -226,6 +232,13 @@ class Directory:
         if self._timer is None:
             self._timer = self._outlet.at(now + SAVE_DELAY, self._save_some)
         return record
+
+
+def _read(value: bytes) -> Record:
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
 
 
 def _month(confirmation: Confirmation) -> str:

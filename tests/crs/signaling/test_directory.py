@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from crs.identity import Identity
-from crs.signaling.directory import SAVE_BATCH, SAVE_DELAY, Directory, Record
+from crs.signaling.directory import SAVE_BATCH, SAVE_DELAY, Confirmation, Directory, Record
 from crs.signaling.event import Done, Event, Failed, Result, SaveCounts
 from crs.signaling.outlet import Outlet
 
@@ -79,3 +81,11 @@ def test_the_clients_of_a_deleted_account_are_not_saved() -> None:
     assert world.batches == [] and dict(world.directory) == {}
     world.directory.load(CLIENTS[0], b"\x80")
     assert [record for _, record in world.directory] == [Record()]
+
+
+def test_older_counts_that_are_kept_apart_do_not_undo_a_confirmation() -> None:
+    directory = Directory(Outlet(lambda connection, data: None), lambda one, other: True)
+    confirmed = (Confirmation("2026-11", 1_000, 1e9),)
+    directory.load(CLIENTS[0], msgspec.msgpack.encode(Record(posted=1, confirmed=confirmed)))
+    directory.load_counts(CLIENTS[0], msgspec.msgpack.encode(Record(posted=7, read=5.0)))
+    assert dict(directory) == {CLIENTS[0]: Record(posted=7, read=5.0, confirmed=confirmed)}
