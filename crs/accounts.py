@@ -18,8 +18,9 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from crs import identity
+from crs import identity, linefile
 from crs.identity import Identity, client_key, is_account, key_hint
+from crs.linefile import LineFileError, moment
 from crs.update.applied import Standing
 from crs.update.archive import Archive
 from crs.update.month import Month
@@ -28,7 +29,6 @@ from rtlib import secretfile
 log = Logger()
 
 FILE: Final = "account.conf"
-MAX_FILE: Final = 65536
 DIRECTIVES: Final = ("created", "former-secret", "secret", "statistics", "update-notification")
 SWITCH: Final = {"enabled": True, "disabled": False}
 WEAK: Final = 16
@@ -145,13 +145,10 @@ class Accounts:
 
     def write(self, account: Account) -> None:
         """Put an account on disk; blocks, so call it in a thread. Raises AccountError."""
-        folder = self.path(account.name)
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            secretfile.write(folder / FILE, (_text(account),))
-            secretfile.synchronise(self._directory)
-        except OSError as error:
-            raise AccountError(f"{folder}: {error.strerror or error}") from error
+            linefile.write(self.path(account.name) / FILE, _lines(account))
+        except LineFileError as error:
+            raise AccountError(str(error)) from error
 
     def erase(self, name: str) -> None:
         """Take an account off the disk; blocks, so call it in a thread. Raises AccountError."""
@@ -212,20 +209,10 @@ class Accounts:
 
 def _read(name: str, path: Path) -> Account:
     try:
-        _tighten(path)
-        with path.open(encoding="utf-8") as file:
-            lines = file.read(MAX_FILE).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AccountError(f"{path}: {error}") from error
-    values: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        word, _, rest = line.strip().partition(" ")
-        if word and not word.startswith("#"):
-            if word not in DIRECTIVES:
-                allowed = ", ".join(DIRECTIVES)
-                raise AccountError(f"{path}:{number}: {word}: unknown directive (allowed: {allowed})")
-            values[word] = rest.strip()
-    return _account(name, path, values)
+        lines = linefile.read(path, DIRECTIVES)
+    except LineFileError as error:
+        raise AccountError(str(error)) from error
+    return _account(name, path, {line.word: line.value for line in lines})
 
 
 def _account(name: str, path: Path, values: dict[str, str]) -> Account:
@@ -250,10 +237,10 @@ def _former(value: str) -> Former | None:
         return None
     text, _, until = value.partition(" ")
     try:
-        moment = datetime.fromisoformat(until.strip())
+        deadline = datetime.fromisoformat(until.strip())
     except ValueError:
         raise ValueError("former-secret: must have a time such as 2026-11-30T00:00:00Z behind it") from None
-    return Former(decode_secret(text), moment.astimezone(UTC))
+    return Former(decode_secret(text), deadline.astimezone(UTC))
 
 
 def _switch(name: str, values: dict[str, str]) -> bool:
@@ -264,26 +251,12 @@ def _switch(name: str, values: dict[str, str]) -> bool:
     return SWITCH[value]
 
 
-def _tighten(path: Path) -> None:
-    """Accept the looser mode that a restored backup leaves (manual 4.15.2), but not for long."""
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        path.chmod(secretfile.MODE)
-        log.warn(
-            "{path} was readable by others (mode {mode}); it is 0600 now", path=str(path), mode=f"{mode:04o}"
-        )
-
-
-def _text(account: Account) -> bytes:
-    lines = [f"secret {encode_secret(account.secret)}", f"created {_moment(account.created)}"]
+def _lines(account: Account) -> list[str]:
+    lines = [f"secret {encode_secret(account.secret)}", f"created {moment(account.created)}"]
     if account.former is not None:
-        lines.append(f"former-secret {encode_secret(account.former.secret)} {_moment(account.former.until)}")
+        lines.append(f"former-secret {encode_secret(account.former.secret)} {moment(account.former.until)}")
     if account.update_notification:
         lines.append("update-notification enabled")
     if account.statistics:
         lines.append("statistics enabled")
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _moment(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return lines
