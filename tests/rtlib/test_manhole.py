@@ -28,6 +28,8 @@ s.connect(sys.argv[1])
 def up():
     while data := os.read(0, 4096):
         s.sendall(data)
+    # ssh has ended; the signal that it sends us is ignored where the suite runs under nohup.
+    s.shutdown(socket.SHUT_RDWR)
 threading.Thread(target=up, daemon=True).start()
 while data := s.recv(4096):
     os.write(1, data)
