@@ -176,7 +176,7 @@ class ClientSocket:
         self._told_open = False
         self._place = place
         gate.handshakes[place] += 1
-        self._alarm: Entry[ClientSocket] = gate.alarms.schedule(
+        self._alarm: Entry[ClientSocket] | None = gate.alarms.schedule(
             self, gate.now + gate.limits.general.handshake_time
         )
         gate.told(self, "connected")
@@ -369,7 +369,7 @@ class ClientSocket:
             self._watch = Watch(policy, now)
             self._set_alarm(now + policy.interval)
             return
-        self._alarm.cancel()
+        self._clear_alarm()
         # A socket that takes no options any more is lost already, which we are told next.
         with suppress(OSError):
             probe(self._socket, policy)
@@ -417,8 +417,14 @@ class ClientSocket:
             self._end()
 
     def _set_alarm(self, when: float) -> None:
-        self._alarm.cancel()
+        self._clear_alarm()
         self._alarm = self._gate.alarms.schedule(self, when)
+
+    def _clear_alarm(self) -> None:
+        """Without the entry, which names us, a lost connection is no garbage for the resting collector."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _end(self) -> None:
         """Close our direction: the client reads what was sent, and then its end."""
@@ -431,7 +437,7 @@ class ClientSocket:
         if self._state <= State.request:
             self._end_handshake("handshake failed", reason)
         self._state = State.gone
-        self._alarm.cancel()
+        self._clear_alarm()
         self._waiting.clear()
         self._gate.forget(self)
         self._stream.free()

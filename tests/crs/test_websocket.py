@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,7 +19,7 @@ from crs.identity import Identity
 from crs.keepalive import KeepAlive
 from crs.limits import Limits, LimitTable
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
-from crs.websocket import Connection
+from crs.websocket import ClientSocket, Connection
 from rtlib.listen import bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskClientOptions
@@ -87,6 +88,7 @@ class Phone(WebSocketClientProtocol):
 class Raw(Protocol):
     """A stream of bytes."""
 
+    transport: Any
     gone = False
     data = b""
 
@@ -188,6 +190,31 @@ def test_a_client_that_said_goodbye_is_gone_at_once() -> None:
         assert phone.remoteCloseCode == 1000
 
     assert at_the_port(story).offences == []
+
+
+def test_a_connection_that_is_over_leaves_nothing_for_the_collector() -> None:
+    """The daemon's collector rests: what it alone could free would be a leak."""
+
+    def kept() -> int:
+        return sum(type(each) is ClientSocket for each in gc.get_objects())
+
+    async def story(place: Place) -> None:
+        before = kept()
+        polite, rude, stranger = await place.phone(), await place.phone(), await place.raw()
+        await until(lambda: place.gate.handshakes.total() == 1)
+        assert kept() == before + 3
+        polite.sendClose(1000)
+        rude.transport.abortConnection()
+        stranger.transport.abortConnection()
+        await until(lambda: not place.clients.open and not place.gate.handshakes)
+        await until(lambda: kept() == before)
+
+    gc.collect()
+    gc.disable()
+    try:
+        at_the_port(story)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
