@@ -75,9 +75,12 @@ class Account:
 
 
 def decode_secret(text: str) -> bytes:
-    """A shared secret in base64. Raises ValueError, without the secret in its text."""
+    """A shared secret in base64; white space in it counts for nothing (manual 4.2).
+
+    Raises ValueError, without the secret in its text.
+    """
     try:
-        secret = base64.b64decode(text, validate=True)
+        secret = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("the shared secret is not base64") from None
     if not secret:

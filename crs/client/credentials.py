@@ -58,9 +58,9 @@ class Credentials:
 
 
 def read_base64(path: Path) -> bytes:
-    """The bytes that a file holds in base64 on one line. Raises CredentialsError."""
+    """The bytes that a file holds in base64; white space counts for nothing. Raises CredentialsError."""
     try:
-        return b64decode(path.read_bytes().strip(), validate=True)
+        return b64decode(b"".join(path.read_bytes().split()), validate=True)
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}") from error
     except binascii.Error as error:

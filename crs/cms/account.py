@@ -144,9 +144,12 @@ def checked(values: Mapping[str, Any]) -> Account:
 
 
 def read_secret(path: Path) -> bytes:
-    """The secret that a file holds in base64. Raises CmsError, without the secret in its text."""
+    """The secret that a file holds in base64, as `crs-cli create account -s` takes it.
+
+    Raises CmsError, without the secret in its text.
+    """
     with _failing(path):
-        text = _read(path).strip()
+        text = b"".join(_read(path).split())
     try:
         secret = b64decode(text, validate=True)
     except binascii.Error:

@@ -25,10 +25,10 @@ class AccountRow(msgspec.Struct, frozen=True):
     """One account."""
 
     id: Annotated[str, Column("ID", "account ID")]
-    path: Annotated[str, Column("PATH", "where its configuration and update files are")]
-    secret: Annotated[str, Column("SHARED SECRET", "what the CMS must have as well", secret=True)]
+    path: Annotated[str, Column("path", "where its configuration and update files are")]
+    secret: Annotated[str, Column("shared secret", "what the CMS must have as well", secret=True)]
     former_until: Annotated[
-        datetime | None, Column("FORMER UNTIL", "until when its former secret is valid, UTC", optional=True)
+        datetime | None, Column("former until", "until when its former secret is valid, UTC", optional=True)
     ] = None
 
 

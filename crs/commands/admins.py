@@ -29,22 +29,22 @@ Authorization = Annotated[
 class AdminsRow(msgspec.Struct, frozen=True):
     """An administrator."""
 
-    admin: Annotated[str, Column("ADMIN", "the administrator's name")]
-    accounts: Annotated[list[str], Column("ACCOUNTS", "the accounts that the administrator has access to")]
+    admin: Annotated[str, Column("Admin", "the administrator's name")]
+    accounts: Annotated[list[str], Column("Accounts", "the accounts that the administrator has access to")]
 
 
 class AdminRow(msgspec.Struct, frozen=True):
     """An administrator's secret."""
 
-    name: Annotated[str, Column("NAME", "the administrator's name")]
-    secret: Annotated[str, Column("SECRET", "the secret to log in with", secret=True)]
+    name: Annotated[str, Column("Name", "the administrator's name")]
+    secret: Annotated[str, Column("Secret", "the secret to log in with", secret=True)]
 
 
 class AdminAccountRow(msgspec.Struct, frozen=True):
     """What an administrator may do on an account."""
 
-    account: Annotated[str, Column("ACCOUNT", "account ID")]
-    authorizations: Annotated[list[str], Column("AUTHORIZATIONS", "what the administrator is authorized to")]
+    account: Annotated[str, Column("Account", "account ID")]
+    authorizations: Annotated[list[str], Column("Authorizations", "what the administrator is authorized to")]
 
 
 class AdminCommands:

@@ -35,29 +35,29 @@ OnlyVersion = Annotated[bool, Option("--client-version", help="Only count versio
 class ClientInfoRow(msgspec.Struct, frozen=True):
     """What a client says of itself."""
 
-    uri: Annotated[str, Column("URI", "the mobile number of the client")]
-    timestamp: Annotated[datetime | None, Column("TIMESTAMP", "when the client stored the information, UTC")]
+    uri: Annotated[str, Column("Uri", "the mobile number of the client")]
+    timestamp: Annotated[datetime | None, Column("Timestamp", "when the client stored the information, UTC")]
     client_time: Annotated[
-        float, Column("CLIENT TIME", "seconds that the client's clock was ahead of the server's")
+        float, Column("Client Time", "seconds that the client's clock was ahead of the server's")
     ]
-    scan_time: Annotated[datetime | None, Column("SCAN TIME", "when the client scanned the QR code, UTC")]
+    scan_time: Annotated[datetime | None, Column("Scan Time", "when the client scanned the QR code, UTC")]
     os: Annotated[str, Column("OS", "the operating system that the client runs on")]
-    os_version: Annotated[str, Column("OS VERSION", "the version of the operating system")]
-    version: Annotated[str, Column("CCA VERSION", "the version of the client software")]
+    os_version: Annotated[str, Column("OS Version", "the version of the operating system")]
+    version: Annotated[str, Column("CCA Version", "the version of the client software")]
 
 
 class OsRow(msgspec.Struct, frozen=True):
     """How many clients run on a system."""
 
     os: Annotated[str, Column("OS", "the operating system and its version")]
-    users: Annotated[int, Column("USERS", "the number of clients")]
+    users: Annotated[int, Column("Users", "the number of clients")]
 
 
 class VersionRow(msgspec.Struct, frozen=True):
     """How many clients have a version."""
 
-    version: Annotated[str, Column("CCA VERSION", "the version of the client software")]
-    users: Annotated[int, Column("USERS", "the number of clients")]
+    version: Annotated[str, Column("CCA Version", "the version of the client software")]
+    users: Annotated[int, Column("Users", "the number of clients")]
 
 
 class ClientSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,21 +70,21 @@ class ClientSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 class PushTokenRow(msgspec.Struct, frozen=True):
     """How a client is woken."""
 
-    created: Annotated[datetime | None, Column("CREATED", "when the client uploaded them, by its clock, UTC")]
-    saved: Annotated[datetime | None, Column("SAVED", "when the server saved them, UTC")]
-    age: Annotated[int, Column("AGE", "seconds since the server saved them")]
-    client_type: Annotated[str, Column("CLIENT-TYPE", "the type of the client that uploaded them")]
-    tokens: Annotated[list[str], Column("TOKENS", "the push tokens", secret=True)]
+    created: Annotated[datetime | None, Column("Created", "when the client uploaded them, by its clock, UTC")]
+    saved: Annotated[datetime | None, Column("Saved", "when the server saved them, UTC")]
+    age: Annotated[int, Column("Age", "seconds since the server saved them")]
+    client_type: Annotated[str, Column("Client-Type", "the type of the client that uploaded them")]
+    tokens: Annotated[list[str], Column("Tokens", "the push tokens", secret=True)]
 
 
 class ClientStorageRow(msgspec.Struct, frozen=True):
     """An item that a client keeps."""
 
-    server: Annotated[str, Column("SERVER", "name of the server that stores it")]
-    uri: Annotated[str, Column("URI", "the mobile number of the client")]
-    bytes: Annotated[int, Column("BYTES", "how many bytes it takes")]
-    updated: Annotated[datetime | None, Column("LAST UPDATED", "when the client last stored it, UTC")]
-    type: Annotated[str, Column("TYPE", "what it is; and its name, if the client may have several")]
+    server: Annotated[str, Column("Server", "name of the server that stores it")]
+    uri: Annotated[str, Column("Uri", "the mobile number of the client")]
+    bytes: Annotated[int, Column("Bytes", "how many bytes it takes")]
+    updated: Annotated[datetime | None, Column("Last Updated", "when the client last stored it, UTC")]
+    type: Annotated[str, Column("Type", "what it is; and its name, if the client may have several")]
 
 
 class ClientDataCommands:

@@ -26,8 +26,8 @@ class PeerRow(msgspec.Struct, frozen=True):
     """An inter-working server."""
 
     ip: Annotated[str, Column("IP", "IP address")]
-    secret: Annotated[str, Column("SHARED SECRET", "the shared secret", secret=True)]
-    comment: Annotated[str, Column("COMMENT", "comment, if any")]
+    secret: Annotated[str, Column("shared secret", "the shared secret", secret=True)]
+    comment: Annotated[str, Column("comment", "comment, if any")]
 
 
 class PeerStateRow(msgspec.Struct, frozen=True):

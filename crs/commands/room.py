@@ -95,6 +95,8 @@ class RoomCommands:
         _check_number(number)
         self._files.require(account_id)
         found = sorted(self._find(account_id, number), key=lambda room: room.account)
+        if not found:
+            raise NotFound(f"clients of {account_id} can dial no conference room {number}")
         return [FoundRow(room.number, room.account, room.owner) for room in found]
 
     def _of(self, account: str) -> Mapping[str, str]:

@@ -22,9 +22,9 @@ ANSWER_TIME: Final = 5.0
 class ServiceRow(msgspec.Struct, frozen=True):
     """A service of this host."""
 
-    server: Annotated[str, Column("SERVER", "name of the server that runs the service")]
-    service: Annotated[str, Column("SERVICE", "name of the service")]
-    status: Annotated[Literal["active", "inactive"], Column("STATUS", "active or inactive")]
+    server: Annotated[str, Column("Server", "name of the server that runs the service")]
+    service: Annotated[str, Column("Service", "name of the service")]
+    status: Annotated[Literal["active", "inactive"], Column("Status", "active or inactive")]
 
 
 class SlotRow(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from rtlib.command.render import Column
 if TYPE_CHECKING:
     from crs.accounts import Accounts
 
-MODULE: Final = "app: crs"
+MODULE: Final = "crs"
 """What runs in this process: all of it."""
 
 
@@ -54,7 +54,7 @@ class SystemCommands:
         """
         from rtlib.store import SLOTS
 
-        return [ProcessRow(self._server, MODULE, os.getpid(), f"0-{SLOTS - 1}")]
+        return [ProcessRow(self._server, f"app: {MODULE}", os.getpid(), f"0-{SLOTS - 1}")]
 
     @command("show account", role=Role.viewer)
     def account(self) -> list[LoadedRow]:
@@ -68,4 +68,4 @@ class SystemCommands:
             for account in self._accounts
             if account.former is not None
         ]
-        return [LoadedRow(self._server, MODULE, os.getpid(), names, rotating or None)]
+        return [LoadedRow(self._server, f"app:{MODULE}", os.getpid(), names, rotating or None)]

@@ -28,9 +28,9 @@ ABSENT: Final = "Not Available"
 class UpdatesRow(msgspec.Struct, frozen=True):
     """The updates of an account."""
 
-    account: Annotated[str, Column("ACCOUNT", "account ID")]
-    current: Annotated[str, Column("CURRENT MONTH", "when the update for this month was made, UTC")]
-    next: Annotated[str, Column("NEXT MONTH", "when the update for the next month was made, UTC")]
+    account: Annotated[str, Column("Account", "account ID")]
+    current: Annotated[str, Column("Current Month", "when the update for this month was made, UTC")]
+    next: Annotated[str, Column("Next Month", "when the update for the next month was made, UTC")]
 
 
 class MonthRow(msgspec.Struct, frozen=True):

@@ -69,7 +69,8 @@ def test_a_room_from_its_creation_to_its_end(server: Server, tmp_path: Path) -> 
         FoundRow("123456", "green", "+2"),
     ]
     assert server("lookup", number="123456", account_id="green") == [FoundRow("123456", "green", "+2")]
-    assert server("lookup", number="654321", account_id="green") == []
+    with pytest.raises(NotFound, match="clients of green can dial no conference room 654321"):
+        server("lookup", number="654321", account_id="green")
     server("delete", **ROOM)
     assert server.closed == [Room("123456", "blue", "+1")]
     assert server("list") == [RoomRow("123456", "green", "+2")]

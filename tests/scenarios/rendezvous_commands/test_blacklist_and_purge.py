@@ -99,7 +99,7 @@ def test_reload_takes_new_files(server: CrsServer, reactor: Any) -> None:
     assert ok(server, "reload", "account") == "2 accounts are loaded\n"
     table = rows(ok(server, "show", "account"))
     assert table[0] == ["SERVER", "MODULE", "PID", "LOADED ACCOUNTS"]
-    assert table[1][:2] == ["crs1", "app: crs"]
+    assert table[1][:2] == ["crs1", "app:crs"]
     assert table[1][3] == f"{ACCOUNT},late"
     (folder / "blacklist").write_text("two words\n")
     done = server.cli("reload", "account")
@@ -114,7 +114,7 @@ def test_system_services_and_slot(server: CrsServer) -> None:
     assert table[1] == ["crs1", "app: crs", str(server.daemon.process.pid), "0-1023"]
     table = rows(ok(server, "show", "services"))
     assert table == [
-        ["SERVER", "SERVICE", "STATUS"],
+        ["Server", "Service", "Status"],
         ["crs1", "crs", "active"],
         ["crs1", "crs_relay", "active"],
     ]

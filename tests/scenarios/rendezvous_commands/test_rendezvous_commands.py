@@ -55,7 +55,7 @@ def test_accounts(server: CrsServer) -> None:
     ok(server, "create", "account", "blue", "-s", SECRET)
     ok(server, "create", "account", "green", "-B32")
     table = columns(ok(server, "list", "account"))
-    assert table[0] == ["ID", "PATH", "SHARED SECRET"]
+    assert table[0] == ["ID", "path", "shared secret"]
     rows = {row[0]: row[1:] for row in table[1:]}
     assert set(rows) == {"blue", "green", ACCOUNT}
     assert rows["blue"] == [str(server.home / "accounts" / "blue"), SECRET]
