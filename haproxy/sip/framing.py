@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from haproxy.sip.syntax import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES
+from haproxy.sip.syntax import MAX_MESSAGE_BYTES
 
 PING: Final = b"\r\n\r\n"
 """A keep-alive of the peer; answer it with PONG."""
@@ -70,9 +70,9 @@ class Framer:
     def _message(self) -> bytes | None:
         if self._needed == 0:
             end = self._buffer.find(b"\r\n\r\n", self._searched)
-            if end < 0 or end > MAX_HEADER_BYTES:
+            if end < 0 or end > self._max_message:
                 self._searched = max(0, len(self._buffer) - 3)
-                return self._overlong() if max(end, self._searched) > MAX_HEADER_BYTES else None
+                return self._overlong() if max(end, self._searched) > self._max_message else None
             self._needed = self._size(end + 4)
         if self.fault is None and len(self._buffer) < self._needed:
             return None
@@ -94,7 +94,7 @@ class Framer:
         return size
 
     def _overlong(self) -> bytes:
-        self.fault = f"header longer than {MAX_HEADER_BYTES} bytes"
+        self.fault = f"header longer than {self._max_message} bytes"
         return self._take(len(self._buffer))
 
     def _take(self, size: int) -> bytes:

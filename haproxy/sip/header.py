@@ -37,11 +37,11 @@ _USUAL: Final = (
     b"Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events "
     b"Authorization Call-ID Call-Info Contact Content-Disposition Content-Encoding Content-Language "
     b"Content-Length Content-Type CSeq Date Diversion Error-Info Event Expires From Geolocation "
-    b"History-Info Identity Identity-Info In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min- "
-    b"SE Organization P-Access-Network-Info P-Asserted-Identity P-Preferred-Identity Path Priority "
+    b"History-Info Identity Identity-Info In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min-SE "
+    b"Organization P-Access-Network-Info P-Asserted-Identity P-Preferred-Identity Path Priority "
     b"Privacy Proxy-Authenticate Proxy-Authorization Proxy-Require RAck Reason Record-Route Refer-To "
-    b"Referred-By Reject-Contact Remote-Party-ID Replaces Reply-To Request-Disposition Require Retry- "
-    b"After Route RSeq Server Service-Route Session-Expires SIP-ETag SIP-If-Match Subject "
+    b"Referred-By Reject-Contact Remote-Party-ID Replaces Reply-To Request-Disposition Require Retry-After "
+    b"Route RSeq Server Service-Route Session-Expires SIP-ETag SIP-If-Match Subject "
     b"Subscription-State Supported Timestamp To Unsupported User-Agent Via Warning WWW-Authenticate "
 ).split()
 

@@ -7,6 +7,7 @@ requests and responses share.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -166,8 +167,10 @@ def parse(data: bytes) -> Request | Response:
         data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
     if end < 0 or end > syntax.MAX_HEADER_BYTES:
-        return _refuse_header(data, complete=end >= 0)
+        return _parse_unusual(data, end)
     lines = data[:end].splitlines()
+    if len(lines) > syntax.MAX_LINES:
+        return _parse_unusual(data, end)
     start = lines.pop(0)
     if start[3:4] == b"/" and start[:3].upper() == b"SIP":
         return _parse_response(start, lines, data, end)
@@ -198,36 +201,64 @@ def _read_header(message: Message, lines: list[bytes], data: bytes, end: int) ->
 
     Names are looked up and first lines kept without a loop of Python's, which was measured to cost more.
     """
-    count = len(lines)
     fault: Fault | None = None
     try:
         names = [_key_of(line[: line.index(b":")]) or syntax.unusual_key(line) for line in lines]
         first = dict(zip(names[::-1], lines[::-1], strict=True))
-        if len(first) != count:
+        if len(first) != len(lines):
             fault = syntax.repetition(names, len(first))
     except ValueError:
         names, lines, first, fault = syntax.index(lines)
     message._names, message._lines, message._first, message._via = names, lines, first, None
     message.body = data[end + 4 :]
-    if count > syntax.MAX_HEADERS:
-        fault = 400, "Too Many Header Lines"
     return fault or syntax.check(message, first)
 
 
-def _refuse_header(data: bytes, *, complete: bool) -> Request | Response:
-    """Read what can be read of an unfinished or oversized header, so that its sender gets an answer."""
-    oversized = complete or len(data) > syntax.MAX_HEADER_BYTES
-    kept = data[: syntax.MAX_HEADER_BYTES]
-    kept = kept[: max(kept.rfind(b"\r\n"), 0)] if oversized else kept.rstrip(b"\r\n")
-    if not kept:
-        raise ParseError(None, "nothing but line ends")
-    fault = (513, "Header Too Large") if oversized else (400, "No Empty Line After The Header")
+def _parse_unusual(data: bytes, end: int) -> Request | Response:
+    """A header that is unfinished, too long or of too many lines: a request is refused.
+
+    A response brings back the Via and Record-Route lines of a request that was not too long yet, and what
+    hops behind us have added: it may be longer.
+    """
+    if data[3:4] == b"/" and data[:3].upper() == b"SIP":
+        lines = data[:end].splitlines() if 0 <= end <= syntax.MAX_MESSAGE_BYTES else []
+        if not 0 < len(lines) <= syntax.MAX_RESPONSE_LINES:
+            raise ParseError(None, "response whose header is unfinished or too large")
+        return _parse_response(lines.pop(0), lines, data, end)
+    excerpt = _excerpt(data if end < 0 else data[:end])
     try:
-        message: Message | None = parse(kept + b"\r\n\r\n")
+        message: Message | None = parse(excerpt + b"\r\n\r\n") if excerpt else None
     except ParseError as error:
         if error.status is None:
             raise
         message = error.message
-    if not isinstance(message, Request):
-        raise ParseError(None, "response without an end of its header")
-    raise ParseError(*fault, message)
+    if message is None:
+        raise ParseError(None, "nothing but line ends")
+    if 0 <= end <= syntax.MAX_HEADER_BYTES:
+        raise ParseError(400, "Too Many Header Lines", message)
+    if end < 0 and len(data) <= syntax.MAX_HEADER_BYTES:
+        raise ParseError(400, "No Empty Line After The Header", message)
+    raise ParseError(513, "Header Too Large", message)
+
+
+_copied_line: Final = re.compile(
+    rb"(?:\r\n|\r|\n)((?i:via|v|from|f|to|t|call-id|i|cseq)[ \t]*:[^\r\n]*+(?:(?:\r\n|\r|\n)[ \t][^\r\n]*+)*)"
+)
+
+
+def _excerpt(head: bytes) -> bytes:
+    """The start line and what a refusal has to copy (§8.2.6.2), as much as a request may have.
+
+    Via comes last: a sender can do with fewer of these, who has sent so many.
+    """
+    start = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    found = sorted(_copied_line.findall(head), key=_is_via)
+    kept = b"\r\n".join([start, *found[: syntax.MAX_HEADERS]])
+    if len(kept) <= syntax.MAX_HEADER_BYTES:
+        return kept
+    kept = kept[: syntax.MAX_HEADER_BYTES]
+    return kept[: max(kept.rfind(b"\r\n"), len(start))]
+
+
+def _is_via(line: bytes) -> bool:
+    return line[:1] in b"Vv"

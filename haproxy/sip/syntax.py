@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from haproxy.sip.message import Request
 
 MAX_HEADER_BYTES: Final = 32 * 1024
-"""Longest start line and header together."""
+"""Longest start line and header of a request together; a response's may be as long as a message."""
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 """Longest message."""
 
 MAX_HEADERS: Final = 512
-"""Most header lines of a message."""
+"""Most header lines of a request."""
+
+MAX_LINES: Final = 1 + MAX_HEADERS
+"""The same with the start line."""
+
+MAX_RESPONSE_LINES: Final = 2 * MAX_LINES
+"""As many lines may a response have: see `message._parse_unusual`."""
 
 MAX_CSEQ: Final = 2**31 - 1
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haproxy.sip.framing import PING, PONG, Framer
-from haproxy.sip.syntax import MAX_HEADER_BYTES
+from haproxy.sip.syntax import MAX_MESSAGE_BYTES
 
 ONE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 5\r\n\r\nhello"
 TWO = b"BYE sip:b SIP/2.0\r\nl :\r\n 0\r\nX: y\r\n\r\n"
@@ -62,11 +62,11 @@ def test_what_cannot_be_framed_is_handed_up_and_ends_the_stream(header: bytes, f
 def test_an_endless_header_ends_the_stream() -> None:
     framer = Framer()
     frames = []
-    for _ in range(MAX_HEADER_BYTES // 1000 + 2):
+    for _ in range(MAX_MESSAGE_BYTES // 1000 + 2):
         frames += framer.receive(b"x" * 1000)
     assert framer.fault is not None
     assert len(frames) == 1
-    assert len(frames[0]) <= MAX_HEADER_BYTES + 1100
+    assert len(frames[0]) <= MAX_MESSAGE_BYTES + 1100
 
 
 def test_a_lone_carriage_return_ends_the_stream() -> None:

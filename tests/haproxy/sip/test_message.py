@@ -266,6 +266,47 @@ def test_limits() -> None:
     assert refused(INVITE[: INVITE.index(b"Contact")])[0] == 400
 
 
+@pytest.mark.parametrize("count", [400, 600, 1000, 3000, 20_000])
+def test_what_refuses_too_many_vias_is_no_longer_than_a_request_may_be(count: int) -> None:
+    """Otherwise whoever sent them would drop the answer for its own length, unseen."""
+    many = b"".join(b"v:SIP/2.0/UDP h%d\r\n" % number for number in range(count))
+    with pytest.raises(ParseError) as caught:
+        parse(INVITE.replace(b"From:", many + b"X: y\r\n" * 200 + b"From:"))
+    assert isinstance(caught.value.message, Request)
+    answer = caught.value.message.response(caught.value.status or 0, to_tag=b"t")
+    again = parse(bytes(answer))
+    assert isinstance(again, Response)
+    assert (again.branch, again.call_id, again.cseq) == (b"z9hG4bKa1", b"c1@192.0.2.1", (7, b"INVITE"))
+    assert (again.from_tag, again.to_tag) == (b"f1", b"t")
+    assert len(again.headers()) <= syntax.MAX_HEADERS + 2
+    assert len(bytes(again)) < syntax.MAX_HEADER_BYTES + 100
+    assert again.values(b"via")[3:5] == [b"SIP/2.0/UDP h0", b"SIP/2.0/UDP h1"]
+
+
+def test_whatever_a_request_may_have_a_response_may_bring_back() -> None:
+    most = syntax.MAX_HEADERS - INVITE.count(b"\r\n") + 2
+    request = parse(INVITE.replace(b"From:", b"Via: SIP/2.0/UDP h\r\n" * most + b"From:"))
+    assert isinstance(request, Request)
+    request.push_via(b"SIP/2.0/UDP us")
+    response = request.response(200, to_tag=b"t")
+    for _ in range(200):
+        response.append(b"X", b"y" * 150)
+    assert len(bytes(response)) > syntax.MAX_HEADER_BYTES
+    assert bytes(parse(bytes(response))) == bytes(response)
+    for _ in range(syntax.MAX_HEADERS):
+        response.append(b"X", b"y")
+    assert refused(bytes(response))[0] is None
+
+
+def test_the_body_of_what_is_too_long_is_not_looked_at() -> None:
+    body = b"\r\nVia: SIP/2.0/UDP other\r\nCall-ID: other\r\n"
+    with pytest.raises(ParseError) as caught:
+        parse(INVITE.replace(b"Call-ID", b"X: 1\r\n" * 600 + b"Call-ID") + body)
+    assert caught.value.message is not None
+    assert caught.value.message.call_id == b"c1@192.0.2.1"
+    assert len(caught.value.message.values(b"via")) == 3
+
+
 def test_bare_line_ends_cannot_smuggle_a_line() -> None:
     request = parse(INVITE.replace(b"Timestamp: 54.2", b"Timestamp: 54.2\nRoute: <sip:evil;lr>\rSubject: x"))
     assert request.values(b"route")[-1] == b"<sip:evil;lr>"
