@@ -3,7 +3,8 @@
     python -m endurance.soak [MINUTES [CLIENTS]]
 
 Media goes through the relay in a share of the calls. Prints a line a minute and a table at the end; exit
-code 1 if a relay, session, timer, descriptor or message is lost or left over, or if memory grows.
+code 1 if a relay, session, timer, descriptor or message is lost or left over, if the server finds fault with
+a client's message, or if memory grows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from crs.client.testing import CrsServer
+from crs.signaling.message import ErrorCode
 from endurance.ledger import Ledger
 from endurance.phone import Sender, pause
 from endurance.subscriber import Subscriber
@@ -83,6 +85,7 @@ class Soak:
         await gatherResults(living)
         await self._until(lambda: not self.ledger.under_way, 60)
         self._problems += self.ledger.problems()
+        self._problems += _faults(self.done)
         await gatherResults([Deferred.fromCoroutine(each.leave()) for each in self._subscribers])
         await self._check(before, report)
         return self._problems
@@ -136,6 +139,13 @@ class Soak:
 
     async def _look(self) -> Sample:
         return await deferToThread(sample, self._server)
+
+
+def _faults(done: Counter[str]) -> Iterator[str]:
+    """Refusals that blame the client, which no correct one ever gets."""
+    for what, number in done.items():
+        if what.endswith(f": {ErrorCode.bad_message}"):
+            yield f"{number} {what}"
 
 
 def _left_over(before: Sample, after: Sample) -> Iterator[str]:

@@ -45,10 +45,11 @@ class Subscriber(Mailbox):
         done: Counter[str],
         dice: random.Random,
     ) -> None:
+        """`others`: whom it calls and posts to; it does not call itself."""
         super().__init__(uri, sender.ledger)
         self._reactor = reactor
         self._server = server
-        self._others = others
+        self._others = [other for other in others if other != uri]
         self._sender = sender
         self._done = done
         self._dice = dice
