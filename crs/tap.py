@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 
 if "twisted.internet.reactor" not in sys.modules:
+    from rtlib import openssl
+
+    openssl.load()
+
     from twisted.internet import asyncioreactor
 
     asyncioreactor.install()

@@ -20,10 +20,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrsServer]:
         yield running
 
 
-def s_client(server: CrsServer, *options: str) -> str:
+def s_client(server: CrsServer, *options: str, sends: bytes = b"") -> str:
     """What `openssl s_client` prints about its handshake."""
     command = ["openssl", "s_client", "-connect", str(server.address), *options]
-    done = subprocess.run(command, input=b"", capture_output=True, timeout=10)
+    done = subprocess.run(command, input=sends, capture_output=True, timeout=10)
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
@@ -95,6 +95,17 @@ def test_everything_else_is_refused(server: CrsServer, options: tuple[str, ...])
     words = tuple(word for word in options if word != "PSK")
     output = s_client(server, *words, *(psk(server) if "PSK" in options else ()))
     assert "Cipher is (NONE)" in output, output
+
+
+@pytest.mark.parametrize("version", [TLS13, TLS12], ids=["1.3", "1.2"])
+def test_no_session_ticket_is_sent(server: CrsServer, version: tuple[str, ...]) -> None:
+    """Nor is there a session to resume. `openssl s_client -msg` names each handshake message that comes."""
+    output = s_client(server, "-msg", "-ign_eof", *version, *psk(server), sends=b"GET / HTTP/1.1\r\n\r\n")
+    # The server answers behind the handshake, and closes: what it had to say has come by then.
+    assert "HTTP/1.1 400" in output, output
+    received = re.findall(r"^<<< .+ Handshake .+, (\w+)$", output, re.M)
+    assert "Finished" in received
+    assert "NewSessionTicket" not in received
 
 
 def test_the_server_is_well_afterwards(server: CrsServer) -> None:
