@@ -20,7 +20,8 @@ from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
 from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
 from haproxy.proxy.side import Sides
-from haproxy.registrar.database import Database
+from haproxy.registrar import table
+from haproxy.registrar.database import Database, subscriber_rows
 from haproxy.registrar.location import Removed, Saved
 from haproxy.registrar.writer import BindingWriter, binding_of
 from haproxy.rtpproxy.port import PortPool
@@ -162,7 +163,7 @@ class Exchange(Service):
             if assembly.subscribers.find(binding.aor) is None:
                 assembly.location.remove(binding, "not a subscriber any more")
         assembly.core.settle(time.monotonic())
-        self.writer.mirror(assembly.subscribers)
+        self.writer.mirror(table.subscriber, subscriber_rows(assembly.subscribers))
         self.driver.flush()
 
     def _send(self, batch: list[tuple[bytes, Flow]]) -> None:
@@ -246,7 +247,7 @@ class Exchange(Service):
 
     def _load(self, database: Database) -> None:
         """Take the bindings that the database kept, and the Genesis systems among them."""
-        database.mirror(self.assembly.subscribers)
+        database.mirror(table.subscriber, subscriber_rows(self.assembly.subscribers))
         offset = time.time() - time.monotonic()
         rows = database.bindings(time.time())
         bindings = [binding_of(row, self._restore, offset) for row in rows]

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -21,6 +21,10 @@ from haproxy.registrar.subscriber import Subscriber
 
 CHUNK = 500
 """Rows in one statement; below the limit of bound variables of every database."""
+
+
+Rows = Sequence[Mapping[str, Any]]
+"""Values by the names of their columns."""
 
 
 class DatabaseError(Exception):
@@ -116,13 +120,12 @@ class Database:
                 # Straight to the driver: SQLAlchemy's care for each value was measured to cost two thirds.
                 connection.exec_driver_sql(_SAVE, [binding.row() for binding in saved])
 
-    def mirror(self, subscribers: Iterable[Subscriber]) -> None:
-        """Make `subscriber` show what the configuration says: hashes only."""
-        rows = [_subscriber_row(subscriber) for subscriber in subscribers]
+    def mirror(self, shown: Table, rows: Rows) -> None:
+        """Make a table show what the configuration says: these rows and no others. Raises DatabaseError."""
         with self._begin() as connection:
-            connection.execute(delete(table.subscriber))
+            connection.execute(delete(shown))
             if rows:
-                connection.execute(insert(table.subscriber), rows)
+                connection.execute(insert(shown), rows)
 
     def value(self, name: str) -> str | None:
         """A value that was kept with `keep`."""
@@ -180,6 +183,11 @@ def _stored(row: Mapping[Any, Any]) -> StoredBinding:
     same: dict[str, Any] = {name: row[name] if row[name] is not None else "" for name in _SAME}
     expires, modified = (row[name].replace(tzinfo=UTC).timestamp() for name in ("expires", "last_modified"))
     return StoredBinding(expires=expires, modified=modified, call_id=row["callid"], **same)
+
+
+def subscriber_rows(subscribers: Iterable[Subscriber]) -> Rows:
+    """What the table `subscriber` shows: hashes, no passwords."""
+    return [_subscriber_row(subscriber) for subscriber in subscribers]
 
 
 def _subscriber_row(subscriber: Subscriber) -> dict[str, str]:

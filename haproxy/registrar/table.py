@@ -1,4 +1,4 @@
-"""Kamailio's tables `location` and `subscriber`, so that its data and tools can be used (schema of 5.6).
+"""Kamailio's tables `location`, `subscriber`, `uacreg`: its data and tools can be used (schema of 5.6).
 
 Times are UTC. Rows are found by `ruid`, which we derive from address-of-record and contact.
 """
@@ -61,6 +61,28 @@ subscriber = Table(
     UniqueConstraint("username", "domain", name="account_idx"),
 )
 
+uacreg = Table(
+    "uacreg",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("l_uuid", String(64), nullable=False, default=""),
+    Column("l_username", String(64), nullable=False, default=""),
+    Column("l_domain", String(64), nullable=False, default=""),
+    Column("r_username", String(64), nullable=False, default=""),
+    Column("r_domain", String(64), nullable=False, default=""),
+    Column("realm", String(64), nullable=False, default=""),
+    Column("auth_username", String(64), nullable=False, default=""),
+    Column("auth_password", String(64), nullable=False, default=""),
+    Column("auth_ha1", String(128), nullable=False, default=""),
+    Column("auth_proxy", String(255), nullable=False, default=""),
+    Column("expires", Integer, nullable=False, default=0),
+    Column("flags", Integer, nullable=False, default=0),
+    Column("reg_delay", Integer, nullable=False, default=0),
+    Column("contact_addr", String(255), nullable=False, default=""),
+    Column("socket", String(128), nullable=False, default=""),
+    UniqueConstraint("l_uuid", name="l_uuid_idx"),
+)
+
 state = Table(
     "genproxy_state",
     metadata,
@@ -68,5 +90,5 @@ state = Table(
     Column("value", String(255), nullable=False),
 )
 
-VERSIONS = {"location": 9, "subscriber": 7}
+VERSIONS = {"location": 9, "subscriber": 7, "uacreg": 5}
 """What Kamailio 5.6 expects to find in `version`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+from sqlalchemy import Table
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,9 +16,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from haproxy.registrar.database import Database, DatabaseError, StoredBinding
+from haproxy.registrar.database import Database, DatabaseError, Rows, StoredBinding
 from haproxy.registrar.location import Binding, Change, Removed, address_of_record
-from haproxy.registrar.subscriber import Subscriber
 
 INTERVAL = 0.5
 """Seconds between two writes."""
@@ -45,7 +45,7 @@ class BindingWriter(Service):
         self._limit = limit
         self._pending: dict[str, StoredBinding | None] = {}
         self._values: dict[str, str] = {}
-        self._subscribers: list[Subscriber] | None = None
+        self._mirrors: dict[Table, Rows] = {}
         self._pool = ThreadPool(1, 1, "database")
         self._loop = LoopingCall(self._tick)
         self._loop.clock = IReactorTime(reactor)
@@ -73,9 +73,9 @@ class BindingWriter(Service):
         """Note a single value, such as the preferred dispatch set."""
         self._values[name] = value
 
-    def mirror(self, subscribers: Iterable[Subscriber]) -> None:
-        """Have the table show these subscribers."""
-        self._subscribers = list(subscribers)
+    def mirror(self, shown: Table, rows: Rows) -> None:
+        """Have a table show these rows and no others."""
+        self._mirrors[shown] = rows
 
     def startService(self) -> None:
         """Start the thread and the interval."""
@@ -109,22 +109,22 @@ class BindingWriter(Service):
         await waiting
 
     def _tick(self) -> None:
-        if self._writing is None and (self._pending or self._values or self._subscribers is not None):
+        if self._writing is None and (self._pending or self._values or self._mirrors):
             self._writing = Deferred.fromCoroutine(self._write())
 
     async def _write(self) -> None:
         pending, self._pending = self._pending, {}
         values, self._values = self._values, {}
-        subscribers, self._subscribers = self._subscribers, None
+        mirrors, self._mirrors = self._mirrors, {}
         try:
-            await deferToThreadPool(self._reactor, self._pool, self._store, pending, values, subscribers)
+            await deferToThreadPool(self._reactor, self._pool, self._store, pending, values, mirrors)
             self.written += len(pending)
         except DatabaseError as error:
             self.failures += 1
             log.warn("{count} changes are not written yet: {error}", count=len(pending), error=error)
             self._pending = pending | self._pending
             self._values = values | self._values
-            self._subscribers = self._subscribers if self._subscribers is not None else subscribers
+            self._mirrors = mirrors | self._mirrors
         finally:
             self._writing = None
 
@@ -132,7 +132,7 @@ class BindingWriter(Service):
         self,
         pending: dict[str, StoredBinding | None],
         values: dict[str, str],
-        subscribers: list[Subscriber] | None,
+        mirrors: dict[Table, Rows],
     ) -> None:
         saved = [row for row in pending.values() if row is not None]
         removed = [ruid for ruid, row in pending.items() if row is None]
@@ -140,8 +140,8 @@ class BindingWriter(Service):
             self._database.write(saved, removed)
         for name, value in values.items():
             self._database.keep(name, value)
-        if subscribers is not None:
-            self._database.mirror(subscribers)
+        for shown, rows in mirrors.items():
+            self._database.mirror(shown, rows)
 
     def _row(self, ruid: str, binding: Binding) -> StoredBinding:
         user, _, domain = binding.aor.rpartition(b"@")

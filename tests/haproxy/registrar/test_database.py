@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from haproxy.registrar.database import Database, DatabaseError, StoredBinding
+from haproxy.registrar import table
+from haproxy.registrar.database import Database, DatabaseError, StoredBinding, subscriber_rows
 from haproxy.registrar.subscriber import Subscriber
 
 
@@ -50,7 +51,7 @@ def test_many_rows_at_once(database: Database) -> None:
 def test_kamailio_finds_what_it_expects(database: Database, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "genproxy.db") as connection:
         found = dict(connection.execute("SELECT table_name, table_version FROM version"))
-    assert found == {"location": 9, "subscriber": 7}
+    assert found == {"location": 9, "subscriber": 7, "uacreg": 5}
 
 
 def test_only_the_owner_may_read_it(database: Database, tmp_path: Path) -> None:
@@ -58,11 +59,12 @@ def test_only_the_owner_may_read_it(database: Database, tmp_path: Path) -> None:
 
 
 def test_the_mirror_has_no_passwords(database: Database, tmp_path: Path) -> None:
-    database.mirror([Subscriber.with_password(b"5000", b"example.org", b"open sesame")])
+    subscriber = Subscriber.with_password(b"5000", b"example.org", b"open sesame")
+    database.mirror(table.subscriber, subscriber_rows([subscriber]))
     with sqlite3.connect(tmp_path / "genproxy.db") as connection:
         rows = list(connection.execute("SELECT username, domain, password, length(ha1) FROM subscriber"))
     assert rows == [("5000", "example.org", "", 32)]
-    database.mirror([])
+    database.mirror(table.subscriber, [])
     with sqlite3.connect(tmp_path / "genproxy.db") as connection:
         assert list(connection.execute("SELECT * FROM subscriber")) == []
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from haproxy.registrar.database import Database, DatabaseError
+from haproxy.registrar import table
+from haproxy.registrar.database import Database, DatabaseError, subscriber_rows
 from haproxy.registrar.location import Binding, Removed, Saved, address_of_record
 from haproxy.registrar.subscriber import Subscriber
 from haproxy.registrar.writer import BindingWriter, binding_of, ruid_of
@@ -36,7 +37,7 @@ def test_stop_writes_what_is_left(tmp_path: Path) -> None:
         writer.add(Saved(binding("5001")))
         writer.add(Removed(binding("5001"), "expired"))
         writer.keep("primary", "0")
-        writer.mirror([Subscriber(b"5000", b"example.org")])
+        writer.mirror(table.subscriber, subscriber_rows([Subscriber(b"5000", b"example.org")]))
         assert writer.pending == 2
         await writer.stopService()
         return writer
