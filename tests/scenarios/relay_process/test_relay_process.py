@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,20 @@ from crs.client.credentials import Server
 from crs.client.error import Refused
 from crs.client.lasting import Backoff, LastingClient
 from crs.client.testing import CrsServer, Memory
+from crs.relay.testing import Crowd
 from crs.signaling.message import Attached, EndReason, ErrorCode
 from rtlib.audio.playback import frames
 from rtlib.audio.tone import sine
 from rtlib.testing.daemon import DaemonError, wait_until
 from rtlib.testing.loop import installed_reactor, run
 
-CALLS = 8
+TALKING = 8
+"""Calls of phones that play and listen."""
+PAIRS, CALLS_OF_A_PAIR = 32, 6
+CALLS = TALKING + PAIRS * CALLS_OF_A_PAIR
+"""All calls: 200. The legs of the others are at sockets that count what comes."""
+LATER = 1_000_000
+"""Added to a client's bind counter, so that the client itself does not move its leg back."""
 CONNECTED = "connected to the relay service"
 
 
@@ -83,6 +91,37 @@ async def heard(reactor: Any, ends: list[Call], packets: int) -> None:
         await deferLater(reactor, 0.02)
 
 
+async def gather(reactor: Any, server: CrsServer, crowds: list[Crowd]) -> list[LastingClient]:
+    """Each crowd takes over the legs of a call of each pair; gives the clients, which stay attached."""
+    clients: list[LastingClient] = []
+    for number in range(PAIRS):
+        caller, _ = await lasting(reactor, server, f"+47{number}")
+        callee, told = await lasting(reactor, server, f"+48{number}")
+        clients += [caller, callee]
+        for crowd in crowds:
+            outgoing = await caller.call(f"+48{number}")
+            incoming = await told.calls.get()
+            await incoming.answer()
+            await outgoing.answered.wait()
+            for end in (outgoing, incoming):
+                leg = end.streams[0].relay
+                crowd.take(leg.identifier, leg.key, int(time.time() * 1000) + LATER)
+    return clients
+
+
+async def crowded(reactor: Any, crowds: list[Crowd], packets: int) -> None:
+    """Wait until so many packets more of every leg have come through."""
+    wanted = [{leg: count + packets for leg, count in crowd.received.items()} for crowd in crowds]
+    deadline = time.monotonic() + 20
+    while any(
+        c.received[leg] < count
+        for c, counts in zip(crowds, wanted, strict=True)
+        for leg, count in counts.items()
+    ):
+        assert time.monotonic() < deadline, "a stream of the crowd has stopped"
+        await deferLater(reactor, 0.02)
+
+
 def show(server: CrsServer, what: str) -> Any:
     shown = server.cli("--json", "show", what)
     assert shown.returncode == 0, shown.stderr
@@ -96,22 +135,37 @@ def test_every_stream_goes_on_while_crs_is_replaced(
     monkeypatch.setattr(call, "SILENCE", 1.0)
 
     async def story() -> None:
+        crowds = [Crowd(server.relay_port) for _ in range(CALLS_OF_A_PAIR)]
+        silent = await gather(reactor, server, crowds)
+        with ExitStack() as running:
+            for crowd in crowds:
+                running.enter_context(crowd)
+            await replaced(crowds)
+        for client in silent:
+            await client.close()
+
+    async def replaced(crowds: list[Crowd]) -> None:
         clients: list[tuple[LastingClient, News]] = []
         ends: list[Call] = []
-        for number in range(CALLS):
+        for number in range(TALKING):
             caller, at_caller = await lasting(reactor, server, f"+45{number}")
             callee, at_callee = await lasting(reactor, server, f"+46{number}")
             clients += [(caller, at_caller), (callee, at_callee)]
             ends += await talk(caller, f"+46{number}", at_callee)
         await heard(reactor, ends, 10)
-        identifiers = {end.streams[0].relay.identifier for end in ends}
-        assert await deferToThread(server.daemon.stop, 3.0) < 2.0
+        await crowded(reactor, crowds, 1)
+        identifiers = {end.streams[0].relay.identifier for end in ends}.union(*(c.received for c in crowds))
+        assert len(identifiers) == 2 * CALLS
+        assert await deferToThread(server.daemon.stop, 10.0) < 10.0
         await heard(reactor, ends, 25)
+        await crowded(reactor, crowds, 3)
         await deferToThread(server.daemon.start)
         await deferToThread(server.daemon.wait_for_text, f"{CONNECTED}, which has {CALLS} relays")
         for _, news in clients:
             assert await news.returns.get() is False
         await heard(reactor, ends, 25)
+        await crowded(reactor, crowds, 3)
+        assert [crowd.lost for crowd in crowds] == [0] * len(crowds)
         lost = [end.streams[0].reception.lost for end in ends]
         assert lost == [0] * len(ends) and {end.state for end in ends} == {call.CallState.talk}
         rows = await deferToThread(show, server, "relays")
@@ -131,7 +185,7 @@ def test_every_stream_goes_on_while_crs_is_replaced(
 
     run(story, timeout=90)
     kinds = {row["type"]: row for row in show(server, "relay")["kinds"]}
-    assert kinds["rtp"]["rx"] == kinds["rtp"]["tx"] > CALLS * 2 * 60
+    assert kinds["rtp"]["rx"] == kinds["rtp"]["tx"] > TALKING * 2 * 60 + (CALLS - TALKING) * 2 * 7
     services = {row["service"]: row["status"] for row in show(server, "services")}
     assert services == {"crs": "active", "crs_relay": "active"}
     log = (server.home / "log" / "crs_relay.log").read_text()
