@@ -18,6 +18,7 @@ HOT = [
     *sorted(str(path) for path in Path("haproxy/sip").glob("[a-z]*.py") if path.stem != "framing"),
     *sorted(map(str, Path("haproxy/proxy").glob("[a-z]*.py"))),
     "haproxy/dispatcher/set.py",
+    "haproxy/protection/accesslist.py",
     "haproxy/registrar/authentication.py",
     "haproxy/registrar/location.py",
     "haproxy/registrar/registrar.py",

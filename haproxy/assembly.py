@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from haproxy.dispatcher.probe import Prober
 from haproxy.dispatcher.set import HOLD_DOWN, Dispatcher
 from haproxy.dns.cache import Cache
-from haproxy.network import names_of
+from haproxy.network import names_of, nodes_of
+from haproxy.protection.accesslist import AccessList, Lists
 from haproxy.proxy.admission import Admission, Checks
 from haproxy.proxy.alarm import Alarm
 from haproxy.proxy.conversation import Conversation
@@ -22,7 +23,7 @@ from haproxy.proxy.liveness import Liveness
 from haproxy.proxy.reply import Reply
 from haproxy.proxy.route import Router
 from haproxy.proxy.side import Sides
-from haproxy.proxy.source import AccessList, Sources
+from haproxy.proxy.source import Sources
 from haproxy.proxy.target import Targets
 from haproxy.registrar.authentication import Authentication
 from haproxy.registrar.location import LocationService
@@ -46,6 +47,7 @@ class Assembly:
     location: LocationService
     dispatcher: Dispatcher
     subscribers: Subscribers
+    lists: Lists
     sources: Sources
     domains: Domains
     registrar: Registrar
@@ -55,12 +57,9 @@ class Assembly:
 
     def apply(self, settings: Settings) -> None:
         """Take the settings that may change while running."""
-        proxy = settings.proxy
         self.subscribers.replace(map(subscriber_of, settings.subscribers))
         self.domains.replace(names_of(settings))
-        self.sources.deny.replace(proxy.denyList)
-        self.sources.allow.replace(proxy.allowList)
-        self.sources.proxy.replace(proxy.proxyList)
+        _fill(self.lists, settings)
         self.registrar.lifetimes = _lifetimes(settings)
         self.admission.checks = _checks(settings)
 
@@ -80,8 +79,9 @@ def assemble(
     subscribers = Subscribers(map(subscriber_of, settings.subscribers))
     domains = Domains(names_of(settings))
     dispatcher = _dispatcher(settings, preferred)
-    deny, allow, users = AccessList(proxy.denyList), AccessList(proxy.allowList), AccessList(proxy.proxyList)
-    sources = Sources(deny, allow, users, dispatcher)
+    lists = Lists(AccessList(), AccessList(), AccessList())
+    _fill(lists, settings)
+    sources = Sources(lists, dispatcher)
     layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by_of(flow.transport), entropy)
     wheel: Wheel[Alarm] = Wheel()
     events: deque[Event] = deque()
@@ -133,6 +133,7 @@ def assemble(
         location,
         dispatcher,
         subscribers,
+        lists,
         sources,
         domains,
         registrar,
@@ -162,6 +163,14 @@ def _dispatcher(settings: Settings, preferred: int) -> Dispatcher:
         hold_down=None if proxy.enableAstFailover else HOLD_DOWN,
         preferred=preferred,
     )
+
+
+def _fill(lists: Lists, settings: Settings) -> None:
+    proxy = settings.proxy
+    lists.deny.replace(proxy.denyList)
+    # The nodes watch each other by OPTIONS (guide 7.1.12).
+    lists.allow.replace(proxy.allowList, nodes_of(settings))
+    lists.proxy.replace(proxy.proxyList)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
+from haproxy.commands.protection import ProtectionCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -25,6 +26,7 @@ COMMANDS = (
     DnsCommands,
     DrainCommands,
     FlushCommands,
+    ProtectionCommands,
     ShowCommands,
     SystemCommands,
     TlsCommands,

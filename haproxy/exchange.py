@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import Table
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +22,7 @@ from haproxy.network import bind_media
 from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
 from haproxy.proxy.side import Sides
 from haproxy.registrar import table
-from haproxy.registrar.database import Database, subscriber_rows
+from haproxy.registrar.database import Database, Rows, subscriber_rows
 from haproxy.registrar.location import Removed, Saved
 from haproxy.registrar.writer import BindingWriter, binding_of
 from haproxy.rtpproxy.port import PortPool
@@ -163,7 +164,8 @@ class Exchange(Service):
             if assembly.subscribers.find(binding.aor) is None:
                 assembly.location.remove(binding, "not a subscriber any more")
         assembly.core.settle(time.monotonic())
-        self.writer.mirror(table.subscriber, subscriber_rows(assembly.subscribers))
+        for shown, rows in self._mirrors().items():
+            self.writer.mirror(shown, rows)
         self.driver.flush()
 
     def _send(self, batch: list[tuple[bytes, Flow]]) -> None:
@@ -245,9 +247,18 @@ class Exchange(Service):
             self.forwarder, pool, Timeouts(media.timeout, media.silent_timeout, media.final_timeout)
         )
 
+    def _mirrors(self) -> dict[Table, Rows]:
+        """What Kamailio's tables are to show of the configuration."""
+        assembly = self.assembly
+        return {
+            table.subscriber: subscriber_rows(assembly.subscribers),
+            table.address: assembly.lists.rows(),
+        }
+
     def _load(self, database: Database) -> None:
         """Take the bindings that the database kept, and the Genesis systems among them."""
-        database.mirror(table.subscriber, subscriber_rows(self.assembly.subscribers))
+        for shown, mirrored in self._mirrors().items():
+            database.mirror(shown, mirrored)
         offset = time.time() - time.monotonic()
         rows = database.bindings(time.time())
         bindings = [binding_of(row, self._restore, offset) for row in rows]

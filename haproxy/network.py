@@ -11,6 +11,7 @@ from haproxy.settings import Settings
 from haproxy.settings.system import System
 from haproxy.transport import BoundSocket
 from rtlib.listen import bind_datagram, bind_stream, listening
+from rtlib.settings.types import Entry, parse_entry
 
 DEFAULT_PORT = 5060
 
@@ -52,6 +53,16 @@ def names_of(settings: Settings) -> list[tuple[str, int]]:
     if settings.proxy.enableTLS:
         names += [(host, port) for host, _, port in places]
     return names + [_split(alias) for alias in system.alias]
+
+
+def nodes_of(settings: Settings) -> dict[Entry, str]:
+    """The addresses of all nodes of the cluster, and whose they are."""
+    return {
+        parse_entry(address): f"node {node.nodeName}"
+        for node in settings.nodes
+        for address in (node.privateIP, node.publicIP)
+        if address is not None
+    }
 
 
 def bind_all(settings: Settings, sides: Sides) -> Iterator[BoundSocket]:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
+from haproxy.commands.protection import ProtectionCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -178,7 +179,9 @@ class Genproxy(DaemonService):
             bindings=self.exchange.flush_bindings, transactions=self.exchange.flush_transactions
         )
         dns = DnsCommands(assembly.names, time.monotonic)
-        for owner in (show, system, tls, dns, trace, flush, DrainCommands(self._drain), VersionCommands()):
+        protection = ProtectionCommands(lists=assembly.lists, sources=assembly.sources)
+        drain, version = DrainCommands(self._drain), VersionCommands()
+        for owner in (show, system, tls, dns, trace, flush, protection, drain, version):
             registry.add(owner)
         return registry
 

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Protocol
 
-from haproxy.dispatcher.set import Dispatcher
+from haproxy.dispatcher.set import Destination, Dispatcher
+from haproxy.protection.accesslist import Lists
 from haproxy.sip.flow import Flow
 from haproxy.sip.uri import UriError
 from haproxy.sip.uri import parse as parse_uri
 from rtlib.address import Address, unpack
 
-REMEMBERED = 65536
-"""Sources whose answers are kept, so that a list is not searched for each message."""
-
-
-class Entry(Protocol):
-    """One row of a list: `rtlib.settings.types.Entry`."""
-
-    def matches(self, host: str, port: int) -> bool:
-        """Whether a source belongs to it."""
-
-
-class AccessList:
-    """One of the guide's lists of addresses."""
-
-    def __init__(self, entries: Sequence[Entry] = ()) -> None:
-        self.replace(entries)
-
-    def replace(self, entries: Sequence[Entry]) -> None:
-        """Take other entries."""
-        self._entries = tuple(entries)
-        self._known: dict[Address, bool] = {}
-
-    def __contains__(self, address: Address) -> bool:
-        if not self._entries:
-            return False
-        known = self._known.get(address)
-        if known is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            host, port = unpack(address)
-            known = self._known[address] = any(entry.matches(host, port) for entry in self._entries)
-        return known
-
 
 class Sources:
     """What the lists and the dispatcher say of a source. Deny beats allow."""
 
-    def __init__(
-        self, deny: AccessList, allow: AccessList, proxy: AccessList, dispatcher: Dispatcher
-    ) -> None:
-        self.deny = deny
-        self.allow = allow
-        self.proxy = proxy
+    def __init__(self, lists: Lists, dispatcher: Dispatcher) -> None:
+        self.deny = lists.deny
+        self.allow = lists.allow
+        self.proxy = lists.proxy
         self._dispatcher = dispatcher
-
-    def denied(self, flow: Flow) -> bool:
-        """Whether nothing from there is to be answered."""
-        return flow.remote in self.deny
 
     def listed(self, flow: Flow) -> bool:
         """Whether it is on allowList or proxyList."""
@@ -71,6 +31,26 @@ class Sources:
             if _same_source(destination.flow, destination.uri, flow):
                 return True
         return False
+
+    def shares_host(self, remote: Address) -> bool:
+        """Whether one of the registered Genesis systems has this IP address, at whatever port."""
+        host = unpack(remote)[0]
+        return any(_host(destination) == host for destination in self._dispatcher.members())
+
+    def genesis_places(self) -> list[tuple[str, str]]:
+        """The IP addresses of the registered Genesis systems, and who registered there."""
+        found = {_host(each): each.user.decode("utf-8", "replace") for each in self._dispatcher.members()}
+        return [(host, f"Genesis {user}") for host, user in found.items() if host]
+
+
+def _host(destination: Destination) -> str:
+    """Where a system is: what it registered from, else its contact. Empty for a contact that is a name."""
+    if isinstance(destination.flow, Flow):
+        return unpack(destination.flow.remote)[0]
+    try:
+        return str(ip_address(parse_uri(destination.uri).host.strip(b"[]").decode()))
+    except (UriError, ValueError):
+        return ""
 
 
 def _same_source(registered: object, contact: bytes, flow: Flow) -> bool:

@@ -1,4 +1,4 @@
-"""Kamailio's tables `location`, `subscriber`, `uacreg`: its data and tools can be used (schema of 5.6).
+"""Tables of Kamailio, so that its data and tools can be used (schema of 5.6).
 
 Times are UTC. Rows are found by `ruid`, which we derive from address-of-record and contact.
 """
@@ -83,6 +83,17 @@ uacreg = Table(
     UniqueConstraint("l_uuid", name="l_uuid_idx"),
 )
 
+address = Table(
+    "address",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("grp", Integer, nullable=False, default=1),
+    Column("ip_addr", String(50), nullable=False),
+    Column("mask", Integer, nullable=False, default=32),
+    Column("port", Integer, nullable=False, default=0),
+    Column("tag", String(64)),
+)
+
 state = Table(
     "genproxy_state",
     metadata,
@@ -90,5 +101,5 @@ state = Table(
     Column("value", String(255), nullable=False),
 )
 
-VERSIONS = {"location": 9, "subscriber": 7, "uacreg": 5}
+VERSIONS = {"location": 9, "subscriber": 7, "uacreg": 5, "address": 6}
 """What Kamailio 5.6 expects to find in `version`."""

@@ -31,7 +31,8 @@ def split_list(value: Any) -> Any:
     return tuple(
         part
         for item in value
-        for part in (re.split(r"[,\s]+", item.strip()) if isinstance(item, str) else [item])
+        for part in (re.split(r"[,\s]+", item) if isinstance(item, str) else [item])
+        if part != ""
     )
 
 

@@ -65,11 +65,6 @@ class Entry:
     port: int | None = None
     """None means any port."""
 
-    def matches(self, host: str, port: int) -> bool:
-        """Whether this source belongs to the entry."""
-        address = ip_address(host)
-        return address in self.network and self.port in {None, port}
-
     def __str__(self) -> str:
         host = str(self.network.network_address)
         text = f"[{host}]" if self.network.version == 6 else host
@@ -90,8 +85,12 @@ def parse_entry(value: object) -> Entry:
     port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
         raise ValueError(f"{text!r} has a port that is not between 1 and 65535")
-    host = match["six"] or match["four"]
-    return Entry(parse_network(f"{host}/{match['prefix']}" if match["prefix"] else host), port)
+    host, mask = match["six"] or match["four"], match["prefix"]
+    network = parse_network(f"{host}/{mask}" if mask else host)
+    # Python would take it as a wildcard mask; who writes one in a list of subnets has mistaken it.
+    if mask and "." in mask and mask != str(network.netmask):
+        raise ValueError(f"{text!r} has a subnet mask that is not such as 24 or 255.255.255.0")
+    return Entry(network, port)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ def test_masks(mask: str, length: int) -> None:
 
 def test_several_entries_on_a_line() -> None:
     settings = read(
-        "alias = ['a.example b.example:5070']\n[proxy]\ndenyList = ['10.0.0.1, 10.1.0.0/16 [::1]:5060']"
+        "alias = ['a.example b.example:5070']\n"
+        "[proxy]\ndenyList = ['10.0.0.1, 10.1.0.0/255.255.0.0 [::1]:5060,','']"
     )
     assert list(map(str, settings.proxy.denyList)) == ["10.0.0.1", "10.1.0.0/16", "[::1]:5060"]
     assert settings.system.alias == ("a.example", "b.example:5070")

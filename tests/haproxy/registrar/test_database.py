@@ -51,7 +51,7 @@ def test_many_rows_at_once(database: Database) -> None:
 def test_kamailio_finds_what_it_expects(database: Database, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "genproxy.db") as connection:
         found = dict(connection.execute("SELECT table_name, table_version FROM version"))
-    assert found == {"location": 9, "subscriber": 7, "uacreg": 5}
+    assert found == {"location": 9, "subscriber": 7, "uacreg": 5, "address": 6}
 
 
 def test_only_the_owner_may_read_it(database: Database, tmp_path: Path) -> None:

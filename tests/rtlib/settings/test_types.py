@@ -52,20 +52,28 @@ def test_list_entries(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "192.0.2.1:0", "192.0.2.1:70000", "192.0.2.1/33", "[::1", "::1]:5"]
+    "text",
+    [
+        "",
+        "x",
+        "24",
+        "192.0.2.1:0",
+        "192.0.2.1:70000",
+        "192.0.2.1/33",
+        "[::1",
+        "::1]:5",
+        "[::1]/255.255.255.0",
+    ],
 )
 def test_what_is_no_list_entry(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an|port that is not"):
         parse_entry(text)
 
 
-def test_a_list_entry_matches_sources() -> None:
-    entry = parse_entry("192.0.2.0:5060/24")
-    assert entry.matches("192.0.2.77", 5060)
-    assert not entry.matches("192.0.2.77", 5061)
-    assert not entry.matches("192.0.3.77", 5060)
-    assert not entry.matches("2001:db8::1", 5060)
-    assert parse_entry("192.0.2.0/24").matches("192.0.2.77", 1)
+@pytest.mark.parametrize("mask", ["0.0.0.255", "255.0.255.0", "255.255.255"])
+def test_what_is_no_subnet_mask(mask: str) -> None:
+    with pytest.raises(ValueError, match=f"10.0.0.0/{mask}"):
+        parse_entry(f"10.0.0.0/{mask}")
 
 
 @given(st.ip_addresses(), st.none() | st.integers(1, 65535), st.integers(0, 32))
