@@ -19,7 +19,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from crs import identity, linefile
-from crs.identity import Identity, client_key, is_account, key_hint
+from crs.identity import MAX_SECRET, Identity, client_key, is_account, key_hint
 from crs.linefile import LineFileError, moment
 from crs.update.applied import Standing
 from crs.update.archive import Archive
@@ -85,6 +85,8 @@ def decode_secret(text: str) -> bytes:
         raise ValueError("the shared secret is not base64") from None
     if not secret:
         raise ValueError("the shared secret is empty")
+    if len(secret) > MAX_SECRET:
+        raise ValueError(f"the shared secret has {len(secret)} bytes; at most {MAX_SECRET} are allowed")
     return secret
 
 

@@ -23,6 +23,9 @@ HINT_SIZE: Final = 4
 MAX_PSK_IDENTITY: Final = 255
 """Bytes."""
 
+MAX_SECRET: Final = 1024
+"""Bytes of an account's shared secret."""
+
 KEY_SALT: Final = b"crs client key v1"
 MAX_URI: Final = 255
 

@@ -20,7 +20,7 @@ from msgspec import Meta
 from crs.cms import clients
 from crs.cms.clients import Client
 from crs.cms.error import CmsError
-from crs.identity import is_account
+from crs.identity import MAX_SECRET, is_account
 from crs.provisioning import split
 from crs.update.content import MAX_CLIENTS, MAX_DOMAINS, MAX_TOKEN
 from rtlib import secretfile
@@ -156,6 +156,8 @@ def read_secret(path: Path) -> bytes:
         raise CmsError(f"{path}: not base64") from None
     if not secret:
         raise CmsError(f"{path}: holds no secret")
+    if len(secret) > MAX_SECRET:
+        raise CmsError(f"{path}: the shared secret has {len(secret)} bytes; at most {MAX_SECRET} are allowed")
     return secret
 
 

@@ -6,10 +6,10 @@ import base64
 import secrets
 from typing import Annotated, Final
 
+from crs.identity import MAX_SECRET
 from rtlib.command.registry import BadArgument, Option, Role, command
 
 DEFAULT_BITS: Final = 128
-MAX_BYTES: Final = 1024
 
 Bits = Annotated[int | None, Option("-b", "--bits", help="Length in bits, rounded up to whole bytes.")]
 Bytes = Annotated[int | None, Option("-B", "--bytes", help="Length in bytes.")]
@@ -20,8 +20,8 @@ def random_secret(bits: int | None, octets: int | None) -> bytes:
     if bits is not None and octets is not None:
         raise BadArgument("-b and -B exclude each other")
     size = octets if octets is not None else -(-(DEFAULT_BITS if bits is None else bits) // 8)
-    if not 1 <= size <= MAX_BYTES:
-        raise BadArgument(f"a shared secret has 1 to {MAX_BYTES} bytes, not {size}")
+    if not 1 <= size <= MAX_SECRET:
+        raise BadArgument(f"a shared secret has 1 to {MAX_SECRET} bytes, not {size}")
     return secrets.token_bytes(size)
 
 

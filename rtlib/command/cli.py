@@ -5,6 +5,7 @@ Exit codes: 0, 1 when a command failed, 2 for wrong usage. Nothing of the daemon
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
@@ -99,23 +100,27 @@ def main(group: click.Group) -> None:
         code = group.main(prog_name=group.name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except CommandError as error:
-        click.echo(f"{group.name}: {error}", err=True)
+        _complain(group, str(error))
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"{group.name}: {_sentence(error)}", err=True)
+        _complain(group, _sentence(group, error))
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
 
 
-def _sentence(error: click.ClickException) -> str:
+def _complain(group: click.Group, text: str) -> None:
+    click.echo(f"{group.name}: {render.sentence(text)}", err=True)
+
+
+def _sentence(group: click.Group, error: click.ClickException) -> str:
     """A wrong usage on one line, with where to look."""
     text = " ".join(error.format_message().split()).rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{text}; see {context.command_path} --help" if context is not None else text
+    return f"{text}; see {group.name if context is None else context.command_path} --help"
 
 
 def _root_parameters(place: Place) -> list[click.Parameter]:
@@ -158,6 +163,8 @@ def _command(spec: Spec, program: _Program) -> click.Command:
     def run(context: _Context, /, **values: Any) -> int:
         files = {each.name for each in spec.parameters if each.is_file}
         arguments = {key: _listed(value) for key, value in values.items() if _is_given(value)}
+        for key in arguments.keys() - files:
+            _check_text(key, arguments[key])
         arguments.update({key: _opened(arguments[key]) for key in files & arguments.keys()})
         if spec.local:
             return _show(spec, _call_here(context, spec, arguments, program.local), context.json)
@@ -201,17 +208,30 @@ def _record(audit: AuditLog | None, spec: Spec, arguments: dict[str, Any], resul
 def _show(spec: Spec, reply: Any, as_json: bool) -> int:
     """Print a reply; the exit code."""
     if isinstance(reply, Report):
-        click.echo(reply.text, nl=False)
+        _print(reply.text)
         return reply.exit_code
-    click.echo(render.json(reply) if as_json else render.text(reply, spec.reply), nl=False)
+    _print(render.json(reply) if as_json else render.text(reply, spec.reply))
     return 0
+
+
+def _print(text: str) -> None:
+    """Put text on standard output, at once. Raises CommandError where that cannot take it: a full disk."""
+    try:
+        click.echo(text, nl=False)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        # What could not be written is still buffered: the interpreter would try, and fail, once more.
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        raise CommandError(f"standard output: {error.strerror or error}") from None
 
 
 def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> int:
     line = render.json_line if as_json else render.trace_line
     try:
         for row in rows:
-            click.echo(line(msgspec.convert(row, spec.reply)), nl=False)
+            _print(line(msgspec.convert(row, spec.reply)))
     except KeyboardInterrupt:
         pass
     return 0
@@ -228,6 +248,16 @@ def _is_given(value: Any) -> bool:
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Raises BadArgument for what the command line has that is no text."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise BadArgument(f"{name.replace('_', '-')}: is not UTF-8") from None
 
 
 def _opened(path: str) -> File:
@@ -285,7 +315,8 @@ def _parameter(parameter: Parameter, program: _Program) -> click.Parameter:
     return click.Option(
         [*parameter.flags, parameter.name],
         type=None if flag else kind,
-        is_flag=flag,
+        # None and not False: with that click would take an option without its value for one that is absent.
+        is_flag=flag or None,
         required=parameter.required,
         multiple=parameter.variadic,
         help=parameter.help + _default(parameter),

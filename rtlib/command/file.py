@@ -31,13 +31,14 @@ class File:
 
         Raises OSError.
         """
+        name = os.fsencode(path).decode(errors="backslashreplace")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return cls(str(path), descriptor)
+            return cls(name, descriptor)
         with os.fdopen(descriptor, "rb") as source, tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(source, copy)
             copy.flush()
-            return cls(str(path), os.dup(copy.fileno()))
+            return cls(name, os.dup(copy.fileno()))
 
     @property
     def size(self) -> int:

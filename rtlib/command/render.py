@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +26,20 @@ from rtlib.command.audit import MASK
 from rtlib.command.signature import plain
 
 _CONTROLS: Final = {
-    code: ascii(chr(code))[1:-1] for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
+    code: ascii(chr(code))[1:-1]
+    for code in [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *(0x200E, 0x200F, 0x2028, 0x2029),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    ]
 }
-"""What a peer has sent must not move the operator's cursor."""
+"""What a peer has sent must not move the operator's cursor, nor turn the direction of writing."""
+
+_LONG_WORD: Final = re.compile(r"(\S{80})\S{176,}")
+MAX_SENTENCE: Final = 1000
+"""Characters; of a word that makes a sentence long only the beginning is shown."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,12 @@ def json_line(item: Any) -> str:
 def cell(value: object) -> str:
     """A value on one line, without control characters."""
     return _plain_text(value).translate(_CONTROLS)
+
+
+def sentence(text: str) -> str:
+    """What went wrong, on one line that can be read, whatever arguments it repeats."""
+    line = _LONG_WORD.sub(r"\1...", cell(text.encode(errors="backslashreplace").decode()))
+    return line if len(line) <= MAX_SENTENCE else line[:MAX_SENTENCE] + "..."
 
 
 def _absent(item: msgspec.Struct, name: str) -> bool:

@@ -67,11 +67,13 @@ class CommandFactory(Factory):
         self._connections: set[CommandConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """A connection, or None (it is closed) when there are too many."""
-        if len(self._connections) >= self._limit:
+        """A connection. When there are too many it is one that refuses the request, or none at all."""
+        there = len(self._connections)
+        if there >= self._limit:
             self.offend("too many connections", "command socket")
+        if there >= 2 * self._limit:
             return None
-        connection = CommandConnection(self)
+        connection = CommandConnection(self, refuses=there >= self._limit)
         self._connections.add(connection)
         return connection
 
@@ -113,8 +115,10 @@ class CommandConnection(Protocol):
     transport: Any
     """A UNIX stream transport: it is also an IConsumer and can be aborted."""
 
-    def __init__(self, factory: CommandFactory) -> None:
+    def __init__(self, factory: CommandFactory, *, refuses: bool = False) -> None:
+        """`refuses` has it say that there are too many commands, whatever the request."""
         self._owner = factory
+        self._refuses = refuses
         self._buffer = bytearray()
         self._timer: IDelayedCall | None = None
         self._work: Deferred[None] | None = None
@@ -184,6 +188,9 @@ class CommandConnection(Protocol):
 
     def _take(self, line: bytes) -> None:
         self._stop_timer()
+        if self._refuses:
+            self._finish(Answer(error=Problem("unavailable", "too many commands at once; try again")))
+            return
         try:
             call = decode_call(line)
         except MalformedCall as error:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from crs.cli import COMMANDS, main
 from rtlib.command.registry import Spec, declared
+from rtlib.testing.program import Ended, ended
 
 LIMIT = 0.25
 """Seconds of CPU."""
@@ -57,26 +58,10 @@ VALUES = {
 """Arguments that a command takes; others are any word."""
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def crs_cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def crs_cli(tmp_path: Path) -> Callable[..., Ended]:
     """The program in this process, with a home where nothing runs."""
-
-    def run(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["crs-cli", "--home", str(tmp_path), *words])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert isinstance(end.value.code, int)
-        return Ended(end.value.code, *capsys.readouterr())
-
-    return run
+    return partial(ended, main, "--home", str(tmp_path))
 
 
 def line(spec: Spec, folder: Path) -> list[str]:
@@ -94,28 +79,28 @@ def line(spec: Spec, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_help_says_what_it_is_with_an_example(name: str, crs_cli: Callable[..., Ended]) -> None:
-    ended = crs_cli(*name.split(), "--help")
-    assert (ended.code, ended.err) == (0, "")
-    assert f"Usage: crs-cli {name}" in ended.out
-    assert f"Example: crs-cli {name}" in ended.out
+    done = crs_cli(*name.split(), "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"Usage: crs-cli {name}" in done.out
+    assert f"Example: crs-cli {name}" in done.out
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in SPECS.values() if not spec.local])
 def test_a_stopped_server_is_told_on_one_line(
     name: str, crs_cli: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    ended = crs_cli(*line(SPECS[name], tmp_path))
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err == f"crs-cli: crs is not running (no answer at {tmp_path}/run/crs.sock)\n"
+    done = crs_cli(*line(SPECS[name], tmp_path))
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"crs-cli: crs is not running (no answer at {tmp_path}/run/crs.sock)\n"
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_one_argument_too_many_is_told_on_one_line(
     name: str, crs_cli: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    ended = crs_cli(*line(SPECS[name], tmp_path), "superfluous")
-    assert (ended.code, ended.out) == (2, "")
-    assert re.fullmatch(rf"crs-cli: .*superfluous.*; see crs-cli {name} --help\n", ended.err)
+    done = crs_cli(*line(SPECS[name], tmp_path), "superfluous")
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(rf"crs-cli: .*superfluous.*; see crs-cli {name} --help\n", done.err)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +109,6 @@ def test_one_argument_too_many_is_told_on_one_line(
 def test_a_missing_argument_is_told_on_one_line(
     name: str, crs_cli: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    ended = crs_cli(*line(SPECS[name], tmp_path)[:-1])
-    assert (ended.code, ended.out) == (2, "")
-    assert re.fullmatch(rf"crs-cli: Missing argument .*; see crs-cli {name} --help\n", ended.err)
+    done = crs_cli(*line(SPECS[name], tmp_path)[:-1])
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(rf"crs-cli: Missing argument .*; see crs-cli {name} --help\n", done.err)

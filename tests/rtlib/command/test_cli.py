@@ -304,25 +304,43 @@ def test_help_says_what_there_is(toy: Toy) -> None:
     assert re.search(r"attach +Show who is attached\.", toy("show", "--help").out)
 
 
+MUCH = (
+    "from rtlib.command.cli import *; from rtlib.command.registry import *\n"
+    "class C:\n"
+    "    @command('show much', local=True)\n"
+    "    def much(self) -> str:\n"
+    "        'Show much.\\n\\nExample: x'\n"
+    "        return 'x\\n' * 1_000_000\n"
+    "def local(directory, client):\n"
+    "    registry = Registry(); registry.add(C()); return registry\n"
+    "main(build('toy', declared(C), Place('toyd'), help='', local=local))\n"
+)
+"""A program that prints much."""
+
+
 def test_output_that_nobody_reads_is_no_traceback() -> None:
-    lines = "from rtlib.command.cli import *; from rtlib.command.registry import *\n" + (
-        "class C:\n"
-        "    @command('show much', local=True)\n"
-        "    def much(self) -> str:\n"
-        "        'Show much.\\n\\nExample: x'\n"
-        "        return 'x\\n' * 1_000_000\n"
-        "def local(directory, client):\n"
-        "    registry = Registry(); registry.add(C()); return registry\n"
-        "main(build('toy', declared(C), Place('toyd'), help='', local=local))\n"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", lines, "show", "much"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", MUCH, "show", "much"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"x\n"
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_output_to_a_full_disk_fails_in_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MUCH, "show", "much"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"toy: standard output: No space left on device\n")
+
+
+def test_an_option_without_its_value_is_wrong_usage(toy: Toy) -> None:
+    for words in (("-B",), ("-B", "--")):
+        result = toy("create", "sharedSecret", *words)
+        assert (result.code, result.out) == (2, ""), "not a secret of another length than was meant"
 
 
 def test_ctrl_c_ends_a_trace_cleanly(tmp_path: Path) -> None:

@@ -161,10 +161,17 @@ class ServerTests(SynchronousTestCase):
 
     def test_the_number_of_connections_is_bounded(self) -> None:
         protocols = [self.connect()[0] for _ in range(MAX_CONNECTIONS)]
+        refused, transport = self.connect()
+        refused.dataReceived(b'{"command":"trace"}\n')
+        self.assertIn(b"too many commands at once; try again", transport.value())
+        self.assertTrue(transport.disconnecting)
+        for _ in range(MAX_CONNECTIONS - 1):
+            self.connect()
         self.assertIsNone(self.factory.buildProtocol(None))
+        refused.connectionLost(Failure(ConnectionDone()))
         protocols[0].connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(self.factory.buildProtocol(None))
-        self.assertEqual(self.offences.totals["command socket: too many connections"], 1)
+        self.assertEqual(self.offences.totals["command socket: too many connections"], MAX_CONNECTIONS + 2)
 
     def test_a_stream_sends_rows_until_it_ends(self) -> None:
         protocol, transport = self.connect()
