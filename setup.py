@@ -17,6 +17,7 @@ HOT = [
     "rtlib/wheel.py",
     *sorted(str(path) for path in Path("haproxy/sip").glob("[a-z]*.py") if path.stem != "framing"),
     *sorted(map(str, Path("haproxy/proxy").glob("[a-z]*.py"))),
+    "haproxy/dispatcher/destination.py",
     "haproxy/dispatcher/set.py",
     "haproxy/protection/accesslist.py",
     "haproxy/registrar/authentication.py",

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from haproxy.dispatcher.probe import Prober
-from haproxy.dispatcher.set import HOLD_DOWN, Dispatcher
+from haproxy.dispatcher.destination import Rules
+from haproxy.dispatcher.probe import Pace, Prober
+from haproxy.dispatcher.set import Dispatcher
 from haproxy.dns.cache import Cache
 from haproxy.network import names_of, nodes_of
 from haproxy.protection.accesslist import AccessList, Lists
@@ -46,6 +47,7 @@ class Assembly:
     sides: Sides
     location: LocationService
     dispatcher: Dispatcher
+    prober: Prober
     subscribers: Subscribers
     lists: Lists
     sources: Sources
@@ -62,6 +64,9 @@ class Assembly:
         _fill(self.lists, settings)
         self.registrar.lifetimes = _lifetimes(settings)
         self.admission.checks = _checks(settings)
+        self.dispatcher.persistent = settings.proxy.astPersistentFailover
+        self.dispatcher.rules = _rules(settings, self.dispatcher.rules.probing)
+        self.prober.pace = _pace(settings)
 
 
 def assemble(
@@ -91,6 +96,7 @@ def assemble(
     conversation = Conversation(sides, media)
     registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
     authentication = Authentication(subscribers, Nonces(key, entropy))
+    prober = Prober(dispatcher, _pace(settings))
     admission = Admission(
         checks=_checks(settings),
         sides=sides,
@@ -104,7 +110,7 @@ def assemble(
         layer=layer,
         sides=sides,
         resolver=resolver,
-        prober=Prober(dispatcher, proxy.astPingInterval),
+        prober=prober,
         schedule=wheel.schedule,
         method=proxy.astPingMethod.encode(),
         user_agent=identification(proxy.userAgent),
@@ -132,6 +138,7 @@ def assemble(
         sides,
         location,
         dispatcher,
+        prober,
         subscribers,
         lists,
         sources,
@@ -159,8 +166,7 @@ def _dispatcher(settings: Settings, preferred: int) -> Dispatcher:
         limit=proxy.dispatchLimit,
         size=proxy.dispatchSize,
         persistent=proxy.astPersistentFailover,
-        # Where nothing probes, an inactive system is tried again after a while.
-        hold_down=None if proxy.enableAstFailover else HOLD_DOWN,
+        rules=_rules(settings, proxy.enableAstFailover),
         preferred=preferred,
     )
 
@@ -171,6 +177,16 @@ def _fill(lists: Lists, settings: Settings) -> None:
     # The nodes watch each other by OPTIONS (guide 7.1.12).
     lists.allow.replace(proxy.allowList, nodes_of(settings))
     lists.proxy.replace(proxy.proxyList)
+
+
+def _rules(settings: Settings, probing: bool) -> Rules:
+    proxy = settings.proxy
+    return Rules(proxy.astDownThreshold, proxy.astUpThreshold, proxy.astHoldDown, probing)
+
+
+def _pace(settings: Settings) -> Pace:
+    proxy = settings.proxy
+    return Pace(proxy.astPingInterval, proxy.astPingRetry, proxy.astPingTimeout)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haproxy.assembly import Assembly, assemble
-from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, PrimaryChanged
+from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, DestinationRefused, PrimaryChanged
 from haproxy.dns.record import Answer
 from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
@@ -111,7 +111,7 @@ class Exchange(Service):
 
     def failed(self, flow: Flow, reason: str) -> None:
         """A flow does not work."""
-        self.assembly.core.flow_failed(flow, time.monotonic())
+        self.assembly.core.flow_failed(flow, time.monotonic(), reason)
         self.driver.flush()
 
     def offence(self, kind: str, source: Address, reason: str) -> None:
@@ -122,9 +122,9 @@ class Exchange(Service):
                 "{kind} from {host} port {port}: {reason}", kind=kind, host=host, port=port, reason=reason
             )
 
-    def set_primary(self, number: int) -> None:
+    def set_primary(self, number: int, reason: str = "set by command") -> None:
         """Make a dispatch set the primary one. Raises ValueError."""
-        self.assembly.dispatcher.set_primary(number)
+        self.assembly.dispatcher.set_primary(number, reason, time.monotonic())
         self.assembly.core.settle(time.monotonic())
         self._keep_preferred()
         self.driver.flush()
@@ -211,6 +211,11 @@ class Exchange(Service):
         log.info("{text}", text=text)
         self._notifier.notify("genproxy/dispatcher", text)
 
+    def _destination_refused(self, refused: DestinationRefused) -> None:
+        uri = refused.uri.decode("utf-8", "replace")
+        if self.offences.count("dispatcher", uri, time.monotonic()):
+            log.warn("{uri} was not taken into a dispatch set: {reason}", uri=uri, reason=refused.reason)
+
     _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
         Saved: _binding_changed,
         Removed: _binding_changed,
@@ -218,6 +223,7 @@ class Exchange(Service):
         Offence: _offended,
         PrimaryChanged: _primary_changed,
         DestinationChanged: _destination_changed,
+        DestinationRefused: _destination_refused,
     }
 
     def _keep_preferred(self) -> None:
@@ -270,7 +276,7 @@ class Exchange(Service):
             self.assembly.location, key=lambda b: dispatcher.set_of(b.user) != dispatcher.preferred
         )
         for binding in ranked:
-            dispatcher.registered(binding.user, binding.contact, binding.flow, now)
+            dispatcher.restored(binding.user, binding.contact, binding.flow, now)
         self.assembly.core.settle(now)
 
     def _describe(self, flow: object) -> tuple[str, str]:

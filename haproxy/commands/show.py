@@ -11,7 +11,8 @@ from rtlib.command.registry import Argument, Role, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
-    from haproxy.dispatcher.set import Destination, Dispatcher
+    from haproxy.dispatcher.destination import Destination
+    from haproxy.dispatcher.set import Dispatcher
     from haproxy.registrar.location import Binding, LocationService
     from haproxy.rtpproxy.call import Call
     from haproxy.rtpproxy.relay import MediaProxy

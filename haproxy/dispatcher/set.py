@@ -7,9 +7,10 @@ with `dispatchSecUser`. The role "primary" moves between the numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
+
+from haproxy.dispatcher.destination import Destination, Evidence, Rules, State
 
 PRIMARY_SET = 1
 SECONDARY_SET = 0
@@ -20,38 +21,9 @@ LIMIT = 10
 SIZE = 8
 """All destinations together, as a power of two (`dispatchSize`)."""
 
-HOLD_DOWN = 60.0
-"""Seconds until an inactive destination is tried again where nothing probes it."""
-
 EVENTS = 1000
 
-
-class State(Enum):
-    """What is known of a destination."""
-
-    ACTIVE = "active"
-    PROBING = "probing"
-    """A probe has failed, calls still go there; the next failure makes it inactive."""
-    INACTIVE = "inactive"
-
-
-@dataclass(slots=True, eq=False)
-class Destination:
-    """One Genesis system, as it registered."""
-
-    number: int
-    user: bytes
-    uri: bytes
-    flow: Hashable | None = None
-    state: State = State.ACTIVE
-    since: float = 0.0
-    """When it took that state, on the clock of `now`."""
-    reason: str = "registered"
-
-    @property
-    def usable(self) -> bool:
-        """Whether calls may be sent there."""
-        return self.state is not State.INACTIVE
+REGISTERED = "registered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +38,16 @@ class DestinationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationRefused:
+    """A system wanted to join, and there was no room for it."""
+
+    number: int
+    user: bytes
+    uri: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrimaryChanged:
     """Calls go to another set from now on."""
 
@@ -74,7 +56,7 @@ class PrimaryChanged:
     reason: str
 
 
-Event = DestinationChanged | PrimaryChanged
+Event = DestinationChanged | DestinationRefused | PrimaryChanged
 
 
 class Dispatcher:
@@ -88,7 +70,7 @@ class Dispatcher:
         limit: int = LIMIT,
         size: int = SIZE,
         persistent: bool = True,
-        hold_down: float | None = None,
+        rules: Rules | None = None,
         preferred: int = PRIMARY_SET,
     ) -> None:
         # Longest first: the guide's own example has "genesis" and "genesis_b".
@@ -96,14 +78,19 @@ class Dispatcher:
         self._prefixes = sorted(users, key=lambda row: -len(row[0]))
         self._limit = limit
         self._total = 2**size
-        self._persistent = persistent
-        self._hold_down = hold_down
+        self.persistent = persistent
+        """Whether a failover swaps the sets (`astPersistentFailover`); may be changed while running."""
+        self.rules = rules or Rules()
+        """May be changed while running."""
         self._preferred = preferred
         self._current = preferred
         self._sets: dict[int, list[Destination]] = {PRIMARY_SET: [], SECONDARY_SET: []}
         self._turn = {PRIMARY_SET: 0, SECONDARY_SET: 0}
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self.refused = 0
+        """Systems that found no room."""
+        self.failovers = 0
+        """Moves to another set because all destinations of one had failed."""
 
     def set_of(self, user: bytes) -> int | None:
         """The number of the set that a registration of this user belongs to; None for ordinary users."""
@@ -130,17 +117,23 @@ class Dispatcher:
         for destinations in self._sets.values():
             yield from destinations
 
-    def find(self, uri: bytes) -> Destination | None:
-        """The destination with this contact, in either set."""
-        return next((d for d in self.destinations() if d.uri == uri), None)
-
-    def has_room(self, user: bytes, uri: bytes) -> bool:
-        """Whether `registered` would take it (`dispatchLimit`, `dispatchSize`)."""
+    def no_room(self, user: bytes, uris: Sequence[bytes]) -> str:
+        """Why `registered` would not take all these (`dispatchLimit`, `dispatchSize`); empty if it would."""
         number = self.set_of(user)
-        if number is None or any(d.uri == uri for d in self._sets[number]):
-            return True
+        if number is None:
+            return ""
         members = self._sets[number]
-        return len(members) < self._limit and sum(map(len, self._sets.values())) < self._total
+        new = len(set(uris).difference(destination.uri for destination in members))
+        if new and len(members) + new > self._limit:
+            return f"set {number} has dispatchLimit = {self._limit} systems already"
+        if new and sum(map(len, self._sets.values())) + new > self._total:
+            return f"the sets have 2^dispatchSize = {self._total} systems already"
+        return ""
+
+    def refuse(self, user: bytes, uri: bytes, reason: str) -> None:
+        """Tell that a system was not taken."""
+        self.refused += 1
+        self._events.append(DestinationRefused(self.set_of(user) or 0, user, uri, reason))
 
     def registered(self, user: bytes, uri: bytes, flow: Hashable | None, now: float) -> Destination | None:
         """Take or refresh a member; to register is a sign of life. None when the set is full."""
@@ -149,97 +142,199 @@ class Dispatcher:
             return None
         known = next((d for d in self._sets[number] if d.uri == uri), None)
         if known is not None:
-            known.flow = flow
-            self._change(known, State.ACTIVE, "registered", now)
+            known.flow, known.user, known.heard = flow, user, now
+            if not known.usable:
+                self._judge(known, self.rules.answered(known, now), REGISTERED, now)
+                self._record(known, "REGISTER", REGISTERED, now)
             return known
-        if not self.has_room(user, uri):
-            self.refused += 1
+        reason = self.no_room(user, (uri,))
+        if reason:
+            self.refuse(user, uri, reason)
             return None
-        return self._join(Destination(number, user, uri, flow, since=now))
+        joined = Destination(number, user, uri, flow, since=now, heard=now)
+        self._record(joined, "REGISTER", REGISTERED, now)
+        self._join(joined, now)
+        return joined
 
-    def unregistered(self, uri: bytes, user: bytes, reason: str) -> None:
+    def restored(self, user: bytes, uri: bytes, flow: Hashable | None, now: float) -> None:
+        """Take a member that had registered before a restart, and may be alive or not."""
+        member = self.registered(user, uri, flow, now)
+        if member is not None:
+            member.reason, member.heard = "was registered before the restart", float("-inf")
+
+    def unregistered(self, uri: bytes, user: bytes, reason: str, now: float) -> None:
         """Forget a member: it unregistered, or its registration expired."""
         number = self.set_of(user)
-        gone = (
-            next((d for d in self._sets.get(number, ()) if d.uri == uri), None)
-            if number is not None
-            else None
-        )
+        members = [] if number is None else self._sets[number]
+        gone = next((d for d in members if d.uri == uri), None)
         if gone is None:
             return
-        self._sets[gone.number].remove(gone)
+        members.remove(gone)
+        gone.gone = True
         self._events.append(DestinationChanged(gone.number, uri, gone.state.value, "removed", reason))
-        self._choose(f"{uri.decode(errors='replace')} {reason}")
+        self._choose(f"{uri.decode(errors='replace')} {reason}", now)
 
-    def failed(self, destination: Destination, reason: str, now: float, certain: bool = True) -> None:
-        """It did not answer. Without certainty (one lost probe) it is only watched more closely."""
-        doubtful = not certain and destination.state is State.ACTIVE
-        self._change(destination, State.PROBING if doubtful else State.INACTIVE, reason, now)
+    def failed(
+        self,
+        destination: Destination,
+        reason: str,
+        now: float,
+        *,
+        certain: bool = True,
+        since: float = float("inf"),
+        kind: str = "call",
+        status: int = 0,
+    ) -> None:
+        """It did not do what a living system does.
 
-    def answered(self, destination: Destination, now: float) -> None:
-        """It is alive."""
-        if destination.state is not State.ACTIVE:
-            self._change(destination, State.ACTIVE, "answered", now)
+        `certain`: the network said that nobody is there; that decides at once. Silence is told with `since`,
+        the time of the question: where anything was heard of the system after that, it says nothing.
+        """
+        if destination.gone:
+            return
+        if kind == "call":
+            destination.failed_calls += 1
+        if certain or destination.heard <= since:
+            self._judge(destination, self.rules.failed(destination, certain), reason, now)
+        else:
+            reason += "; but something was heard of it since"
+        self._record(destination, kind, reason, now, status=status)
+
+    def silent(self, destination: Destination, reason: str, now: float, since: float) -> None:
+        """It has not answered a call: more than a lost datagram, for an INVITE is sent four times in 4 s."""
+        if destination.heard <= since:
+            destination.failures = max(destination.failures, self.rules.down - 1)
+        self.failed(destination, reason, now, certain=False, since=since)
+
+    def answered(
+        self,
+        destination: Destination,
+        now: float,
+        *,
+        kind: str = "OPTIONS",
+        status: int = 200,
+        rtt: float | None = None,
+    ) -> None:
+        """It has answered a probe."""
+        if destination.gone:
+            return
+        destination.heard, destination.rtt = now, rtt
+        self._judge(destination, self.rules.answered(destination, now), f"answered {status} to a probe", now)
+        self._record(destination, kind, f"answered {status}", now, status=status, rtt=rtt)
+
+    def heard(self, destination: Destination, now: float) -> None:
+        """It has answered a call. That dispels a doubt, but brings back only who is not probed."""
+        destination.heard = now
+        destination.calls += 1
+        if destination.state is State.ACTIVE:
+            destination.failures = 0
+        elif destination.usable or not self.rules.probing:
+            self._judge(destination, self.rules.answered(destination, now), "answered a call", now)
+            self._record(destination, "call", "answered", now)
 
     def candidates(self, now: float) -> list[Destination]:
-        """Where to send the next call, in the order to try; round robin within each set."""
-        self._release(now)
+        """Where to send the next call, in the order to try: round robin, those in doubt last in their set."""
+        if not self.rules.probing:
+            self._try_again(now)
         order = []
         for number in (self._current, 1 - self._current):
-            usable = [d for d in self._sets[number] if d.usable]
-            if usable:
-                turn = self._turn[number] % len(usable)
-                order += usable[turn:] + usable[:turn]
+            members = self._sets[number]
+            active = [d for d in members if d.state is State.ACTIVE]
+            if active:
+                turn = self._turn[number] % len(active)
+                order += active[turn:] + active[:turn]
+            if len(active) < len(members):
+                order += [d for d in members if d.state is State.PROBING]
         if order:
             self._turn[order[0].number] += 1
         return order
 
-    def set_primary(self, number: int, reason: str = "set by the operator") -> None:
+    def set_primary(self, number: int, reason: str, now: float) -> None:
         """Make a set the preferred one, in both failover modes. ValueError if it is not 0 or 1."""
         if number not in self._sets:
             raise ValueError(f"there is no dispatch set {number}: the sets are 0 and 1")
         self._preferred = number
-        self._choose(reason, failure=False)
+        self._choose(reason, now, failure=False)
 
     def next_event(self) -> Event | None:
         """The oldest event not handed out yet."""
         return self._events.popleft() if self._events else None
 
-    def _join(self, destination: Destination) -> Destination:
+    def _join(self, destination: Destination, now: float) -> None:
         self._sets[destination.number].append(destination)
         self._events.append(
-            DestinationChanged(destination.number, destination.uri, "none", "active", "registered")
+            DestinationChanged(destination.number, destination.uri, "none", "active", REGISTERED)
         )
-        self._choose("registered", failure=False)
-        return destination
+        self._choose(REGISTERED, now, failure=False)
+
+    def _judge(self, destination: Destination, state: State, reason: str, now: float) -> None:
+        """Give a destination a state, and see what follows for the sets."""
+        if destination.state is not state:
+            self._change(destination, state, reason, now)
+            self._choose(f"{destination.uri.decode(errors='replace')} {reason}", now)
+        elif not destination.usable and self.rules.is_well(destination):
+            self._choose("", now)  # it may be the last one there is
 
     def _change(self, destination: Destination, state: State, reason: str, now: float) -> None:
-        previous, destination.reason = destination.state, reason
-        if previous is state:
-            return
-        destination.state, destination.since = state, now
-        event = DestinationChanged(destination.number, destination.uri, previous.value, state.value, reason)
-        self._events.append(event)
-        self._choose(f"{destination.uri.decode(errors='replace')} {reason}")
+        previous = destination.state
+        destination.state, destination.since, destination.reason = state, now, reason
+        if state is State.INACTIVE:
+            destination.successes = 0
+            self.rules.fell(destination, now)
+        elif previous is State.INACTIVE:
+            destination.recovered = now
+        self._events.append(
+            DestinationChanged(destination.number, destination.uri, previous.value, state.value, reason)
+        )
 
-    def _release(self, now: float) -> None:
-        if self._hold_down is None:
-            return
+    def _record(
+        self,
+        destination: Destination,
+        kind: str,
+        outcome: str,
+        now: float,
+        *,
+        status: int = 0,
+        rtt: float | None = None,
+    ) -> None:
+        destination.history.append(Evidence(now, kind, outcome, status, rtt, destination.state))
+
+    def _try_again(self, now: float) -> None:
+        """Where nobody probes, calls show whether an inactive destination is back."""
         for destination in self.destinations():
-            if not destination.usable and now - destination.since >= self._hold_down:
-                self._change(destination, State.ACTIVE, "held down long enough", now)
+            if not destination.usable and now - destination.since >= self.rules.hold_down:
+                destination.failures = self.rules.down - 1
+                self._change(destination, State.PROBING, "tried again after the hold-down", now)
+                self._record(destination, "timer", destination.reason, now)
+                self._choose(f"{destination.uri.decode(errors='replace')} {destination.reason}", now)
 
-    def _choose(self, reason: str, failure: bool = True) -> None:
+    def _end_hold_down(self, now: float) -> None:
+        """A flapping destination is better than none."""
+        for destination in self.destinations():
+            if not destination.usable and self.rules.is_well(destination):
+                self._change(destination, State.ACTIVE, "answers, and is all there is: not held down", now)
+
+    def _choose(self, reason: str, now: float, failure: bool = True) -> None:
         """Move to the set that calls should go to; a move because of a failure lasts, if that is wanted.
 
         At start the secondary systems may register first: that is no failure of the primary.
         """
-        up = {number: any(d.usable for d in members) for number, members in self._sets.items()}
-        order = (self._preferred, 1 - self._preferred, self._current)
+        up = self._up()
+        if not any(up.values()):
+            self._end_hold_down(now)
+            up = self._up()
+        order = (self._preferred, 1 - self._preferred)
         target = next((number for number in order if up[number]), self._current)
         if target == self._current:
             return
-        self._events.append(PrimaryChanged(self._current, target, reason))
+        self._events.append(
+            PrimaryChanged(self._current, target, reason or "it has the only system that answers")
+        )
         self._current = target
-        if failure and self._persistent:
-            self._preferred = target
+        if failure:
+            self.failovers += target != self._preferred
+            if self.persistent:
+                self._preferred = target
+
+    def _up(self) -> dict[int, bool]:
+        return {number: any(d.usable for d in members) for number, members in self._sets.items()}

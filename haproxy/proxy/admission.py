@@ -62,8 +62,8 @@ class Admission:
             self._authenticate(request, WWW, address, now)
         if self._subscribers.find(address_of_record(user, address.host)) is None:
             raise Refused(403, "Not A Subscriber")
-        if system and not self._has_room(request, user):
-            raise Refused(503, "Dispatch Set Is Full")
+        if system:
+            self._require_room(request, user)
 
     @property
     def examines_calls(self) -> bool:
@@ -103,12 +103,16 @@ class Admission:
         inside = side is self._sides.private and side.contains(flow.remote)
         return inside or self._sources.listed(flow)
 
-    def _has_room(self, request: Request, user: bytes) -> bool:
+    def _require_room(self, request: Request, user: bytes) -> None:
+        """Raises Refused where the dispatcher would not take a Genesis system."""
         try:
             contacts = request.addresses(b"contact")
         except ParseError:
-            return True  # the registrar says what is wrong with it
-        return all(self._dispatcher.has_room(user, contact.uri) for contact in contacts)
+            return  # the registrar says what is wrong with it
+        reason = self._dispatcher.no_room(user, [contact.uri for contact in contacts])
+        if reason:
+            self._dispatcher.refuse(user, contacts[0].uri, reason)
+            raise Refused(503, "Dispatch Set Is Full")
 
 
 def _address(request: Request, key: bytes) -> Uri:

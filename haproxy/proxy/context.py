@@ -47,8 +47,11 @@ class Proxying(Protocol):
     def heard(self, branch: Branch, now: float) -> None:
         """A Genesis system answered."""
 
-    def unheard(self, branch: Branch, reason: str, now: float) -> None:
-        """A Genesis system did not answer, or could not be reached."""
+    def unheard(self, branch: Branch, reason: str, now: float, certain: bool) -> None:
+        """A Genesis system did not answer; `certain`: it could not be reached."""
+
+    def unavailable(self, branch: Branch, now: float) -> None:
+        """A Genesis system answered 503."""
 
     def refused(self, context: ResponseContext) -> None:
         """The request has its final response, and it is a failure."""
@@ -63,6 +66,7 @@ class Branch:
     __slots__ = (
         "alternatives",
         "answered",
+        "began",
         "context",
         "finished",
         "response",
@@ -78,6 +82,8 @@ class Branch:
         self.timer: Timer | None = None
         self.answered = False
         """A response has come, provisional or final."""
+        self.began = 0.0
+        """When the request was sent."""
         self.finished = False
         self.alternatives: tuple[Request, tuple[Flow, ...]] | None = None
         """The prepared request, and the other places of the same target (RFC 3263 section 4.3)."""
@@ -87,6 +93,7 @@ class Branch:
     def started(self, transaction: ClientTransaction, now: float) -> None:
         """The request is on its way."""
         self.transaction = transaction
+        self.began = now
         if self.target.destination is not None or self.alternatives is not None:
             self.timer = self.context.proxying.schedule(self, now + PATIENCE)
         elif transaction.method == b"INVITE":
@@ -108,7 +115,7 @@ class Branch:
         elif status < 300:
             self.finished = True
             self.context.succeeded(self, response, now)
-        elif not self.finished and not (status == 503 and self._go_elsewhere(now)):
+        elif not self.finished and not (status == 503 and self._unavailable(now)):
             self.finish(_not_unavailable(response), now)
 
     def failed(self, status: int, reason: str, now: float) -> None:
@@ -119,7 +126,7 @@ class Branch:
         if self._go_elsewhere(now):
             return
         if not self.answered:
-            self.context.proxying.unheard(self, reason, now)
+            self.context.proxying.unheard(self, reason, now, certain=status == 503)
         self.finish(self.context.proxying.local(self.context, status), now)
 
     def expired(self, now: float) -> None:
@@ -158,6 +165,12 @@ class Branch:
             self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
         if response.status > 100:
             self.context.progressed(self, response, now)
+
+    def _unavailable(self, now: float) -> bool:
+        """It answered 503; whether another place of the target is tried."""
+        if self.target.destination is not None:
+            self.context.proxying.unavailable(self, now)
+        return self._go_elsewhere(now)
 
     def _go_elsewhere(self, now: float) -> bool:
         """Leave it to another branch to try the next place of the target; False where there is none."""
@@ -241,7 +254,7 @@ class ResponseContext:
             self._cancel_open(now)
         if self.answered or any(not branch.finished for branch in self.branches):
             return
-        if self.groups and not self.cancelled and self._may_go_on():
+        if not self.cancelled and self._may_go_on() and self._is_there_another():
             self._advance(now)
         else:
             self._conclude(now)
@@ -265,6 +278,14 @@ class ResponseContext:
         if last.response is None:
             return False
         return last.response.status // 100 == 5 or (last.response.status == 408 and not last.answered)
+
+    def _is_there_another(self) -> bool:
+        """Whether a group is left that is worth trying; Genesis systems that have failed since are not."""
+        while self.groups:
+            if any(target.destination is None or target.destination.usable for target in self.groups[0]):
+                return True
+            self.groups.popleft()
+        return False
 
     def _conclude(self, now: float) -> None:
         self.answered = True

@@ -30,7 +30,7 @@ from haproxy.proxy.side import TRANSPORTS, Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.target import Groups, Target, Targets
 from haproxy.proxy.validation import Refused, loop_hash, validate
-from haproxy.registrar.location import LocationService, Removed
+from haproxy.registrar.location import Binding, LocationService, Removed
 from haproxy.registrar.registrar import Registrar
 from haproxy.sip import event
 from haproxy.sip.client import ClientTransaction
@@ -148,9 +148,11 @@ class ProxyCore:
         """The oldest event for the service."""
         return self._events.popleft() if self._events else None
 
-    def flow_failed(self, flow: Flow, now: float) -> None:
+    def flow_failed(self, flow: Flow, now: float, reason: str = "") -> None:
         """A message could not be sent there, or the connection is gone."""
-        self.layer.transport_error(flow, now)
+        self.layer.transport_error(flow, now, reason)
+        if self._liveness is not None:
+            self._liveness.flow_failed(flow, now)
 
     def resolved(self, question: Question, answer: Answer, now: float) -> None:
         """The answer to a `Resolve`."""
@@ -166,6 +168,8 @@ class ProxyCore:
     def launch(self, branch: Branch, now: float) -> None:
         """Send the request to the branch's target."""
         request = branch.context.request.copy()
+        if branch.target.destination is not None and len(branch.context.branches) > 1:
+            self.counters["failovers"] += 1
         try:
             self._forwarding.find(request, branch.target, partial(self._found, branch, request), now)
         except Refused as refusal:
@@ -203,13 +207,24 @@ class ProxyCore:
     def heard(self, branch: Branch, now: float) -> None:
         """A Genesis system answered a call."""
         if branch.target.destination is not None:
-            self._dispatcher.answered(branch.target.destination, now)
+            self._dispatcher.heard(branch.target.destination, now)
 
-    def unheard(self, branch: Branch, reason: str, now: float) -> None:
+    def unheard(self, branch: Branch, reason: str, now: float, certain: bool) -> None:
         """A Genesis system did not answer a call."""
-        if branch.target.destination is not None:
-            self.counters["failovers"] += 1
-            self._dispatcher.failed(branch.target.destination, reason, now)
+        destination = branch.target.destination
+        if destination is None:
+            return
+        if certain:
+            self._dispatcher.failed(destination, reason, now)
+        else:
+            self._dispatcher.silent(destination, reason, now, branch.began)
+        if self._liveness is not None:
+            self._liveness.suspect(destination, now)
+
+    def unavailable(self, branch: Branch, now: float) -> None:
+        """A Genesis system has no room, or no way to whom was called: a probe tells whether it is well."""
+        if branch.target.destination is not None and self._liveness is not None:
+            self._liveness.suspect(branch.target.destination, now)
 
     def flush(self, call_id: bytes | None, now: float) -> int:
         """End all transactions, or those of one Call-ID: who waits for an answer gets 503. How many."""
@@ -294,7 +309,7 @@ class ProxyCore:
     def _transport_error(self, happened: event.TransportError, now: float) -> None:
         transaction = happened.transaction
         if isinstance(transaction, ClientTransaction) and transaction.context is not None:
-            transaction.context.failed(503, "cannot be reached", now)
+            transaction.context.failed(503, f"cannot be reached: {happened.reason or 'no connection'}", now)
 
     def _terminated(self, happened: event.Terminated, now: float) -> None:
         """Undo circular references, so that the memory is free at once and not at the next sweep."""
@@ -305,6 +320,8 @@ class ProxyCore:
 
     def _malformed(self, happened: event.Malformed, now: float) -> None:
         self._events.append(Offence(MALFORMED, happened.flow, happened.reason))
+        if self._liveness is not None:
+            self._liveness.nonsense(happened.flow, happened.reason)
 
     def _ack(self, received: event.AckReceived, now: float) -> None:
         """The ACK of a 2xx goes the way of its call; one that belongs to no call of ours is dropped."""
@@ -396,11 +413,17 @@ class ProxyCore:
             if self._dispatcher.set_of(binding.user) is not None:
                 membership = True
                 if isinstance(change, Removed):
-                    self._dispatcher.unregistered(binding.contact, binding.user, change.reason)
+                    self._dispatcher.unregistered(binding.contact, binding.user, change.reason, now)
                 else:
-                    self._dispatcher.registered(binding.user, binding.contact, binding.flow, now)
+                    self._join(binding, now)
             self._events.append(change)
         while (moved := self._dispatcher.next_event()) is not None:
             self._events.append(moved)
         if membership and self._liveness is not None:
             self._liveness.refresh(now)
+
+    def _join(self, binding: Binding, now: float) -> None:
+        """A Genesis system has registered; one that was down is asked at once whether it is well again."""
+        system = self._dispatcher.registered(binding.user, binding.contact, binding.flow, now)
+        if system is not None and not system.usable and self._liveness is not None:
+            self._liveness.suspect(system, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haproxy.dispatcher.set import DestinationChanged, PrimaryChanged
+from haproxy.dispatcher.set import Event as Moved
 from haproxy.dns.record import Question
 from haproxy.registrar.location import Removed, Saved
 from haproxy.sip.flow import Flow
@@ -29,4 +29,4 @@ class Offence:
     reason: str
 
 
-Event = Resolve | Offence | Saved | Removed | DestinationChanged | PrimaryChanged
+Event = Resolve | Offence | Saved | Removed | Moved

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from haproxy.dispatcher.set import Destination, Dispatcher
+from haproxy.dispatcher.destination import Destination
+from haproxy.dispatcher.set import Dispatcher
 from haproxy.protection.accesslist import Lists
 from haproxy.sip.flow import Flow
 from haproxy.sip.uri import UriError

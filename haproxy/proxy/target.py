@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from haproxy.dispatcher.set import Destination, Dispatcher
+from haproxy.dispatcher.destination import Destination
+from haproxy.dispatcher.set import Dispatcher
 from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Side
 from haproxy.proxy.source import Sources

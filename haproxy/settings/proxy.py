@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from haproxy.settings.types import Entries, ListenSockets, Md5
+from haproxy.settings.types import Entries, ListenSockets, Md5, UserPrefix
 from rtlib.settings import Section, setting
 
 
@@ -43,11 +43,41 @@ class Proxy(Section):
     enableAstFailover: bool = setting(
         True, "ask registered Genesis systems periodically whether they are alive"
     )
-    astPersistentFailover: bool = setting(True, "a failover swaps primary and secondary for good")
+    astPersistentFailover: bool = setting(True, "a failover swaps primary and secondary for good", live=True)
     astPingMethod: Literal["OPTIONS", "INFO"] = setting("OPTIONS", "request to ask with")
-    astPingInterval: int = setting(30, "seconds between queries", unit="s", ge=1, le=86400)
-    dispatchPriUser: str = setting("genesis_a", "user prefix of systems in the primary set", min_length=1)
-    dispatchSecUser: str = setting("genesis_b", "user prefix of systems in the backup set", min_length=1)
+    astPingInterval: int = setting(30, "seconds between queries", live=True, unit="s", ge=1, le=86400)
+    astPingTimeout: int = setting(
+        4, "beyond the guide: seconds to wait for the answer to a query", live=True, unit="s", ge=1, le=32
+    )
+    astPingRetry: int = setting(
+        2,
+        "beyond the guide: seconds until the next query after one failed",
+        live=True,
+        unit="s",
+        ge=1,
+        le=3600,
+    )
+    astDownThreshold: int = setting(
+        2, "beyond the guide: failures in a row that make a system inactive", live=True, ge=1, le=100
+    )
+    astUpThreshold: int = setting(
+        2,
+        "beyond the guide: answers in a row that make an inactive system active again",
+        live=True,
+        ge=1,
+        le=100,
+    )
+    astHoldDown: int = setting(
+        60,
+        "beyond the guide: seconds that a system stays inactive which fails again soon after it came back;"
+        " twice as long each time. Without queries: seconds until an inactive system is tried again",
+        live=True,
+        unit="s",
+        ge=1,
+        le=3600,
+    )
+    dispatchPriUser: UserPrefix = setting("genesis_a", "user prefix of systems in the primary set")
+    dispatchSecUser: UserPrefix = setting("genesis_b", "user prefix of systems in the backup set")
     dispatchLimit: int = setting(10, "destinations in one dispatch set at most", ge=1, le=65536)
     dispatchSize: int = setting(8, "destinations at most, as a power of two", ge=1, le=16)
     dispatchListenSock: ListenSockets = setting(
@@ -93,7 +123,10 @@ class Proxy(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Proxy:
         if self.dispatchPriUser.startswith(self.dispatchSecUser):
-            raise ValueError("dispatchSecUser must not be the beginning of dispatchPriUser")
+            raise ValueError(
+                f"dispatchSecUser {self.dispatchSecUser!r} must not be the beginning of dispatchPriUser"
+                f" {self.dispatchPriUser!r}: no system could tell which set it belongs to"
+            )
         if self.dispatchAuthUser and not self.dispatchAuthRealm:
             raise ValueError("dispatchAuthRealm is required with dispatchAuthUser")
         lives = (self.registerMinExpires, self.registerDefaultExpires, self.registerMaxExpires)

@@ -86,3 +86,5 @@ ListenSocket: TypeAlias = Annotated[str, BeforeValidator(parse_listen_socket)]
 ListenSockets: TypeAlias = Annotated[tuple[ListenSocket, ...], BeforeValidator(split_list)]
 NameServers: TypeAlias = Annotated[tuple[NameServer, ...], BeforeValidator(split_list)]
 Md5: TypeAlias = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]
+UserPrefix: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]+$")]
+"""The beginning of the user part of a SIP URI (RFC 3261 section 25.1, without escapes)."""

@@ -48,7 +48,9 @@ class Engine:
         self._wheel: Wheel[tuple[Transaction, Input]] = Wheel(_GRANULARITY)
         self._outgoing: list[tuple[bytes, Flow]] = []
         self._events: deque[Event] = deque()
-        self._failed: dict[Flow, None] = {}
+        self._failed: dict[Flow, str] = {}
+        self._failure = ""
+        """Why the flow does not work whose transactions are being told."""
         self._next_sweep = 0.0
         actions = self._actions()
         self._invite_client = resolve(state.INVITE_CLIENT_START, state.INVITE_CLIENT, actions)
@@ -84,10 +86,10 @@ class Engine:
         """The oldest event not handed out yet; None when there are no more."""
         return self._events.popleft() if self._events else None
 
-    def transport_error(self, flow: Flow, now: float) -> None:
+    def transport_error(self, flow: Flow, now: float, reason: str = "") -> None:
         """A message to this flow could not be sent, or its connection is lost (§17.1.4, §17.2.4)."""
         if len(self._failed) < _MAX_FAILED_FLOWS:
-            self._failed[flow] = None
+            self._failed[flow] = reason
             self._next_sweep = max(self._next_sweep, now)
 
     def abandon(self, transaction: Transaction) -> None:
@@ -136,6 +138,7 @@ class Engine:
             each for table in (self._clients, self._servers) for each in table.values() if each.flow in failed
         ]
         for transaction in hit:
+            self._failure = failed[transaction.flow]
             self._step(transaction, Input.transport_error, None, now)
 
     def _actions(self) -> Mapping[Action, Perform]:
@@ -279,7 +282,7 @@ class Engine:
     def _inform_error(self, transaction: Transaction, message: object, now: float) -> None:
         self.counters.transport_errors += 1
         if not _is_quiet(transaction):
-            self._events.append(TransportError(transaction))
+            self._events.append(TransportError(transaction, self._failure))
 
 
 def _is_quiet(transaction: Transaction) -> bool:

@@ -54,6 +54,7 @@ class TransportError(NamedTuple):
     """The message could not be sent: for a client transaction as good as a 503 (RFC 3261 §8.1.3.1)."""
 
     transaction: ClientTransaction | ServerTransaction
+    reason: str = ""
 
 
 class Terminated(NamedTuple):

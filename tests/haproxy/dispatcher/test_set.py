@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from haproxy.dispatcher.set import Destination, DestinationChanged, Dispatcher, PrimaryChanged
+from haproxy.dispatcher.destination import Destination, Rules, State
+from haproxy.dispatcher.set import DestinationChanged, DestinationRefused, Dispatcher, PrimaryChanged
+
+EAGER = Rules(up=1)
+"""One sign of life is enough."""
 
 
 def member(dispatcher: Dispatcher, user: str, now: float = 0.0) -> Destination:
@@ -14,7 +18,7 @@ def member(dispatcher: Dispatcher, user: str, now: float = 0.0) -> Destination:
 
 
 def both(**settings: Any) -> tuple[Dispatcher, Destination, Destination]:
-    dispatcher = Dispatcher(**settings)
+    dispatcher = Dispatcher(**{"rules": EAGER, **settings})
     return dispatcher, member(dispatcher, "genesis_a"), member(dispatcher, "genesis_b")
 
 
@@ -92,47 +96,170 @@ def test_one_lost_probe_is_only_a_doubt() -> None:
     assert (first.state.value, dispatcher.primary) == ("inactive", 0)
 
 
-@pytest.mark.parametrize(("hold_down", "count"), [(None, 1), (60.0, 2)])
-def test_hold_down_where_nothing_probes(hold_down: float | None, count: int) -> None:
-    dispatcher, first, _ = both(hold_down=hold_down)
+def test_who_is_in_doubt_comes_last_in_its_set() -> None:
+    dispatcher, first, _ = both()
+    member(dispatcher, "genesis_a2")
+    dispatcher.failed(first, "lost", 1.0, certain=False)
+    for _ in range(2):
+        assert users(dispatcher.candidates(1.0)) == ["genesis_a2", "genesis_a", "genesis_b"]
+
+
+def test_where_nothing_probes_it_is_tried_again_after_the_hold_down() -> None:
+    dispatcher, first, _ = both(rules=Rules(hold_down=60.0, probing=False))
     dispatcher.failed(first, "gone", 0.0)
     assert len(dispatcher.candidates(59.0)) == 1
-    assert len(dispatcher.candidates(60.0)) == count
+    assert len(dispatcher.candidates(60.0)) == 2
+    assert first.state.value == "probing"
+    dispatcher.failed(first, "silent", 61.0, certain=False)
+    assert first.state.value == "inactive"
+    dispatcher.heard(first, 62.0)
+    assert first.usable
+
+
+def test_where_something_probes_time_alone_changes_nothing() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.failed(first, "gone", 0.0)
+    assert len(dispatcher.candidates(1e6)) == 1
+    dispatcher.heard(first, 1e6)  # a late answer to an old call
+    assert first.state.value == "inactive"
 
 
 def test_registering_is_a_sign_of_life() -> None:
-    dispatcher, first, _ = both()
+    dispatcher, first, _ = both(rules=Rules(up=2))
     dispatcher.failed(first, "gone", 1.0)
     assert member(dispatcher, "genesis_a", 2.0) is first
+    assert (first.usable, first.successes) == (False, 1)
+    dispatcher.answered(first, 2.1)
     assert first.usable
+
+
+def test_registering_does_not_dispel_a_doubt() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.failed(first, "answered 503", 1.0, certain=False)
+    member(dispatcher, "genesis_a", 2.0)
+    assert first.state.value == "probing"
+
+
+def test_a_call_that_is_answered_dispels_it() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.failed(first, "lost", 1.0, certain=False)
+    dispatcher.heard(first, 2.0)
+    assert (first.state, first.reason, first.calls) == (State.ACTIVE, "answered a call", 1)
+
+
+def test_a_silent_call_decides_unless_something_else_was_answered() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.silent(first, "does not answer", 4.0, since=0.0)
+    assert first.state.value == "inactive"
+    dispatcher, first, _ = both()
+    dispatcher.heard(first, 2.0)
+    dispatcher.silent(first, "does not answer", 4.0, since=1.0)
+    assert (first.state, first.failures, first.failed_calls) == (State.ACTIVE, 0, 1)
+
+
+@pytest.mark.parametrize(("down", "up"), [(1, 1), (3, 1), (1, 3), (3, 4)])
+def test_thresholds(down: int, up: int) -> None:
+    dispatcher, first, _ = both(rules=Rules(down=down, up=up))
+    for count in range(1, down + 1):
+        assert first.usable
+        dispatcher.failed(first, "lost", float(count), certain=False)
+    assert not first.usable
+    for count in range(1, up + 1):
+        assert not first.usable
+        dispatcher.answered(first, 10.0 + count)
+    assert first.usable
+
+
+def test_failures_count_in_a_row() -> None:
+    dispatcher, first, _ = both(rules=Rules(down=2))
+    for _ in range(5):
+        dispatcher.failed(first, "lost", 1.0, certain=False)
+        dispatcher.answered(first, 2.0)
+    assert first.usable
+
+
+def test_a_flapping_system_is_held_down_twice_as_long_each_time() -> None:
+    dispatcher, first, _ = both(rules=Rules(up=1, hold_down=10.0))
+    now, held = 0.0, []
+    for _ in range(7):
+        dispatcher.failed(first, "gone", now)
+        down = now
+        while not first.usable:
+            now += 1.0
+            dispatcher.answered(first, now)
+        held.append(now - down)
+    assert held == [1.0, 10.0, 20.0, 40.0, 80.0, 160.0, 160.0]
+    now += 51.0  # five times the hold-down: it is steady now
+    dispatcher.failed(first, "gone", now)
+    dispatcher.answered(first, now + 1)
+    assert first.usable
+
+
+def test_a_flapping_system_is_better_than_none() -> None:
+    dispatcher, first, second = both(rules=Rules(up=1, hold_down=10.0), persistent=False)
+    dispatcher.failed(first, "gone", 0.0)
+    dispatcher.answered(first, 1.0)
+    dispatcher.failed(first, "gone", 2.0)
+    dispatcher.answered(first, 3.0)
+    assert (first.usable, dispatcher.primary) == (False, 0)
+    dispatcher.failed(second, "gone", 4.0)
+    assert (first.usable, dispatcher.primary) == (True, 1)
+    assert "not held down" in first.reason
+    dispatcher.failed(first, "gone", 5.0)
+    assert dispatcher.candidates(5.0) == []
+    dispatcher.answered(first, 6.0)
+    assert users(dispatcher.candidates(6.0)) == ["genesis_a"]
+
+
+def test_evidence_is_kept_and_bounded() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.answered(first, 1.0, status=404, rtt=0.02)
+    last = first.history[-1]
+    assert (last.when, last.kind, last.status, last.rtt, last.state) == (
+        1.0,
+        "OPTIONS",
+        404,
+        0.02,
+        State.ACTIVE,
+    )
+    for count in range(1000):
+        dispatcher.failed(first, "gone", float(count))
+    assert len(first.history) <= 100
+    assert first.history[-1].outcome == "gone"
 
 
 def test_leaving() -> None:
     dispatcher, first, _ = both()
     list(iter(dispatcher.next_event, None))
-    dispatcher.unregistered(first.uri, first.user, "expired")
+    dispatcher.unregistered(first.uri, first.user, "expired", 1.0)
     event = dispatcher.next_event()
     assert event == DestinationChanged(1, b"sip:genesis_a@host", "active", "removed", "expired")
     assert moves(dispatcher) == [(1, 0)]
-    dispatcher.unregistered(first.uri, b"5000", "expired")
+    dispatcher.unregistered(first.uri, b"5000", "expired", 1.0)
     assert dispatcher.next_event() is None
 
 
 def test_limits() -> None:
     dispatcher = Dispatcher(limit=2, size=1)
     member(dispatcher, "genesis_a")
-    assert dispatcher.has_room(b"genesis_b", b"sip:x")
+    assert dispatcher.no_room(b"genesis_b", [b"sip:x"]) == ""
+    assert "dispatchLimit = 2" in dispatcher.no_room(b"genesis_a2", [b"sip:x", b"sip:y"])
+    assert dispatcher.no_room(b"genesis_a2", [b"sip:x", b"sip:x"]) == ""
     member(dispatcher, "genesis_b")
-    assert not dispatcher.has_room(b"genesis_a2", b"sip:x")
-    assert dispatcher.has_room(b"5000", b"sip:x")
+    list(iter(dispatcher.next_event, None))
+    reason = dispatcher.no_room(b"genesis_a2", [b"sip:x"])
+    assert "2^dispatchSize = 2" in reason
+    assert dispatcher.no_room(b"genesis_a", [b"sip:genesis_a@host"]) == ""
+    assert dispatcher.no_room(b"5000", [b"sip:x"]) == ""
     assert dispatcher.registered(b"genesis_a2", b"sip:x", None, 0.0) is None
     assert dispatcher.refused == 1
+    assert dispatcher.next_event() == DestinationRefused(1, b"genesis_a2", b"sip:x", reason)
 
 
 @pytest.mark.parametrize("persistent", [True, False])
 def test_the_operators_choice_persists(persistent: bool) -> None:
     dispatcher, _, second = both(persistent=persistent)
-    dispatcher.set_primary(0)
+    dispatcher.set_primary(0, "wanted", 0.0)
     assert (dispatcher.primary, dispatcher.preferred) == (0, 0)
     dispatcher.failed(second, "gone", 1.0)
     dispatcher.answered(second, 2.0)
@@ -142,7 +269,7 @@ def test_the_operators_choice_persists(persistent: bool) -> None:
 def test_the_operators_choice_of_a_dead_set_waits_for_it() -> None:
     dispatcher, _, second = both()
     dispatcher.failed(second, "gone", 1.0)
-    dispatcher.set_primary(0)
+    dispatcher.set_primary(0, "wanted", 0.0)
     assert dispatcher.primary == 1
     dispatcher.answered(second, 2.0)
     assert dispatcher.primary == 0
@@ -150,4 +277,4 @@ def test_the_operators_choice_of_a_dead_set_waits_for_it() -> None:
 
 def test_no_such_set() -> None:
     with pytest.raises(ValueError, match="0 and 1"):
-        Dispatcher().set_primary(2)
+        Dispatcher().set_primary(2, "wanted", 0.0)

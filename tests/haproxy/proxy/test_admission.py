@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from haproxy.dispatcher.set import DestinationRefused
 from haproxy.proxy.event import Offence
 from rtlib.digest import answer, ha1, parse_challenge
 
@@ -64,7 +65,9 @@ class TestRegister:
         world = make_world(dispatchLimit=1)
         assert world.register("genesis_a", GENESIS_A).status == 200
         second = world.register("genesis_a", PHONE, call="other")
-        assert second.status == 503
+        assert (second.status, second.reason) == (503, b"Dispatch Set Is Full")
+        (refused,) = [event for event in world.events if isinstance(event, DestinationRefused)]
+        assert refused.reason == "set 1 has dispatchLimit = 1 systems already"
         assert len(world.assembly.location) == 1
 
     def test_elsewhere(self, world: Any) -> None:

@@ -279,8 +279,54 @@ class TestFailover:
         world.systems()
         call(world)
         world.fail(GENESIS_A)
+        world.advance(2.0)
+        world.register("genesis_a", GENESIS_A)
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert system.state.value == "inactive"  # one sign of life is not enough
+        world.advance(0.1)
+        world.answer(GENESIS_A, 200, method=b"OPTIONS")
+        assert system.state.value == "active"
+
+    def test_without_probes_registering_is_enough(self, make_world: Make) -> None:
+        world = make_world(enableAstFailover=False)
+        world.systems()
+        call(world)
+        world.fail(GENESIS_A)
         world.register("genesis_a", GENESIS_A)
         assert [d.state.value for d in world.assembly.dispatcher.destinations(1)] == ["active"]
+
+    def test_whoever_has_failed_meanwhile_is_not_tried(self, world: Any) -> None:
+        world.systems()
+        call(world)
+        (backup,) = world.assembly.dispatcher.destinations(0)
+        world.assembly.dispatcher.failed(backup, "gone", world.now)
+        world.fail(GENESIS_A)
+        assert world.reached() == [GENESIS_A]
+        assert world.statuses(PHONE) == [503]
+
+    def test_one_silent_call_says_nothing_where_others_are_answered(self, world: Any) -> None:
+        world.systems()
+        call(world)
+        world.advance(2.0)
+        call(world)
+        world.answer(GENESIS_A, 486)
+        world.advance(2.5)
+        assert world.reached() == [GENESIS_A, GENESIS_B]
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert system.state.value == "active"
+
+    def test_503_moves_the_call_on_and_has_the_system_asked(self, world: Any) -> None:
+        world.systems()
+        call(world)
+        world.answer(GENESIS_A, 503)
+        assert world.reached() == [GENESIS_A, GENESIS_B]
+        world.advance(0.1)
+        assert world.reached(b"OPTIONS") == [GENESIS_A]
+        world.answer(GENESIS_A, 503, method=b"OPTIONS")
+        world.advance(2.1)
+        world.answer(GENESIS_A, 503, method=b"OPTIONS")
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert (system.state.value, system.reason) == ("inactive", "answered 503 to a probe")
 
 
 class TestCancel:
@@ -424,10 +470,40 @@ class TestProbes:
         world.register("genesis_a", GENESIS_A)
         call(world)
         world.fail(GENESIS_A)
-        world.sent.clear()
-        world.advance(31)
-        world.answer(GENESIS_A, 200, method=b"OPTIONS")
+        for _ in range(2):
+            world.sent.clear()
+            world.advance(2.1)
+            world.answer(GENESIS_A, 200, method=b"OPTIONS")
         assert world.assembly.dispatcher.destinations(1)[0].state.value == "active"
+
+    def test_nonsense_is_a_failure_with_a_reason(self, world: Any) -> None:
+        world.register("genesis_a", GENESIS_A)
+        (system,) = world.assembly.dispatcher.members()
+        world.advance(16)
+        for _ in range(2):
+            assert world.reached(b"OPTIONS") == [GENESIS_A]
+            world.sent.clear()
+            world.receive(b"\x80\x00 what is this\r\n\r\n", GENESIS_A)
+            world.advance(6.1)
+        assert system.state.value == "inactive"
+        assert system.reason.startswith("answered a probe with what is no SIP: ")
+
+    def test_an_answer_after_nonsense_counts(self, world: Any) -> None:
+        world.register("genesis_a", GENESIS_A)
+        world.advance(16)
+        world.receive(b"nonsense\r\n\r\n", GENESIS_A)
+        world.answer(GENESIS_A, 200, method=b"OPTIONS")
+        world.advance(5)
+        (system,) = world.assembly.dispatcher.members()
+        assert system.state.value == "active"
+
+    def test_a_dead_flow_has_whoever_is_there_asked(self, world: Any) -> None:
+        world.systems()
+        world.fail(GENESIS_A)  # nothing is on its way there, but the network says so all the same
+        assert world.reached(b"OPTIONS") == [GENESIS_A]
+        world.fail(GENESIS_A)
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert (system.state.value, system.usable) == ("inactive", False)
 
     def test_switched_off(self, make_world: Make) -> None:
         world = make_world(enableAstFailover=False)

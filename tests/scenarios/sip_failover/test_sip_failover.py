@@ -98,10 +98,10 @@ def test_a_primary_that_comes_back(tmp_path: Path, persistent: bool) -> None:
         )
         try:
             await stage.within(back.register())
-            await stage.until(lambda: back.probes)
+            await stage.until(lambda: "inactive" not in stage.proxy.cli("show", "dispatcher").lower())
             expected = secondary if persistent else back
             assert await reached(stage, phone, back, secondary) is expected
         finally:
             back.stop()
 
-    tell(tmp_path, story, {"astPersistentFailover": persistent, "astPingInterval": 1})
+    tell(tmp_path, story, {"astPersistentFailover": persistent, "astPingInterval": 1, "astPingRetry": 1})
