@@ -16,7 +16,7 @@ MAX_FRAME: Final = 1 << 20
 """Bytes of one message."""
 
 ROWS: Final = 500
-"""Allocations told in one message."""
+"""Allocations, or counters of legs, told in one message."""
 
 POLL: Final = 10.0
 """Seconds between two heartbeats."""
@@ -38,6 +38,8 @@ class LegState(Struct, array_like=True):
     key: bytes = b""
     host: str = ""
     port: int = 0
+    counter: int = -1
+    """That of the last bind packet, if the leg was bound at an earlier start of the relay."""
 
     def __repr__(self) -> str:
         """Keep the key to ourselves."""
@@ -125,6 +127,16 @@ class Status(Struct, tag="status"):
     offences: dict[str, int]
 
 
+class Bound(Struct, tag="bound"):
+    """Legs were bound.
+
+    A relay that starts again hears it from crs, lest an old bind packet be good once more.
+    """
+
+    counters: list[tuple[int, int]]
+    """Identifier, and counter of the bind packet."""
+
+
 class Idle(Struct, tag="idle"):
     """The group saw no packet for a long time: crs should end its call and release it. Repeated till then."""
 
@@ -145,7 +157,7 @@ class Refused(Struct, tag="refused"):
 
 
 FromCrs: TypeAlias = Hello | Add | Extend | Reduce | Release | Poll
-FromRelay: TypeAlias = Greeting | Rows | Status | Idle | Gone | Refused
+FromRelay: TypeAlias = Greeting | Bound | Rows | Status | Idle | Gone | Refused
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_from_crs: Final = msgspec.msgpack.Decoder(FromCrs).decode

@@ -137,6 +137,13 @@ class RemoteRelay(Relay):
             status.offences,
         )
 
+    def bound(self, counters: list[tuple[int, int]]) -> None:
+        """Keep the counters of bind packets for a relay that starts again."""
+        for identifier, counter in counters:
+            found = self.table.find(identifier)
+            if found is not None:
+                found[1].counter = max(found[1].counter, counter)
+
     def told(self, message: control.Idle | control.Gone | control.Refused) -> None:
         """Something has happened to a group."""
         instance, group = divmod(message.group, 1 << control.INSTANCE_BITS)
@@ -227,7 +234,7 @@ class RemoteRelay(Relay):
 
 def _state(leg: Leg) -> control.LegState:
     if leg.key:
-        return control.LegState(leg.identifier, leg.key)
+        return control.LegState(leg.identifier, leg.key, counter=leg.counter)
     assert leg.address is not None
     return control.LegState(leg.identifier, b"", *address.unpack(leg.address))
 
@@ -283,6 +290,8 @@ class _Link(Int32StringReceiver):
             return
         if isinstance(message, control.Greeting):
             self._greet(message)
+        elif isinstance(message, control.Bound):
+            self._owner.bound(message.counters)
         elif isinstance(message, control.Rows):
             self._rows += message.rows
         elif isinstance(message, control.Status):

@@ -51,6 +51,7 @@ class RelayControl(Service):
         """`port` makes the service that accepts connections for a factory."""
         self.relay = relay
         relay.on_idle = self._idle
+        relay.on_bound = self._bound
         self._factory = _Factory(self, clock)
         self._port = port(self._factory)
         self._clock = clock
@@ -100,6 +101,9 @@ class RelayControl(Service):
             earlier.abort()
         log.info("CONNECTION of crs, instance {instance}", instance=connection.instance)
         self.look()
+        legs = [leg for allocation in self.relay.table for leg in allocation.legs if leg.counter >= 0]
+        for start in range(0, len(legs), control.ROWS):
+            self._bound(legs[start : start + control.ROWS])
         self.answer(connection, control.Poll(0, resources=True))
 
     def end(self, connection: _Connection) -> None:
@@ -172,7 +176,11 @@ class RelayControl(Service):
             return self.relay.far_leg(RemoteEnd(state.host, state.port, state.identifier))
         if not state.key:
             raise ValueError(f"the leg {state.identifier} has neither key nor address")
-        return Leg(state.identifier, state.key)
+        return Leg(state.identifier, state.key, counter=state.counter)
+
+    def _bound(self, legs: Sequence[Leg]) -> None:
+        if self.commander is not None:
+            self.commander.tell(control.Bound([(leg.identifier, leg.counter) for leg in legs]))
 
     def _idle(self, group: int) -> None:
         if self.commander is not None and _instance(group) == self.commander.instance:

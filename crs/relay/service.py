@@ -61,6 +61,8 @@ class RelayService(Relay):
         self._socket = sock
         self.is_ipv6: bool = sock.family == socket.AF_INET6
         self._handle = 0
+        self.on_bound: Callable[[Sequence[Leg]], None] = lambda legs: None
+        """Is told of legs whose bind packets were accepted."""
         self._audiences: dict[Allocation, Audience] = {}
 
     @property
@@ -181,16 +183,22 @@ class RelayService(Relay):
 
     def _unmatched(self, port: int, batch: list[tuple[bytes, Address]]) -> None:
         offences: Counter[tuple[str, Address]] = Counter()
+        bound: list[Leg] = []
         for data, source in batch:
             control = packet.parse(data)
-            kind = self._media_offence(data) if control is None else self._bind(control, source)
+            kind = self._media_offence(data) if control is None else self._bind(control, source, bound)
             if kind:
                 offences[kind, source] += 1
+        if bound:
+            self.on_bound(bound)
         for (kind, source), count in offences.items():
             self._offend(kind, source, count)
 
-    def _bind(self, control: packet.Control, source: Address) -> str:
-        """Bind a leg, acknowledge, and let packets flow as far as legs are bound; or say what is wrong."""
+    def _bind(self, control: packet.Control, source: Address, bound: list[Leg]) -> str:
+        """Bind a leg, acknowledge, and let packets flow as far as legs are bound; or say what is wrong.
+
+        The leg is added to `bound`.
+        """
         found = self.table.find(control.identifier)
         before = found[1].address if found else None
         outcome = self.table.bind(control, source, self._now())
@@ -201,6 +209,7 @@ class RelayService(Relay):
             self._connect(allocation, leg)
         acknowledgement = packet.build(packet.Type.bind_ack, leg.identifier, leg.counter, leg.key)
         self._forwarder.send(self._handle, acknowledgement, source)
+        bound.append(leg)
         return ""
 
     def _connect(self, allocation: Allocation, leg: Leg) -> None:

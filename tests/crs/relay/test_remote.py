@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from crs.relay import control
-from crs.relay.allocation import IDLE, KINDS, RelayFull
+from crs.relay.allocation import IDLE, KINDS, Bind, RelayFull
 from crs.relay.interface import LegTicket, RelayAway, RemoteEnd
 from crs.relay.remote import RemoteRelay
 from crs.relay.server import ABANDONED, CONNECTIONS, RelayControl
@@ -247,15 +247,35 @@ def test_a_relay_that_was_restarted_gets_its_calls_again(play: Callable[..., Non
         with pytest.raises(RelayAway):
             await crs.statistics()
         crs.remove_node(2, nodes[0].identifier)
-        world.relay(port)
+        again = world.relay(port)
         await until(lambda: not crs.away)
         await crs.statistics()
         after = sorted(resource.identifiers for resource in await crs.resources())
         multicast = tuple(node.identifier for node in nodes)
         assert after == sorted(each if each != multicast else multicast[1:] for each in before)
+        # A stranger who caught a bind packet moves nothing with it.
+        stranger = world.party(crs, one.ticket)
+        stranger.bind(1)
+        await until(lambda: again.relay.table.binds[Bind.replayed] == 1)
         for party in (one, two):
             await party.bound(5)
         await flows(one, two)
+
+    play(story)
+
+
+def test_crs_learns_what_was_bound_while_the_connection_was_cut(play: Callable[..., None]) -> None:
+    async def story(world: World) -> None:
+        relay = world.relay()
+        crs = await world.connected()
+        one, _ = await world.pair(crs, 1)
+        assert relay.commander is not None
+        relay.commander.abort()
+        await until(lambda: crs.away)
+        await one.bound(7)
+        await until(lambda: not crs.away)
+        [allocation] = crs.table
+        assert sorted(leg.counter for leg in allocation.legs) == [1, 7]
 
     play(story)
 
