@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from haproxy.sip import address, header, syntax
 from haproxy.sip.address import NameAddr
+from haproxy.sip.layout import Layout
 from haproxy.sip.syntax import ParseError
 from haproxy.sip.via import Via
 
@@ -19,9 +20,8 @@ class Message:
     """What requests and responses share. Change it only by its methods, `body` by `replace_body`."""
 
     __slots__ = (
-        "_first",
+        "_layout",
         "_lines",
-        "_names",
         "_via",
         "body",
         "call_id",
@@ -32,11 +32,10 @@ class Message:
     )
 
     # Compiled classes let only these be deleted.
-    __deletable__: ClassVar[tuple[str, ...]] = ("_first", "_lines", "_names")
+    __deletable__: ClassVar[tuple[str, ...]] = ("_layout", "_lines")
 
-    _names: list[bytes]
+    _layout: Layout
     _lines: list[bytes]
-    _first: dict[bytes, bytes]
     _via: Via | None
     body: bytes
     call_id: bytes
@@ -46,10 +45,11 @@ class Message:
     to_tag: bytes | None
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
-        self._names, self._lines, self._first, self._via = [], [], {}, None
+        headers = list(headers)
+        self._layout = Layout(tuple(header.KNOWN.get(name) or name.lower() for name, _ in headers))
+        self._lines = [name + b": " + value for name, value in headers]
+        self._via = None
         self.body = body
-        for name, value in headers:
-            self._add(name, value)
         self._derive()
 
     @property
@@ -57,19 +57,22 @@ class Message:
         """The first line, without its line end."""
         raise NotImplementedError
 
+    def line(self, key: bytes) -> bytes | None:
+        """The first line with this key, as it stands; None where there is none."""
+        position = self._layout.index.get(key)
+        return None if position is None else self._lines[position]
+
     def first(self, key: bytes) -> bytes | None:
         """The value of the first line with this key, unfolded and stripped; None where there is none."""
-        line = self._first.get(key)
-        return None if line is None else _value(line)
+        position = self._layout.index.get(key)
+        return None if position is None else _value(self._lines[position])
 
     def all(self, key: bytes) -> list[bytes]:
         """The values of all header lines with this key, in order; one line of a list header is one value."""
-        line = self._first.get(key)
-        if line is None:
+        if key not in self._layout.index:
             return []
-        if self._names.count(key) == 1:
-            return [_value(line)]
-        return [_value(line) for name, line in zip(self._names, self._lines, strict=True) if name == key]
+        keys = self._layout.keys
+        return [_value(line) for name, line in zip(keys, self._lines, strict=True) if name == key]
 
     def values(self, key: bytes) -> list[bytes]:
         """The values of a list header: all lines, split at commas (RFC 3261 §7.3.1)."""
@@ -77,10 +80,10 @@ class Message:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Key and value of every header line, in order."""
-        return [(name, _value(line)) for name, line in zip(self._names, self._lines, strict=True)]
+        return [(name, _value(line)) for name, line in zip(self._layout.keys, self._lines, strict=True)]
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._first
+        return key in self._layout.index
 
     @property
     def cseq(self) -> tuple[int, bytes]:
@@ -91,7 +94,7 @@ class Message:
     def top_via(self) -> Via:
         """The first Via value. Raises ParseError where there is none any more, or it is malformed."""
         if self._via is None:
-            line = self._first.get(b"via")
+            line = self.line(b"via")
             if line is None:
                 raise ParseError(None, "no Via header")
             self._via = syntax.top_via(line)
@@ -105,7 +108,7 @@ class Message:
     @property
     def max_forwards(self) -> int | None:
         """The hops left; None where the header is missing."""
-        line = self._first.get(b"max-forwards")
+        line = self.line(b"max-forwards")
         if line is None:
             return None
         hops = syntax.USUAL_HOPS.get(line)
@@ -114,34 +117,28 @@ class Message:
     def set_max_forwards(self, hops: int) -> None:
         """Say how many hops are left, 0 to 255."""
         line = syntax.HOPS_LINES[hops]
-        if b"max-forwards" in self._first:
-            self._lines[self._names.index(b"max-forwards")] = line
+        position = self._layout.index.get(b"max-forwards")
+        if position is not None:
+            self._lines[position] = line
         else:
-            self._names.append(b"max-forwards")
             self._lines.append(line)
-        self._first[b"max-forwards"] = line
+            self._layout = self._layout.appended(b"max-forwards")
 
     def push_via(self, value: bytes) -> None:
         """Put a Via on top."""
-        line = b"Via: " + value
-        self._names.insert(0, b"via")
-        self._lines.insert(0, line)
-        self._first[b"via"] = line
+        self._lines.insert(0, b"Via: " + value)
+        self._layout = self._layout.prepended(b"via")
         self._via = None
 
     def pop_via(self) -> None:
         """Take the first Via value off."""
-        names = self._names
-        if b"," in self._first[b"via"]:
+        position = self._layout.index[b"via"]
+        if b"," in self._lines[position]:
             self.remove_first(b"via")
             return
-        index = names.index(b"via")
-        del names[index], self._lines[index]
+        del self._lines[position]
+        self._layout = self._layout.without(position)
         self._via = None
-        if b"via" in names:
-            self._first[b"via"] = self._lines[names.index(b"via", index)]
-        else:
-            del self._first[b"via"]
 
     @property
     def from_(self) -> NameAddr:
@@ -169,67 +166,59 @@ class Message:
     def prepend(self, name: bytes, value: bytes) -> None:
         """Add a header line before all others: a Via, Route or Record-Route that becomes the first one."""
         key = header.KNOWN.get(name) or name.lower()
-        line = name + b": " + value
-        self._names.insert(0, key)
-        self._lines.insert(0, line)
-        self._first[key] = line
-        if key in _DERIVED:
-            _DERIVED[key](self)
+        self._lines.insert(0, name + b": " + value)
+        self._layout = self._layout.prepended(key)
+        self._changed(key)
 
     def append(self, name: bytes, value: bytes) -> None:
         """Add a header line after all others."""
-        self._add(name, value)
+        key = header.KNOWN.get(name) or name.lower()
+        self._lines.append(name + b": " + value)
+        self._layout = self._layout.appended(key)
+        self._changed(key)
 
     def set(self, name: bytes, value: bytes) -> None:
         """Replace the first line of this header in its place, drop others of the name; add it if absent."""
         key = header.KNOWN.get(name) or name.lower()
-        names = self._names
-        if key not in self._first:
-            self._add(name, value)
+        position = self._layout.index.get(key)
+        if position is None:
+            self.append(name, value)
             return
-        index = names.index(key)
-        if names.count(key) > 1:
-            self._drop(key, index + 1)
-        self._lines[index] = self._first[key] = name + b": " + value
-        if key in _DERIVED:
-            _DERIVED[key](self)
+        if self._layout.keys.count(key) > 1:
+            self._drop(key, position + 1)
+        self._lines[position] = name + b": " + value
+        self._changed(key)
 
     def replace_first(self, name: bytes, value: bytes) -> None:
         """Replace the first *value* of an existing header; of a comma-separated list, only that value."""
         key = header.KNOWN.get(name) or name.lower()
-        rest = header.cut_first(_value(self._first[key]))[1] if key in header.LISTS else b""
-        value = value + b", " + rest if rest else value
-        self._lines[self._names.index(key)] = self._first[key] = name + b": " + value
+        position = self._layout.index[key]
+        rest = header.cut_first(_value(self._lines[position]))[1] if key in header.LISTS else b""
+        self._lines[position] = name + b": " + (value + b", " + rest if rest else value)
         self._changed(key)
 
     def remove_first(self, key: bytes) -> bytes | None:
         """Take the first *value* of a header out, of a list only that value; None where there is none."""
-        line = self._first.get(key)
-        if line is None:
+        position = self._layout.index.get(key)
+        if position is None:
             return None
+        line = self._lines[position]
         value = _value(line)
-        names = self._names
-        index = names.index(key)
         if b"," in value and key in header.LISTS:
             value, rest = header.cut_first(value)
             if rest:
-                self._lines[index] = self._first[key] = line.partition(b":")[0] + b": " + rest
+                self._lines[position] = line.partition(b":")[0] + b": " + rest
                 self._changed(key)
                 return value
-        del names[index], self._lines[index]
-        if key in names:
-            self._first[key] = self._lines[names.index(key, index)]
-        else:
-            del self._first[key]
-        if key in _DERIVED:
-            _DERIVED[key](self)
+        del self._lines[position]
+        self._layout = self._layout.without(position)
+        self._changed(key)
         return value
 
     def remove(self, key: bytes) -> None:
         """Drop all lines of a header."""
-        if key in self._first:
+        if key in self._layout.index:
             self._drop(key, 0)
-            del self._first[key]
             self._changed(key)
 
     def replace_body(self, body: bytes, content_type: bytes | None = None) -> None:
@@ -242,8 +231,12 @@ class Message:
             self.set(b"Content-Type", content_type)
 
     def _copy_to(self, twin: Message) -> None:
-        twin._names, twin._lines = self._names.copy(), self._lines.copy()
-        twin._first, twin._via, twin.body = self._first.copy(), self._via, self.body
+        twin._layout, twin._lines, twin._via, twin.body = (
+            self._layout,
+            self._lines.copy(),
+            self._via,
+            self.body,
+        )
         twin.call_id, twin.cseq_number, twin.cseq_method = self.call_id, self.cseq_number, self.cseq_method
         twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
 
@@ -253,7 +246,7 @@ class Message:
         To look at its lines or to edit them after that is a defect, and raises AttributeError.
         """
         if hasattr(self, "_lines"):
-            del self._names, self._lines, self._first
+            del self._layout, self._lines
         self._via, self.body = None, b""
 
     def __bytes__(self) -> bytes:
@@ -262,19 +255,11 @@ class Message:
     def __repr__(self) -> str:
         return f"<{self.start_line.decode(errors='replace')} {self.call_id.decode(errors='replace')}>"
 
-    def _add(self, name: bytes, value: bytes) -> None:
-        key = header.KNOWN.get(name) or name.lower()
-        line = name + b": " + value
-        self._names.append(key)
-        self._lines.append(line)
-        if key not in self._first:
-            self._first[key] = line
-            self._changed(key)
-
     def _drop(self, key: bytes, start: int) -> None:
-        kept = [index for index, name in enumerate(self._names) if name != key or index < start]
-        self._lines = [self._lines[index] for index in kept]
-        self._names = [self._names[index] for index in kept]
+        keys = self._layout.keys
+        kept = [position for position, name in enumerate(keys) if name != key or position < start]
+        self._lines = [self._lines[position] for position in kept]
+        self._layout = Layout(tuple(keys[position] for position in kept))
 
     def _changed(self, key: bytes) -> None:
         derive = _DERIVED.get(key)
@@ -301,15 +286,15 @@ def _derive_call_id(message: Message) -> None:
 
 
 def _derive_cseq(message: Message) -> None:
-    message.cseq_number, message.cseq_method = syntax.cseq(message._first.get(b"cseq", b"")) or (0, b"")
+    message.cseq_number, message.cseq_method = syntax.cseq(message.line(b"cseq") or b"") or (0, b"")
 
 
 def _derive_from(message: Message) -> None:
-    message.from_tag = syntax.tag_or_none(message._first.get(b"from", b""))
+    message.from_tag = syntax.tag_or_none(message.line(b"from") or b"")
 
 
 def _derive_to(message: Message) -> None:
-    message.to_tag = syntax.tag_or_none(message._first.get(b"to", b""))
+    message.to_tag = syntax.tag_or_none(message.line(b"to") or b"")
 
 
 _DERIVED: Final[dict[bytes, Callable[[Message], None]]] = {

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from haproxy.sip import header, syntax, uri
+from haproxy.sip import syntax, uri
+from haproxy.sip.layout import Layout, Layouts
 from haproxy.sip.lines import Message
 from haproxy.sip.status import reason_of
 from haproxy.sip.syntax import Fault, ParseError
@@ -23,7 +24,6 @@ _DIALOG_METHODS: Final = (b"INVITE", b"SUBSCRIBE", b"REFER")
 _COPIED: Final = frozenset([b"via", b"from", b"to", b"call-id", b"cseq"])
 _COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
 _COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
-_key_of: Final = header.KNOWN.get
 _STATUS_STARTS: Final = [b"SIP/2.0 %d " % status for status in range(700)]
 
 
@@ -95,18 +95,19 @@ class Request(Message):
         response = Response(headers=None)
         response.status = status
         response.reason = reason_of(status) if reason is None else reason
-        names = [name for name in self._names if name in copied]
-        lines = [line for name, line in zip(self._names, self._lines, strict=True) if name in copied]
-        response._names, response._lines = names, lines
-        response._first = dict(zip(names[::-1], lines[::-1], strict=True))
-        response._via, response.body, response.call_id = self._via, b"", self.call_id
-        response.cseq_number, response.cseq_method = self.cseq_number, self.cseq_method
+        positions, layout = self._layout.chosen(copied)
+        own = self._lines
+        response._lines = [own[position] for position in positions]
+        response._layout, response._via, response.body = layout, self._via, b""
+        response.call_id, response.cseq_number, response.cseq_method = (
+            self.call_id,
+            self.cseq_number,
+            self.cseq_method,
+        )
         response.from_tag, response.to_tag = self.from_tag, self.to_tag
-        if to_tag is not None and self.to_tag is None and status != 100 and b"to" in self._first:
+        if to_tag is not None and self.to_tag is None and status != 100:
             response._tag(to_tag)
-        response._names.append(b"content-length")
-        response._lines.append(b"Content-Length: 0")
-        response._first[b"content-length"] = b"Content-Length: 0"
+        response.append(b"Content-Length", b"0")
         return response
 
     def copy(self) -> Request:
@@ -144,9 +145,10 @@ class Response(Message):
         return _STATUS_STARTS[self.status] + self.reason
 
     def _tag(self, to_tag: bytes) -> None:
-        line = self._first[b"to"].rstrip() + b";tag=" + to_tag
-        self._lines[self._names.index(b"to")] = self._first[b"to"] = line
-        self.to_tag = to_tag
+        position = self._layout.index.get(b"to")
+        if position is not None:
+            self._lines[position] = self._lines[position].rstrip() + b";tag=" + to_tag
+            self.to_tag = to_tag
 
     def copy(self) -> Response:
         """An independent copy."""
@@ -173,10 +175,10 @@ def parse(data: bytes) -> Request | Response:
         return _parse_unusual(data, end)
     start = lines.pop(0)
     if start[3:4] == b"/" and start[:3].upper() == b"SIP":
-        return _parse_response(start, lines, data, end)
+        return _parse_response(start, lines, data[end + 4 :])
     request = Request(headers=None)
     request.method, request.uri, request._target, line_fault = syntax.request_line(start)
-    header_fault = _read_header(request, lines, data, end)
+    header_fault = _read_header(request, request.method, lines, data[end + 4 :])
     fault = line_fault or header_fault or syntax.check_request(request)
     if fault is not None:
         request._derive()
@@ -187,31 +189,33 @@ def parse(data: bytes) -> Request | Response:
 _LINE_ENDS: Final = (b"\r", b"\n")
 
 
-def _parse_response(start: bytes, lines: list[bytes], data: bytes, end: int) -> Response:
+def _parse_response(start: bytes, lines: list[bytes], body: bytes) -> Response:
     response = Response(headers=None)
     response.status, response.reason = syntax.status_line(start)
-    fault = _read_header(response, lines, data, end)
+    fault = _read_header(response, response.status, lines, body)
     if fault is not None:
         raise ParseError(None, f"response dropped: {fault[1]}")
     return response
 
 
-def _read_header(message: Message, lines: list[bytes], data: bytes, end: int) -> Fault | None:
-    """Index the header lines and check what every message must have.
+_layouts: Final = Layouts()
+"""A cache: what is forgotten is found out again."""
 
-    Names are looked up and first lines kept without a loop of Python's, which was measured to cost more.
-    """
-    fault: Fault | None = None
-    try:
-        names = [_key_of(line[: line.index(b":")]) or syntax.unusual_key(line) for line in lines]
-        first = dict(zip(names[::-1], lines[::-1], strict=True))
-        if len(first) != len(lines):
-            fault = syntax.repetition(names, len(first))
-    except ValueError:
-        names, lines, first, fault = syntax.index(lines)
-    message._names, message._lines, message._first, message._via = names, lines, first, None
-    message.body = data[end + 4 :]
-    return fault or syntax.check(message, first)
+
+def _read_header(message: Message, kind: bytes | int, lines: list[bytes], body: bytes) -> Fault | None:
+    """Index the header lines and check what every message must have."""
+    layout = _layouts.find(kind, lines)
+    message._via, message.body = None, body
+    if layout is not None:
+        message._layout, message._lines = layout, lines
+        return syntax.check(message, layout, lines)
+    keys, joined, fault = syntax.index(lines)
+    layout = Layout(keys)
+    message._layout, message._lines = layout, joined
+    fault = fault or syntax.check(message, layout, joined)
+    if fault is None and len(joined) == len(lines):
+        _layouts.keep(kind, lines, layout)
+    return fault
 
 
 def _parse_unusual(data: bytes, end: int) -> Request | Response:
@@ -224,7 +228,7 @@ def _parse_unusual(data: bytes, end: int) -> Request | Response:
         lines = data[:end].splitlines() if 0 <= end <= syntax.MAX_MESSAGE_BYTES else []
         if not 0 < len(lines) <= syntax.MAX_RESPONSE_LINES:
             raise ParseError(None, "response whose header is unfinished or too large")
-        return _parse_response(lines.pop(0), lines, data, end)
+        return _parse_response(lines.pop(0), lines, data[end + 4 :])
     excerpt = _excerpt(data if end < 0 else data[:end])
     try:
         message: Message | None = parse(excerpt + b"\r\n\r\n") if excerpt else None

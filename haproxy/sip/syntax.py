@@ -17,6 +17,7 @@ from haproxy.sip.uri import Uri
 from haproxy.sip.via import Via
 
 if TYPE_CHECKING:
+    from haproxy.sip.layout import Layout
     from haproxy.sip.lines import Message
     from haproxy.sip.message import Request
 
@@ -58,6 +59,9 @@ HOPS_LINES: Final = tuple(b"Max-Forwards: %d" % hops for hops in range(256))
 
 USUAL_HOPS: Final = {line: hops for hops, line in enumerate(HOPS_LINES)}
 """What such a line says."""
+
+USUAL_LENGTHS: Final = {b"Content-Length: %d" % length: length for length in range(2048)}
+"""Content-Length as nearly everybody writes it, by line."""
 
 _PLAIN_ADDRESS: Final = re.compile(
     rb'[A-Za-z]++:[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
@@ -132,16 +136,8 @@ def _odd_request_line(line: bytes) -> RequestLine:
     return words[0], b" ".join(words[1:-1]), None, (400, "Extra White Space In The Request Line")
 
 
-def unusual_key(line: bytes) -> bytes:
-    """The key of a line whose name is not among the usual spellings. ValueError for a malformed line."""
-    key = header.key_of(line[: line.index(b":")])
-    if key is None:
-        raise ValueError("malformed header line")
-    return key
-
-
-def index(lines: list[bytes]) -> tuple[list[bytes], list[bytes], dict[bytes, bytes], Fault | None]:
-    """Sort out header lines of which some are folded or malformed: keys, lines, first lines, fault."""
+def index(lines: list[bytes]) -> tuple[tuple[bytes, ...], list[bytes], Fault | None]:
+    """Sort out header lines: their keys, b"" for a malformed one; the lines, unbroken; what is wrong."""
     joined: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and joined:
@@ -149,35 +145,18 @@ def index(lines: list[bytes]) -> tuple[list[bytes], list[bytes], dict[bytes, byt
         else:
             joined.append(line)
     keys: list[bytes] = []
-    first: dict[bytes, bytes] = {}
+    seen: set[bytes] = set()
     fault: Fault | None = None
     for line in joined:
         name, colon, _ = line.partition(b":")
         key = header.key_of(name) if colon else None
         if key is None:
             fault = fault or (400, "Malformed Header Line")
-        elif key in first and key in header.SINGLE:
-            fault = fault or repeated(key)
+        elif key in seen and key in header.SINGLE:
+            fault = fault or (400, f"More Than One {display(key)} Header")
         keys.append(key or b"")
-        first.setdefault(key or b"", line)
-    return keys, joined, first, fault
-
-
-def repetition(keys: list[bytes], different: int) -> Fault | None:
-    """The fault of a list of keys in which one is repeated that may stand only once; None without such."""
-    if keys.count(b"via") - 1 == len(keys) - different:
-        return None  # as in nearly every response
-    seen: set[bytes] = set()
-    for key in keys:
-        if key in seen and key in header.SINGLE:
-            return repeated(key)
-        seen.add(key)
-    return None
-
-
-def repeated(key: bytes) -> Fault:
-    """The fault of a header that may stand only once."""
-    return 400, f"More Than One {display(key)} Header"
+        seen.add(key or b"")
+    return tuple(keys), joined, fault
 
 
 def top_via(line: bytes) -> Via:
@@ -238,11 +217,12 @@ def tag_or_none(line: bytes) -> bytes | None:
         return None
 
 
-def check(message: Message, first: dict[bytes, bytes]) -> Fault | None:
+def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     """Check what every message must have, filling in the message's attributes, and cut the body to length."""
+    index = layout.index
     try:
-        via_line, from_line, to_line = first[b"via"], first[b"from"], first[b"to"]
-        call_id, cseq_line = first[b"call-id"].partition(b":")[2].strip(), first[b"cseq"]
+        via_line, from_line, to_line = lines[index[b"via"]], lines[index[b"from"]], lines[index[b"to"]]
+        call_id, cseq_line = lines[index[b"call-id"]].partition(b":")[2].strip(), lines[index[b"cseq"]]
     except KeyError as missing:
         return 400, f"Missing {display(missing.args[0])} Header"
     try:
@@ -260,21 +240,28 @@ def check(message: Message, first: dict[bytes, bytes]) -> Fault | None:
         return 400, "Malformed Call-ID Header"
     message.call_id = call_id
     message.cseq_number, message.cseq_method = numbered
-    return _check_numbers(message, first)
+    return _check_numbers(message, index, lines)
 
 
-def _check_numbers(message: Message, first: dict[bytes, bytes]) -> Fault | None:
-    """Check Max-Forwards and Content-Length. The usual forms are told without a call: that was measured."""
-    hops = first.get(b"max-forwards")
-    if hops is not None and hops not in USUAL_HOPS and not _is_count(hops.partition(b":")[2].strip(), 255):
+def _check_numbers(message: Message, index: dict[bytes, int], lines: list[bytes]) -> Fault | None:
+    """Check Max-Forwards and Content-Length. The usual forms are told at a glance: that was measured."""
+    hops = index.get(b"max-forwards")
+    if hops is not None and lines[hops] not in USUAL_HOPS and not _is_count(_text(lines[hops]), 255):
         return 400, "Malformed Max-Forwards Header"
-    length_line = first.get(b"content-length")
-    if length_line is None:
+    length = index.get(b"content-length")
+    if length is None:
         return None
-    length = length_line.partition(b":")[2].strip()
-    if not length.isdigit() or (len(length) > 9 and not _is_count(length, sys.maxsize)):
-        return 400, "Malformed Content-Length Header"
-    return None if int(length) == len(message.body) else _cut_body(message, int(length))
+    size = USUAL_LENGTHS.get(lines[length])
+    if size is None:
+        text = _text(lines[length])
+        if not text.isdigit() or (len(text) > 9 and not _is_count(text, sys.maxsize)):
+            return 400, "Malformed Content-Length Header"
+        size = int(text)
+    return None if size == len(message.body) else _cut_body(message, size)
+
+
+def _text(line: bytes) -> bytes:
+    return line.partition(b":")[2].strip()
 
 
 def _cut_body(message: Message, size: int) -> Fault | None:

@@ -1,0 +1,100 @@
+"""Which header lines a message has, in which order: shared by all messages that look alike.
+
+A user agent writes the same headers in the same order again and again. So the names are sorted out once,
+and the next message is only compared with what is known: its lines must begin with the same names. What a
+proxy does to a message's lines leads from one layout to another, which is kept with the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+_KINDS: Final = 512
+"""Kinds of messages whose layouts are kept, before all are forgotten."""
+
+_EACH: Final = 8
+"""Layouts that are kept of one kind."""
+
+_LONGEST: Final = 48
+"""Lines of a header whose layout is kept."""
+
+_starts_with: Final = bytes.startswith
+
+
+class Layout:
+    """The keys of header lines, in order, and where each stands first. It never changes."""
+
+    __slots__ = ("_appended", "_chosen", "_prepended", "_without", "index", "keys", "starts")
+
+    keys: tuple[bytes, ...]
+    index: dict[bytes, int]
+    starts: tuple[bytes, ...]
+    _prepended: dict[bytes, Layout]
+    _appended: dict[bytes, Layout]
+    _without: dict[int, Layout]
+    _chosen: dict[frozenset[bytes], tuple[tuple[int, ...], Layout]]
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self.keys = keys
+        self.index = dict(zip(keys[::-1], range(len(keys) - 1, -1, -1), strict=True))
+        self.starts = ()
+        """How the lines begin, up to the colon; only where the layout is one of those that are kept."""
+        self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}
+
+    def prepended(self, key: bytes) -> Layout:
+        """With one more line before all others."""
+        layout = self._prepended.get(key)
+        if layout is None:
+            layout = self._prepended[key] = Layout((key, *self.keys))
+        return layout
+
+    def appended(self, key: bytes) -> Layout:
+        """With one more line after all others."""
+        layout = self._appended.get(key)
+        if layout is None:
+            layout = self._appended[key] = Layout((*self.keys, key))
+        return layout
+
+    def without(self, position: int) -> Layout:
+        """Without the line at a position."""
+        layout = self._without.get(position)
+        if layout is None:
+            keys = self.keys
+            layout = self._without[position] = Layout(keys[:position] + keys[position + 1 :])
+        return layout
+
+    def chosen(self, keys: frozenset[bytes]) -> tuple[tuple[int, ...], Layout]:
+        """The positions of the lines with these keys, and the layout that they make without the others."""
+        found = self._chosen.get(keys)
+        if found is None:
+            positions = tuple(place for place, key in enumerate(self.keys) if key in keys)
+            found = self._chosen[keys] = positions, Layout(tuple(self.keys[place] for place in positions))
+        return found
+
+
+EMPTY: Final = ()
+
+
+class Layouts:
+    """Those that were seen of late, by kind of message (method or status) and number of lines."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes | int, int], tuple[Layout, ...]] = {}
+
+    def find(self, kind: bytes | int, lines: Sequence[bytes]) -> Layout | None:
+        """The layout of these lines; None where it is not known."""
+        for layout in self._known.get((kind, len(lines)), EMPTY):
+            if all(map(_starts_with, lines, layout.starts)):
+                return layout
+        return None
+
+    def keep(self, kind: bytes | int, lines: Sequence[bytes], layout: Layout) -> None:
+        """Know the layout of these lines from now on; each is `Name: value`, without a folding."""
+        if len(lines) > _LONGEST:
+            return
+        if len(self._known) >= _KINDS:
+            self._known.clear()
+        layout.starts = tuple(line[: line.index(b":") + 1] for line in lines)
+        others = self._known.get((kind, len(lines)), EMPTY)
+        self._known[kind, len(lines)] = (layout, *others[: _EACH - 1])
