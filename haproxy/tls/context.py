@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
@@ -54,19 +55,8 @@ def build(section: TlsSection) -> Loaded:
 def _build(section: TlsSection) -> Loaded:
     credential = load(section.key, section.certificate)
     crl = None if section.crl is None else load_crl(section.crl)
-    context = SSL.Context(SSL.TLS_METHOD)
-    lowest, highest = VERSIONS[section.method]
-    context.set_min_proto_version(lowest)
-    context.set_max_proto_version(highest)
-    context.set_options(_OPTIONS)
-    _set_ciphers(context, section)
-    try:
-        context.use_certificate(credential.certificate)
-        for intermediate in credential.chain[1:]:
-            context.add_extra_chain_cert(intermediate)
-        context.use_privatekey(credential.key)  # type: ignore[arg-type]  # kinds OpenSSL lacks raise here
-    except (SSL.Error, TypeError) as error:
-        raise TlsError(f"OpenSSL refuses the pair in {section.certificate}: {reason_of(error)}") from None
+    context = new_context(section.method, section.ciphers)
+    present(context, credential, section.certificate)
     if section.verifies:
         _trust(context, section, crl)
     context.set_verify_depth(section.depth)
@@ -79,28 +69,54 @@ def _build(section: TlsSection) -> Loaded:
     return Loaded(section, credential, crl, context)
 
 
-def _set_ciphers(context: SSL.Context, section: TlsSection) -> None:
-    old = VERSIONS[section.method][0] < SSL.TLS1_2_VERSION
-    ciphers = section.ciphers.encode("ascii", "replace") or (OLD_CIPHERS if old else CIPHERS)
+def new_context(method: str, ciphers: str) -> SSL.Context:
+    """A context for these TLS versions and ciphers, both as in the settings. Raises TlsError."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    lowest, highest = VERSIONS[method]
+    context.set_min_proto_version(lowest)
+    context.set_max_proto_version(highest)
+    context.set_options(_OPTIONS)
+    _set_ciphers(context, ciphers, old=lowest < SSL.TLS1_2_VERSION)
+    return context
+
+
+def present(context: SSL.Context, credential: Credential, file: Path) -> None:
+    """Show peers a certificate, which was read from `file`. Raises TlsError."""
     try:
-        context.set_cipher_list(ciphers)
+        context.use_certificate(credential.certificate)
+        for intermediate in credential.chain[1:]:
+            context.add_extra_chain_cert(intermediate)
+        context.use_privatekey(credential.key)  # type: ignore[arg-type]  # kinds OpenSSL lacks raise here
+    except (SSL.Error, TypeError) as error:
+        raise TlsError(f"OpenSSL refuses the pair in {file}: {reason_of(error)}") from None
+
+
+def trust_list(context: SSL.Context, file: Path) -> None:
+    """Trust the authorities whose certificates are in a file. Raises TlsError. Blocks."""
+    read(file)
+    try:
+        context.load_verify_locations(str(file))
+    except SSL.Error:
+        raise TlsError(f"{file} holds no readable certificate in PEM form") from None
+
+
+def _set_ciphers(context: SSL.Context, ciphers: str, *, old: bool) -> None:
+    wanted = ciphers.encode("ascii", "replace") or (OLD_CIPHERS if old else CIPHERS)
+    try:
+        context.set_cipher_list(wanted)
     except SSL.Error:
         # TLS 1.3 suites have a list of their own, in which other names are an error.
         try:
-            context.set_tls13_ciphersuites(ciphers)
+            context.set_tls13_ciphersuites(wanted)
         except SSL.Error:
-            raise TlsError(f"OpenSSL has none of the ciphers in tlsCipherList {section.ciphers!r}") from None
+            raise TlsError(f"OpenSSL has none of the ciphers {ciphers!r}") from None
 
 
 def _trust(context: SSL.Context, section: TlsSection, crl: x509.CertificateRevocationList | None) -> None:
     if section.ca_list is not None:
-        read(section.ca_list)
-        try:
-            context.load_verify_locations(str(section.ca_list))
-            if section.role == "server":
-                context.load_client_ca(str(section.ca_list).encode())
-        except SSL.Error:
-            raise TlsError(f"{section.ca_list} holds no readable certificate in PEM form") from None
+        trust_list(context, section.ca_list)
+        if section.role == "server":
+            context.load_client_ca(str(section.ca_list).encode())
     elif section.ca_path is not None:
         if not section.ca_path.is_dir():
             raise TlsError(f"tlsCaPath {section.ca_path} is not a directory")
@@ -117,10 +133,20 @@ class Handshake:
     refused.
     """
 
-    def __init__(self, loaded: Loaded, names: Names = (), by_name: ByName | None = None) -> None:
-        """`names` are the hosts or addresses, one of which the certificate has to be for; empty for any."""
-        self._all = not loaded.section.verifies
+    def __init__(
+        self,
+        verifies: bool,
+        names: Names = (),
+        by_name: ByName | None = None,
+        proves: Callable[[x509.Certificate, str], bool] = proves,
+    ) -> None:
+        """`names` are the hosts or addresses, one of which the certificate has to be for; empty for any.
+
+        `proves` says whether it is for one of them: by default by the rules of SIP.
+        """
+        self._all = not verifies
         self._names = names
+        self._proves = proves
         self.by_name = by_name
         self.reason: str | None = None
 
@@ -132,7 +158,7 @@ class Handshake:
         if not good:
             self.reason = self.reason or f"{_text(error)} ({_subject(subject)})"
             return False
-        if depth == 0 and self._names and not any(proves(subject, name) for name in self._names):
+        if depth == 0 and self._names and not any(self._proves(subject, name) for name in self._names):
             named = ", ".join(names_of(subject)) or "nobody"
             self.reason = f"the certificate is for {named}, not for {' or '.join(self._names)}"
             return False
@@ -156,12 +182,13 @@ def mode_of(section: TlsSection) -> int:
 
 def _connection(loaded: Loaded, names: Names = (), by_name: ByName | None = None) -> Connection:
     connection = Connection(loaded.context, None)
-    _watch(connection, loaded, Handshake(loaded, names, by_name))
+    watch(connection, mode_of(loaded.section), Handshake(loaded.section.verifies, names, by_name))
     return connection
 
 
-def _watch(connection: Connection, loaded: Loaded, handshake: Handshake) -> None:
-    connection.set_verify(mode_of(loaded.section), handshake.judge)
+def watch(connection: Connection, mode: int, handshake: Handshake) -> None:
+    """Have a handshake judged; `mode` is what OpenSSL is to ask of the peer."""
+    connection.set_verify(mode, handshake.judge)
     connection.handshake = handshake
 
 
@@ -174,7 +201,7 @@ def _named(connection: SSL.Connection) -> None:
     loaded = handshake.by_name(name) if name and handshake.by_name is not None else None
     if loaded is not None:
         connection.set_context(loaded.context)
-        _watch(connection, loaded, Handshake(loaded))
+        watch(connection, mode_of(loaded.section), Handshake(loaded.section.verifies))
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -203,7 +230,7 @@ class Connecting:
     def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """Make it."""
         connection = _connection(self._loaded, self._names)
-        if self._names and not _is_address(self._names[0]):
+        if self._names and not is_address(self._names[0]):
             connection.set_tlsext_host_name(self._names[0].encode("ascii", "replace"))
         return connection
 
@@ -225,7 +252,8 @@ def _subject(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or "without a name"
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is numeric, which is never asked for by name (RFC 6066 section 3)."""
     try:
         ip_address(host)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -71,6 +72,22 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise TlsError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+def signature_of(files: Iterable[Path]) -> Signature:
+    """What tells whether any of these files was changed since: it is another one then. Blocks."""
+    return tuple(_state(path) for path in files)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _key(path: Path) -> PrivateKeyTypes:

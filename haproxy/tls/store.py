@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
 from haproxy.tls.context import Accepting, Connecting, Loaded, build
+from haproxy.tls.credential import Signature, signature_of
 from haproxy.tls.error import TlsError
 from haproxy.tls.section import DEFAULT, Role, TlsSection
 
 SOON: Final = 30
 """Days before its end from which on a certificate is warned about."""
-
-Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class TlsStore:
         """Look at the files, and read those that have changed. Blocks; changes nothing."""
         found = []
         for key, loaded in list(self._loaded.items()):
-            signature = _signature(loaded.section)
+            signature = signature_of(loaded.section.files)
             if signature != self._signatures[key]:
                 found.append(_update(loaded.section, signature))
         return found
@@ -141,7 +139,7 @@ def _load(sections: Iterable[TlsSection]) -> dict[tuple[str, Role], tuple[Loaded
     entries = {}
     problems = []
     for section in sections:
-        signature = _signature(section)
+        signature = signature_of(section.files)
         try:
             entries[section.domain.lower(), section.role] = build(section), signature
         except TlsError as error:
@@ -156,15 +154,3 @@ def _update(section: TlsSection, signature: Signature) -> Update:
         return Update(section, signature, build(section))
     except TlsError as error:
         return Update(section, signature, None, str(error))
-
-
-def _signature(section: TlsSection) -> Signature:
-    return tuple(_state(path) for path in section.files)
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

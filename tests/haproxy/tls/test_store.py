@@ -268,7 +268,7 @@ def spoil_ca_path(hall: Hall) -> TlsSection:
         (spoil_key, r"certificate in .*server.pem does not belong to the private key in .*other.key"),
         (spoil_missing, r"none.key cannot be read: no such file or directory"),
         (spoil_content, r"server.pem holds no readable private key in PEM form"),
-        (spoil_ciphers, r"none of the ciphers in tlsCipherList 'NO-SUCH-CIPHER'"),
+        (spoil_ciphers, r"none of the ciphers 'NO-SUCH-CIPHER'"),
         (spoil_crl, r"none.crl cannot be read: no such file"),
         (spoil_ca_list, r"server.key holds no readable certificate"),
         (spoil_ca_path, r"tlsCaPath .*none is not a directory"),
