@@ -10,6 +10,7 @@ from pathlib import Path
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
+from haproxy.commands.notification import NotificationCommands
 from haproxy.commands.protection import ProtectionCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
@@ -27,6 +28,7 @@ COMMANDS = (
     DrainCommands,
     FlushCommands,
     ProtectionCommands,
+    NotificationCommands,
     ShowCommands,
     SystemCommands,
     TlsCommands,

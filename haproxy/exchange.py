@@ -19,6 +19,7 @@ from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, DestinationR
 from haproxy.dns.record import Answer
 from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
+from haproxy.notification.event import Change, destination_changed, primary_changed
 from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
 from haproxy.proxy.side import Sides
 from haproxy.registrar import table
@@ -60,13 +61,16 @@ class Exchange(Service):
         database: Database,
         key: bytes,
         notifier: Notifier,
+        report: Callable[[Change], None],
     ) -> None:
+        """`report` tells the servers that are notified."""
         self.settings = settings
         self.offences = OffenceLog()
         self.forwarder: Forwarder = forwarder(reactor)
         self.media = self._make_media(settings, sides) if settings.proxy.enableNAT else None
         self._reactor = reactor
         self._notifier = notifier
+        self._report = report
         preferred = int(database.value(PREFERRED) or PRIMARY_SET)
         self.assembly: Assembly = assemble(
             settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
@@ -203,6 +207,8 @@ class Exchange(Service):
         text = f"set {moved.current} is primary instead of set {moved.previous}: {moved.reason}"
         log.warn("{text}", text=text)
         self._notifier.notify("genproxy/dispatcher", text)
+        system = self.settings.system.systemName
+        self._report(primary_changed(system, moved.previous, moved.current, moved.reason))
         self._keep_preferred()
 
     def _destination_changed(self, change: DestinationChanged) -> None:
@@ -210,6 +216,7 @@ class Exchange(Service):
         text = f"{uri} of set {change.number} is {change.current}, was {change.previous}: {change.reason}"
         log.info("{text}", text=text)
         self._notifier.notify("genproxy/dispatcher", text)
+        self._report(destination_changed(uri, change.number, change.previous, change.current, change.reason))
 
     def _destination_refused(self, refused: DestinationRefused) -> None:
         uri = refused.uri.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from rtlib.metrics import Metrics
 
 if TYPE_CHECKING:
     from haproxy.exchange import Exchange
+    from haproxy.notification.service import Notifications
     from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
 
@@ -77,6 +78,34 @@ def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) ->
 
     metrics.gauge("tls_expiry_seconds", "Seconds until a certificate ends, by section.", left, "section")
     metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
+
+
+def measure_notifications(metrics: Metrics, notifications: Notifications) -> None:
+    """Declare what there is to know of the servers that are notified."""
+
+    def outcomes() -> dict[tuple[str, str], float]:
+        found = {}
+        for courier in notifications:
+            outbox = courier.outbox
+            for name in ("sent", "failed", "refused", "dropped"):
+                found[courier.target.name, name] = float(getattr(outbox, name))
+        return found
+
+    metrics.counter(
+        "notifications", "Notifications, and attempts that failed.", outcomes, "target", "outcome"
+    )
+    metrics.gauge(
+        "notifications_queued",
+        "Notifications that wait.",
+        lambda: {courier.target.name: float(len(courier.outbox)) for courier in notifications},
+        "target",
+    )
+    metrics.gauge(
+        "notifications_failing",
+        "1 where the last attempt failed.",
+        lambda: {courier.target.name: float(courier.outbox.failing) for courier in notifications},
+        "target",
+    )
 
 
 def _by_state(exchange: Exchange) -> dict[str, float]:

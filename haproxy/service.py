@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -15,14 +17,22 @@ from twisted.logger import Logger
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
+from haproxy.commands.notification import NotificationCommands
 from haproxy.commands.protection import ProtectionCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
 from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
+from haproxy.dns.record import Answer, Question
 from haproxy.exchange import Exchange
-from haproxy.measure import measure, measure_tls
+from haproxy.measure import measure, measure_notifications, measure_tls
+from haproxy.notification.client import Client
+from haproxy.notification.event import certificate_ends
+from haproxy.notification.node import NodeState
+from haproxy.notification.service import Notifications, Sender
+from haproxy.notification.target import Target
+from haproxy.notifyconfig import targets_of
 from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database
 from haproxy.settings import Settings, without_effect
@@ -94,8 +104,17 @@ class Genproxy(DaemonService):
         self._log_observer = observer
         self._state = state
         self._notifier = ScriptNotifier(reactor, state.folder / "scripts" / "notify.sh")
+        node = socket.gethostname()
+        self.notifications = self._make_notifications(settings, node, reactor)
+        self._node = NodeState(node, self.notifications.report)
         self.exchange = Exchange(
-            reactor, settings, sides, database=state.database, key=state.key, notifier=self._notifier
+            reactor,
+            settings,
+            sides,
+            database=state.database,
+            key=state.key,
+            notifier=self._notifier,
+            report=self.notifications.report,
         )
         transport = SipTransport(
             reactor,
@@ -108,12 +127,13 @@ class Genproxy(DaemonService):
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)
         measure(self.metrics, self.exchange, transport)
+        measure_notifications(self.metrics, self.notifications)
         if state.tls is not None:
             measure_tls(self.metrics, state.tls, time.time)
-            TlsWatch(reactor, state.tls, time.time).setServiceParent(self)
+            TlsWatch(reactor, state.tls, time.time, self._certificate_ends).setServiceParent(self)
         self._drain = Drain(
             reactor,
-            refuse=self.exchange.refuse,
+            refuse=self._refuse,
             calls=self.exchange.calls,
             stop=reactor.stop,
             notify=lambda text: self._notifier.notify(NAME, text),
@@ -121,7 +141,7 @@ class Genproxy(DaemonService):
         self._drain.setServiceParent(self)
         self.commands = self._make_commands()
         # They stop in reverse: first no more input, at last what is left is written.
-        children = [self._notifier, self.exchange.writer, self.exchange, transport]
+        children = [self._notifier, self.notifications, self.exchange.writer, self.exchange, transport]
         for child in [*children, *self._make_doors(sockets, state, reactor)]:
             child.setServiceParent(self)
 
@@ -138,10 +158,12 @@ class Genproxy(DaemonService):
             text = "{side} side: {host}:{port}, {spoken}"
             init(log, text, side=side.name, host=side.host, port=side.port, spoken=spoken)
         self._notifier.notify(NAME, f"{self.settings.system.systemName} started")
+        self._node.enter("online", "genproxy has started")
 
     def stopService(self) -> Any:
         """Tell that it stops, and stop."""
         self._notifier.notify(NAME, f"{self.settings.system.systemName} stops")
+        self._node.enter("offline", "genproxy stops")
         return super().stopService()
 
     def reload(self) -> Changes:
@@ -154,6 +176,7 @@ class Genproxy(DaemonService):
         if self._state.tls is not None:
             self._state.tls.replace(sections_of(new, self._state.folder / DEFAULT_PAIR))
         self.exchange.apply(new)
+        self.notifications.replace(targets_of(new))
         if self._log_observer is not None:
             self._log_observer.level = new.system.logLevel
         self.settings = new
@@ -161,6 +184,35 @@ class Genproxy(DaemonService):
         for key in restart:
             log.warn("{key} was changed, which needs a restart", key=key)
         return applied, restart
+
+    def _make_notifications(self, settings: Settings, node: str, reactor: Any) -> Notifications:
+        def client(target: Target) -> Client:
+            return Client(reactor, target, self._ask, secrets.token_bytes)
+
+        return Notifications(
+            reactor,
+            Sender(settings.system.systemName, node),
+            targets_of(settings),
+            poster=client,
+            now=time.monotonic,
+            wall=time.time,
+            entropy=secrets.token_bytes,
+            random=random.random,
+        )
+
+    async def _ask(self, question: Question) -> Answer:
+        """Ask name servers."""
+        return await self.exchange.resolver.ask(question)
+
+    def _refuse(self, reason: str) -> None:
+        """Refuse new calls from now on; "" accepts them again."""
+        self.exchange.refuse(reason)
+        self._node.enter("draining" if reason else "online", reason or "new calls are accepted again")
+
+    def _certificate_ends(self, section: str, text: str) -> None:
+        """A TLS section needs an operator."""
+        self._notifier.notify(f"{NAME}/tls", f"{section}: {text}")
+        self.notifications.report(certificate_ends(section, text))
 
     def _make_commands(self) -> Registry:
         registry = Registry()
@@ -180,8 +232,18 @@ class Genproxy(DaemonService):
         )
         dns = DnsCommands(assembly.names, time.monotonic)
         protection = ProtectionCommands(lists=assembly.lists, sources=assembly.sources)
-        drain, version = DrainCommands(self._drain), VersionCommands()
-        for owner in (show, system, tls, dns, trace, flush, protection, drain, version):
+        for owner in (
+            dns,
+            flush,
+            protection,
+            show,
+            system,
+            tls,
+            trace,
+            DrainCommands(self._drain),
+            NotificationCommands(self.notifications, time.monotonic),
+            VersionCommands(),
+        ):
             registry.add(owner)
         return registry
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import crs.cli
 import haproxy.cli
 from crs import settings as crs_settings
+from haproxy.notification import event as notification
 from haproxy.settings import Settings as ProxySettings
 from rtlib import reference
 from rtlib.command.registry import declared
@@ -30,6 +32,7 @@ def documents() -> dict[str, str]:
         "docs/commands-genproxy.md": _commands("genproxy-cli", haproxy.cli.COMMANDS, "haproxy/commands/"),
         "docs/settings-crs.md": _crs_settings(),
         "docs/settings-genproxy.md": _proxy_settings(),
+        "docs/notification.schema.json": json.dumps(notification.schema(), indent=2) + "\n",
         "etc/crs.conf": sample.directives(
             crs_settings.Main,
             crs_settings.MAIN,

@@ -32,7 +32,7 @@ class Settings(Section):
     database: Database = setting(Database, "database configuration (guide 13)")
     subscribers: tuple[Subscriber, ...] = setting((), "users that may register (guide 11)", live=True)
     tls: tuple[Tls, ...] = setting((), "TLS sections (guide 9)", live=True)
-    notifications: tuple[Notification, ...] = setting((), "who is notified (guide 10)")
+    notifications: tuple[Notification, ...] = setting((), "who is notified (guide 10)", live=True)
     outbound_registrations: tuple[OutboundRegistration, ...] = setting((), "where to register (guide 12)")
     nodes: tuple[Node, ...] = setting((), "nodes of the cluster (guide 5)")
     fences: tuple[Fence, ...] = setting((), "fence devices of the nodes (guide 6)")
@@ -85,7 +85,6 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     "proxy": frozenset(
         {
             "regRetryInterval",
-            "notifyCaCert",
             "enableAntiFlood",
             "dispatchListenSock",
         }
@@ -116,7 +115,7 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
 }
 """Keys that this version reads and checks, but whose feature it does not have yet."""
 
-LISTS_WITHOUT_EFFECT = ("notifications", "outbound_registrations", "nodes", "fences")
+LISTS_WITHOUT_EFFECT = ("outbound_registrations", "nodes", "fences")
 
 
 def without_effect(settings: Settings) -> list[str]:

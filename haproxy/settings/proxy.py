@@ -32,7 +32,12 @@ class Proxy(Section):
     regRetryInterval: int = setting(
         180, "seconds between retries of failed outbound registrations, at least 90; 0 never", unit="s", ge=0
     )
-    notifyCaCert: str = setting("", "file of trusted CA certificates for notifications over TLS")
+    notifyCaCert: str = setting(
+        "",
+        "file of trusted CA certificates for notifications over TLS; absent for those of the system",
+        pattern=r"^(/.*)?$",
+        live=True,
+    )
     denyList: Entries = setting((), "addresses that are not allowed to send SIP messages", live=True)
     allowList: Entries = setting(
         (), "addresses that bypass INVITE authentication and flood control", live=True

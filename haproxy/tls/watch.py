@@ -27,11 +27,21 @@ log = Logger()
 class TlsWatch(Service):
     """One timer for all sections."""
 
-    def __init__(self, reactor: Any, store: TlsStore, wall: Callable[[], float]) -> None:
-        """`reactor` provides IReactorTime and IReactorThreads; `wall` gives seconds of UTC."""
+    def __init__(
+        self,
+        reactor: Any,
+        store: TlsStore,
+        wall: Callable[[], float],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        """`reactor` provides IReactorTime and IReactorThreads; `wall` gives seconds of UTC.
+
+        `tell` gets a section's name, and what an operator has to do something about.
+        """
         self._reactor = reactor
         self._store = store
         self._wall = wall
+        self._tell = tell
         self._warned: dict[str, float] = {}
         self._look = LoopingCall(self._start)
         self._look.clock = IReactorTime(reactor)
@@ -63,7 +73,9 @@ class TlsWatch(Service):
         self._store.apply(updates)
         for update in updates:
             if update.loaded is None:
-                log.warn("{reason}; the one before stays in use", reason=update.reason)
+                text = f"{update.reason}; the one before stays in use"
+                log.warn("{text}", text=text)
+                self._tell(update.section.name, text)
             else:
                 init(log, "TLS section {name}: its files were read again", name=update.section.name)
         self.warn()
@@ -76,4 +88,5 @@ class TlsWatch(Service):
             if now - self._warned.get(text, -REMINDER) >= REMINDER:
                 self._warned[text] = now
                 log.warn("{text}", text=text)
+                self._tell(reminder.section.name, reminder.text)
         self._warned = {text: when for text, when in self._warned.items() if now - when < REMINDER}

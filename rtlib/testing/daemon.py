@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, Self
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The folder that holds the packages and twisted/plugins."""
@@ -82,7 +82,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._seen = (0, 0)
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         try:
             return self.start()
         except BaseException:
@@ -94,7 +94,7 @@ class Daemon:
     ) -> None:
         self.close()
 
-    def start(self) -> Daemon:
+    def start(self) -> Self:
         """Start it (again) and wait until it is ready. Raises DaemonError."""
         self._seen = (len(self.output), len(self.log))
         self._process = subprocess.Popen(

@@ -12,10 +12,26 @@ HEAVY = ("twisted", "pydantic", "sqlalchemy")
 
 def test_its_commands() -> None:
     names = {spec.name for spec in declared(*COMMANDS)}
-    kinds = ("bindings", "calls", "dispatcher", "dns", "lists", "tls", "transactions", "version")
-    shown = {f"show {what}" for what in kinds}
-    flushed = {f"flush {what}" for what in ("bindings", "dns", "transactions")}
-    assert names == shown | flushed | {"check address", "drain", "reload", "set primary", "trace"}
+    assert names == {
+        "check address",
+        "drain",
+        "flush bindings",
+        "flush dns",
+        "flush transactions",
+        "notify test",
+        "reload",
+        "set primary",
+        "show bindings",
+        "show calls",
+        "show dispatcher",
+        "show dns",
+        "show lists",
+        "show notifications",
+        "show tls",
+        "show transactions",
+        "show version",
+        "trace",
+    }
 
 
 def test_it_starts_light() -> None:

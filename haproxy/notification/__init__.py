@@ -1,0 +1,1 @@
+"""Tells HTTP servers what has changed in the system: JSON by POST, in order, never in the way (guide 10)."""
