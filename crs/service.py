@@ -199,7 +199,7 @@ class Server(DaemonService):
             )
         return RelayService(
             sock,
-            forwarder(self._reactor),
+            forwarder(self._reactor, self._settings.main.relay_pause / 1e6),
             self._reactor,
             limits=self._settings.relay_limits,
             offences=OffenceLog(),

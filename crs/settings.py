@@ -150,6 +150,14 @@ class Main(Section):
         "whether the media relay is a part of the server, or the process `twistd crs --role relay`,"
         " which goes on while the server is replaced",
     )
+    relay_pause: int = setting(
+        500,
+        "how long the relay waits between two drains of its port under load, so that packets are moved in"
+        " batches: more costs delay, less costs CPU",
+        ge=0,
+        le=10_000,
+        unit="us",
+    )
     metrics_listen: Endpoint | None = setting(None, "address and port for Prometheus; absent means off")
     manhole_keys: Path | None = setting(
         None, "authorized_keys file of who may log in at run/manhole.sock by SSH; absent means off"
@@ -255,6 +263,7 @@ MAIN: Final = Grammar(
         Directive("client-listen-port", "client_listen_port", ("port",)),
         Directive("relay-listen-port", "relay_listen_port", ("port",)),
         Directive("relay-service", "relay_service", ("where",)),
+        Directive("relay-pause", "relay_pause", ("microseconds",)),
         Directive("metrics-listen", "metrics_listen", ("address:port",)),
         Directive("manhole-keys", "manhole_keys", ("file",)),
         Directive("limit", "limits", ("name", "value", "account"), optional=1, repeatable=True),

@@ -105,6 +105,7 @@ def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
         media,
         commands,
         settings.relay_limits,
+        pause=main.relay_pause / 1e6,
         log_level=lambda: load(options.home).main.log_level,
         reactor=reactor,
         observer=observer,

@@ -27,15 +27,19 @@ class RelayDaemon(DaemonService):
         commands: socket,
         limits: Mapping[str, int | None],
         *,
+        pause: float,
         log_level: Callable[[], Level],
         reactor: Any,
         observer: LogObserver | None,
     ) -> None:
-        """`log_level` reads it from the settings again; it may raise SettingsError."""
+        """`pause`: seconds between two drains of the port under load.
+
+        `log_level` reads it from the settings again; it may raise SettingsError.
+        """
         super().__init__(NAME, reactor, observer, self._reread)
         self._log_observer = observer
         self._log_level = log_level
-        relay = RelayService(media, forwarder(reactor), reactor, limits=limits, offences=OffenceLog())
+        relay = RelayService(media, forwarder(reactor, pause), reactor, limits=limits, offences=OffenceLog())
         accept = partial(StreamPort, commands, reactor=reactor)
         RelayControl(relay, accept, reactor).setServiceParent(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -204,6 +205,32 @@ def test_the_relay_rereads_its_log_level_and_its_counters_are_metrics(server: Cr
     assert show(server, "relay")["received"][0]["error_too_short"] == 1
     assert server.offences()["relay: garbage"] == 1
     os.kill(relay, 0)
+
+
+@pytest.mark.parametrize("where", ["inside", "separate"])
+def test_under_load_the_relay_waits_as_long_as_it_is_told(tmp_path: Path, where: str) -> None:
+    """A packet comes in each millisecond, and ten of them are moved at once: far fewer turns than packets."""
+    server = CrsServer(tmp_path / "home", [f"relay-service {where}", "relay-pause 10000"])
+    daemon = server.relay() if where == "separate" else server.daemon
+    with daemon:
+        turns, begun = switches(daemon.pid), time.monotonic()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(1000):
+                while time.monotonic() < begun + number / 1000:
+                    pass
+                sender.sendto(bytes(40), ("127.0.0.1", server.relay_port))
+        took = time.monotonic() - begun
+        # A turn is a drain, a pause, and the handing up of what came.
+        assert switches(daemon.pid) - turns < 100 + 4 * took / 0.010
+
+
+def switches(pid: int) -> int:
+    """How often the threads of a process have gone to sleep."""
+    found = [
+        re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read_text(), re.MULTILINE)
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+    ]
+    return sum(int(each[1]) for each in found if each)
 
 
 def test_without_the_relay_there_are_no_calls_but_messages(tmp_path: Path) -> None:
