@@ -50,6 +50,12 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "udp_dropped", "Datagrams dropped, by socket.", lambda: _udp(transport, "dropped"), "socket"
     )
+    metrics.counter(
+        "udp_refused",
+        "Datagrams that the system did not send, by socket.",
+        lambda: _udp(transport, "send_errors"),
+        "socket",
+    )
     names, resolver = assembly.names, exchange.resolver
     metrics.gauge("dns_cached", "Answers of name servers that are kept.", lambda: len(names))
     metrics.counter("dns_hits", "Questions that the cache answered.", lambda: names.hits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import Counter, defaultdict
@@ -169,6 +170,8 @@ class SipTransport(MultiService):
         endpoint.start()
 
     def _undelivered(self, local: int, address: Address, number: int) -> None:
+        if number == errno.EMSGSIZE:
+            return  # that message was too long, or will go in pieces next time: nobody is to blame there
         self._failed(Flow("udp", local, address), _reason(number))
 
     def _acceptor(self, bound: BoundSocket) -> IProtocolFactory:

@@ -127,7 +127,9 @@ class Branch:
             return
         if not self.answered:
             self.context.proxying.unheard(self, reason, now, certain=status == 503)
-        self.finish(self.context.proxying.local(self.context, status), now)
+        response = self.context.proxying.local(self.context, status)
+        # Where no Genesis system can be reached, the next call will get 503 as well: the sender may know.
+        self.finish(response if self.target.destination is not None else _not_unavailable(response), now)
 
     def expired(self, now: float) -> None:
         """It took too long: to answer at all, or to answer finally."""
@@ -303,7 +305,7 @@ class ResponseContext:
 
 
 def _not_unavailable(response: Response) -> Response:
-    """That one server is unavailable does not mean that we are (section 16.7 step 6)."""
+    """That one server is unavailable, or not to be reached, does not mean that we are (16.7 step 6)."""
     if response.status == 503:
         response.status, response.reason = 500, b"Server Internal Error"
     return response

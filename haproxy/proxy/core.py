@@ -173,9 +173,9 @@ class ProxyCore:
         try:
             self._forwarding.find(request, branch.target, partial(self._found, branch, request), now)
         except Refused as refusal:
-            branch.finish(self.local(branch.context, refusal.status), now)
+            self._unsendable(branch, refusal.status, now)
         except ValueError:
-            branch.finish(self.local(branch.context, 400), now)
+            self._unsendable(branch, 400, now)
 
     def relaunch(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
         """Send the request of a branch that failed to the next of its target's places."""
@@ -290,6 +290,7 @@ class ProxyCore:
             self.layer.abandon(server)
             self._events.append(Offence("ignored", flow, str(ignored)))
         except (ParseError, ValueError):
+            self.counters["refused"] += 1
             self._reply.refuse(server, Refused(400), now)
         if server.status >= 200:
             self.layer.shed(server)
@@ -391,6 +392,7 @@ class ProxyCore:
         if branch.finished:
             return  # cancelled while its name was looked up
         if not flows:
+            self.counters["unreachable"] += 1
             branch.failed(503, "its name has no address", now)
             return
         flow = flows[0]
@@ -400,10 +402,15 @@ class ProxyCore:
         try:
             transaction = self._forwarding.send(request, context.server.source, flow, context.ending, now)
         except Refused as refusal:
-            branch.finish(self.local(context, refusal.status), now)
+            self._unsendable(branch, refusal.status, now)
             return
         transaction.context = branch
         branch.started(transaction, now)
+
+    def _unsendable(self, branch: Branch, status: int, now: float) -> None:
+        """The request cannot be sent to this target as it is."""
+        self.counters["refused"] += 1
+        branch.finish(self.local(branch.context, status), now)
 
     def _note_changes(self, now: float) -> None:
         """Dispatch sets follow the bindings; the service hears of everything."""

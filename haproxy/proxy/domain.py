@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from haproxy.sip.uri import Uri
+from haproxy.sip.uri import Uri, canonical_host
 
 DEFAULT_PORT = 5060
 
@@ -19,7 +19,7 @@ class Domains:
         """Take another set of names, as after a change of the configuration."""
         self._ports: dict[bytes, set[int]] = {}
         for host, port in names:
-            self._ports.setdefault(_canonical(host), set()).add(port)
+            self._ports.setdefault(canonical_host(bracketed(host)), set()).add(port)
 
     def owns(self, uri: Uri) -> bool:
         """Whether a URI's domain is ours.
@@ -37,5 +37,6 @@ class Domains:
         return iter(self._ports)
 
 
-def _canonical(host: str) -> bytes:
-    return (f"[{host}]" if ":" in host else host).lower().encode()
+def bracketed(host: str) -> bytes:
+    """A host as URIs have it."""
+    return (f"[{host}]" if ":" in host else host).encode()

@@ -13,6 +13,15 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 from haproxy.sip.transaction import LayerFull, TransactionLayer
 
+LARGE_BODY = 32 * 1024
+"""Bytes; a request with a shorter one fits into a datagram, however long its header may be."""
+
+LARGEST_DATAGRAM = 65_535 - 20 - 8
+"""Bytes of one over IPv4; 20 more fit over IPv6."""
+
+OUR_VIA = 200
+"""Bytes that the transaction layer adds at most."""
+
 DIALOG_METHODS = frozenset({b"INVITE", b"SUBSCRIBE", b"REFER"})
 
 
@@ -59,6 +68,8 @@ class Forwarding:
         if request.to_tag is None and request.method in DIALOG_METHODS:
             self._router.record(request, (here, came.transport), (there, flow.transport))
         self._conversation.request(request, came, there, now)
+        if len(request.body) > LARGE_BODY and not fits(request, flow):
+            raise Refused(513)
         try:
             branch = self._layer.new_branch() + b"-" + ending
             return self._layer.request(request, flow, now, branch)
@@ -69,3 +80,8 @@ class Forwarding:
         """Send the ACK of a 2xx, which has no transaction."""
         self._conversation.request(request, came, self._sides.of(flow.local), now)
         self._layer.send(request, flow)
+
+
+def fits(request: Request, flow: Flow) -> bool:
+    """Whether the flow can carry a request; the system would refuse to send too long a datagram."""
+    return flow.reliable or len(bytes(request)) + OUR_VIA <= LARGEST_DATAGRAM

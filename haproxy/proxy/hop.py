@@ -42,13 +42,16 @@ class Hop(NamedTuple):
 
 
 def hop_of(uri: Uri) -> Hop:
-    """The hop that a SIP URI names. Raises Refused for transports and schemes that we do not have."""
+    """The hop that a SIP URI names. Raises Refused for a transport, scheme or address that there is not."""
     if not uri.is_sip:
         raise Refused(416)
     secure, transport = uri.scheme == b"sips", uri.transport
     if transport and transport not in TRANSPORTS:
-        raise Refused(503, "Transport Not Supported")
-    host = (uri.param(b"maddr") or uri.host).strip(b"[]").decode("ascii", "replace")
+        raise Refused(500, "Transport Not Supported")
+    named = uri.param(b"maddr") or uri.host
+    host = named.strip(b"[]").decode("ascii", "replace")
+    if named[:1] == b"[" and _packed(host, 0) is None:
+        raise Refused(400, "Malformed IPv6 Reference")
     return Hop(host, uri.port, "tls" if secure else TRANSPORTS.get(transport), secure)
 
 
@@ -117,7 +120,7 @@ class Resolver:
         Raises Refused for a transport that we do not have, and when too many wait already.
         """
         if hop.transport is not None and hop.transport not in self._spoken:
-            raise Refused(503, "Transport Not Supported")
+            raise Refused(500, "Transport Not Supported")
         place = hop.place
         if place is not None:
             self._conclude([place], hop, side, then, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -28,7 +29,7 @@ class UriError(ValueError):
 
 
 class Uri(NamedTuple):
-    """A URI in parts, all as written (escapes kept) except scheme and host, which are lower case.
+    """A URI in parts, all as written (escapes kept) except scheme and host: see `canonical_host`.
 
     For schemes other than sip and sips only `scheme` and `opaque` are set, and `params` for tel.
     `params` and `headers` are the raw text without the leading `;` or `?`. IPv6 hosts keep their brackets.
@@ -140,7 +141,22 @@ def _sip(match: re.Match[bytes]) -> Uri:
     number = int(port) if port is not None else None
     if number is not None and not 0 < number <= 65535:
         raise UriError("port out of range in SIP URI")
-    return Uri(scheme.lower(), user, password, host.lower(), number, params[1:], headers or b"")
+    return Uri(scheme.lower(), user, password, canonical_host(host), number, params[1:], headers or b"")
+
+
+def canonical_host(host: bytes) -> bytes:
+    """A host in lower case, an IPv6 reference in its shortest form, so that equal ones are equal bytes.
+
+    RFC 5954 §4.
+
+    What stands in brackets and is no address stays as it is: a Contact nobody calls does no harm.
+    """
+    if host[:1] != b"[":
+        return host.lower()
+    try:
+        return b"[%b]" % IPv6Address(host[1:-1].decode("ascii")).compressed.encode("ascii")
+    except ValueError:
+        return host.lower()
 
 
 def unescape(text: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -44,14 +45,8 @@ class Sipp:
                 *("sipp", server, "-sf", scenario, "-m", str(calls), "-nostdin"),
                 *("-s", user, "-au", user, "-ap", password),
                 *("-i", host, "-p", str(self.port), "-mi", host, "-mp", str(free_port("udp", host))),
-                *(
-                    "-cp",
-                    str(free_port("udp", host)),
-                    "-ci",
-                    host,
-                    "-t",
-                    "u1" if transport == "udp" else "t1",
-                ),
+                # Of the control socket's ports the first free one from 8888 on: SIPp gives up on a given one.
+                *("-ci", host, "-t", "u1" if transport == "udp" else "t1"),
                 *("-timeout", f"{TIMEOUT}s", "-timeout_error"),
                 *("-trace_err", "-error_file", self._errors, "-trace_msg", "-message_file", self._messages),
                 *arguments,
@@ -79,6 +74,10 @@ class Sipp:
     def messages(self) -> str:
         """Every SIP message sent and received so far."""
         return self._messages.read_text(errors="replace") if self._messages.exists() else ""
+
+    def call_no_more(self) -> None:
+        """Make or take no further calls; await the end of those that are up with `finish`."""
+        self._daemon.process.send_signal(signal.SIGUSR1)
 
     def finish(self) -> None:
         """Wait for the end of the call. Raises SippError unless everything went as the scenario says."""

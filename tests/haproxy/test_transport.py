@@ -103,6 +103,18 @@ def test_nobody_listens() -> None:
     run(story)
 
 
+def test_too_long_a_datagram_says_nothing_about_its_destination() -> None:
+    async def story(one: Element, two: Element) -> None:
+        there = Flow("udp", 0, two.udp_address)
+        one.transport.send([(MESSAGE + b"x" * 65_500, there), (MESSAGE, there)])
+        await two.until(lambda: len(two.received) == 1)
+        assert one.failed == []
+        (counters,) = one.transport.counters().values()
+        assert (counters.send_errors, counters.sent) == (1, 1)
+
+    run(story)
+
+
 def test_one_connection_serves_both_ways() -> None:
     async def story(one: Element, two: Element) -> None:
         there = Flow("tcp", 1, two.tcp_address)

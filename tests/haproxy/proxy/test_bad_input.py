@@ -89,6 +89,12 @@ class TestRefused:
         assert world.reached() == []
         assert [event for event in world.events if isinstance(event, Offence)] or statuses(world) == [400]
 
+    def test_a_request_that_fits_into_no_datagram(self, world: Any) -> None:
+        world.systems()
+        world.receive(invite(world, body=b"x" * 65_200), PHONE)
+        assert statuses(world) == [513]
+        assert world.reached() == []
+
     def test_ten_thousand_headers(self, world: Any) -> None:
         world.systems()
         world.receive(invite(world, *["X: y"] * 10_000), PHONE)

@@ -147,7 +147,7 @@ class TestForwarding:
         world = make_world(proxyList=["192.0.2.50"])
         call(world, PHONE, "sip:123@trunk.example")
         world.look_up({})
-        assert world.response(PHONE).status == 503
+        assert world.response(PHONE).status == 500
 
 
 class TestRefusals:
@@ -160,7 +160,7 @@ class TestRefusals:
             (HOME, ["Proxy-Require: gin"], {}, 420),
             ("tel:+4930", [], {}, 416),
             (HOME, ["Route: <sip:192.0.2.1"], {}, 400),
-            ("sips:1@198.51.100.7", [], {}, 503),
+            ("sips:1@198.51.100.7", [], {}, 500),
         ],
     )
     def test_refused(self, make_world: Make, uri: str, headers: list[str], names: Any, status: int) -> None:

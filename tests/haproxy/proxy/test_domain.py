@@ -17,6 +17,8 @@ DOMAINS = Domains([("192.0.2.1", 5060), ("Sip.Example", 5070), ("2001:db8::1", 5
         (b"sip:5000@SIP.example", True),
         (b"sip:5000@sip.example:5070", True),
         (b"sip:5000@[2001:db8::1]", True),
+        (b"sip:5000@[2001:0DB8:0:0:0::1]:5060", True),
+        (b"sip:5000@[2001:db8::1:5060]", False),
         (b"sip:5000@other.example", False),
         (b"tel:+4930", False),
     ],

@@ -53,6 +53,14 @@ def test_the_next_place_after_503_and_the_best_answer_at_the_end(trunk: Any) -> 
     assert trunk.statuses(PHONE) == [500]
 
 
+def test_one_place_that_cannot_be_reached(make_world: Make) -> None:
+    """RFC 3261 sections 16.9 and 16.7 step 6: as if it had sent 503, which goes on as 500."""
+    world = make_world(proxyList=["192.0.2.50"])
+    call(world, "sip:a@198.51.100.1")
+    world.fail("198.51.100.1:5060")
+    assert world.statuses(PHONE) == [500]
+
+
 def test_the_next_place_after_a_transport_error(trunk: Any) -> None:
     call(trunk)
     trunk.look_up(ZONE)
@@ -146,13 +154,13 @@ def test_old_answers_serve_while_no_name_server_does(trunk: Any) -> None:
 def test_no_name_server_at_all(trunk: Any) -> None:
     call(trunk)
     assert trunk.look_up(None) == ["trunk.example NAPTR"]
-    assert trunk.statuses(PHONE) == [503]
+    assert trunk.statuses(PHONE) == [500]
 
 
 def test_tls_is_refused_where_there_is_none(trunk: Any) -> None:
     for uri in ("sips:a@198.51.100.1", "sip:a@198.51.100.1;transport=tls", "sip:a@x;transport=sctp"):
         call(trunk, uri, call=uri)
-        assert trunk.response(PHONE).status == 503
+        assert trunk.response(PHONE).status == 500
     assert trunk.reached() == []
 
 

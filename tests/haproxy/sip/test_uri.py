@@ -27,6 +27,24 @@ def test_hosts() -> None:
     assert uri.parse(b"sip:192.0.2.1;lr").user is None
 
 
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        (b"[2001:DB8:0:0:0:0:0:1]", b"[2001:db8::1]"),
+        (b"[::]", b"[::]"),
+        (b"[::FFFF:192.0.2.1]", b"[::ffff:c000:201]"),
+        (b"[2001:db8:::192.0.2.1]", b"[2001:db8:::192.0.2.1]"),
+        (b"Example.COM", b"example.com"),
+    ],
+)
+def test_hosts_that_are_equal_are_equal_bytes(text: bytes, host: bytes) -> None:
+    assert uri.parse(b"sip:a@" + text).host == host
+
+
+def test_ipv6_in_two_spellings_matches() -> None:
+    assert uri.parse(b"sip:a@[2001:db8::0:1]").matches(uri.parse(b"sip:a@[2001:DB8::1]"))
+
+
 def test_other_schemes() -> None:
     tel = uri.parse(b"tel:+1-201-555-0123;phone-context=example.com")
     assert (tel.is_sip, tel.opaque) == (False, b"+1-201-555-0123;phone-context=example.com")
