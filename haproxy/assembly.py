@@ -14,6 +14,7 @@ from haproxy.network import names_of, nodes_of
 from haproxy.protection.accesslist import AccessList, Lists
 from haproxy.proxy.admission import Admission, Checks
 from haproxy.proxy.alarm import Alarm
+from haproxy.proxy.contact import OwnContacts
 from haproxy.proxy.conversation import Conversation
 from haproxy.proxy.core import ProxyCore
 from haproxy.proxy.domain import Domains
@@ -34,6 +35,9 @@ from haproxy.rtpproxy.relay import MediaProxy
 from haproxy.settings import Settings
 from haproxy.settings.registration import Subscriber as SubscriberSettings
 from haproxy.sip.transaction import TransactionLayer
+from haproxy.uac.attempt import Stack
+from haproxy.uac.registrations import Registrations
+from haproxy.uacconfig import accounts_of, contacts_of, retry_of
 from haproxy.version import identification
 from rtlib.digest import Nonces
 from rtlib.wheel import Wheel
@@ -56,6 +60,8 @@ class Assembly:
     admission: Admission
     authentication: Authentication
     names: Cache
+    contacts: OwnContacts
+    registrations: Registrations
 
     def apply(self, settings: Settings) -> None:
         """Take the settings that may change while running."""
@@ -67,6 +73,7 @@ class Assembly:
         self.dispatcher.persistent = settings.proxy.astPersistentFailover
         self.dispatcher.rules = _rules(settings, self.dispatcher.rules.probing)
         self.prober.pace = _pace(settings)
+        self.contacts.replace(contacts_of(settings, self.sides))
 
 
 def assemble(
@@ -115,12 +122,26 @@ def assemble(
         method=proxy.astPingMethod.encode(),
         user_agent=identification(proxy.userAgent),
     )
+    contacts = OwnContacts(domains, contacts_of(settings, sides))
+    registrations = Registrations(
+        Stack(layer, resolver, wheel.schedule, entropy, identification(proxy.userAgent)),
+        accounts_of(settings, sides),
+        retry=retry_of(settings),
+        tell=events.append,
+    )
     core = ProxyCore(
         layer=layer,
         sides=sides,
         sources=sources,
         router=router,
-        targets=Targets(domains, sources, location, subscribers, dispatcher),
+        targets=Targets(
+            domains=domains,
+            sources=sources,
+            location=location,
+            subscribers=subscribers,
+            dispatcher=dispatcher,
+            contacts=contacts,
+        ),
         resolver=resolver,
         forwarding=Forwarding(layer, sides, router, resolver, conversation),
         conversation=conversation,
@@ -147,6 +168,8 @@ def assemble(
         admission,
         authentication,
         names,
+        contacts,
+        registrations,
     )
 
 

@@ -12,6 +12,7 @@ from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
 from haproxy.commands.notification import NotificationCommands
 from haproxy.commands.protection import ProtectionCommands
+from haproxy.commands.registration import RegistrationCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -29,6 +30,7 @@ COMMANDS = (
     FlushCommands,
     ProtectionCommands,
     NotificationCommands,
+    RegistrationCommands,
     ShowCommands,
     SystemCommands,
     TlsCommands,

@@ -20,7 +20,7 @@ from haproxy.dns.record import Answer
 from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
 from haproxy.notification.event import Change, destination_changed, primary_changed
-from haproxy.proxy.event import MALFORMED, Event, Offence, Resolve
+from haproxy.proxy.event import MALFORMED, Event, Offence, RegistrationChanged, Resolve
 from haproxy.proxy.side import Sides
 from haproxy.registrar import table
 from haproxy.registrar.database import Database, Rows, subscriber_rows
@@ -33,6 +33,8 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.uri import parse as parse_uri
 from haproxy.tracing import SipTracer
 from haproxy.transport import SipTransport
+from haproxy.uac.service import OutboundRegistrations
+from haproxy.uacconfig import accounts_of, retry_of, rows_of
 from rtlib.address import Address, pack, unpack
 from rtlib.driver import Driver
 from rtlib.media.choice import forwarder
@@ -82,6 +84,9 @@ class Exchange(Service):
         self.writer = BindingWriter(reactor, database, self._describe)
         self.transport: SipTransport | None = None
         self.driver: Driver[Flow, Event] = Driver(self.assembly.core, reactor, self._send, self._happened)
+        self.outbound = OutboundRegistrations(
+            reactor, self.assembly.registrations, self.driver.flush, notifier
+        )
         self._sweep = LoopingCall(self._sweep_media)
         self._sweep.clock = IReactorTime(reactor)
         self._load(database)
@@ -120,6 +125,7 @@ class Exchange(Service):
 
     def offence(self, kind: str, source: Address, reason: str) -> None:
         """Count bad behaviour; log it unless this source was logged a moment ago."""
+        self.outbound.machine.trouble(source, reason)
         host, port = unpack(source)
         if self.offences.count(kind, host, time.monotonic()):
             log.warn(
@@ -134,8 +140,9 @@ class Exchange(Service):
         self.driver.flush()
 
     def refuse(self, reason: str) -> None:
-        """Refuse new calls from now on; "" accepts them again."""
+        """Refuse new calls from now on, and let no provider send any; "" accepts them again."""
         self.assembly.core.refusal = reason
+        self.outbound.switch(active=not reason)
 
     def calls(self) -> int:
         """How many calls are up."""
@@ -168,8 +175,9 @@ class Exchange(Service):
             if assembly.subscribers.find(binding.aor) is None:
                 assembly.location.remove(binding, "not a subscriber any more")
         assembly.core.settle(time.monotonic())
-        for shown, rows in self._mirrors().items():
+        for shown, rows in self._mirrors(settings).items():
             self.writer.mirror(shown, rows)
+        self.outbound.apply(accounts_of(settings, assembly.sides), retry_of(settings))
         self.driver.flush()
 
     def _send(self, batch: list[tuple[bytes, Flow]]) -> None:
@@ -223,6 +231,9 @@ class Exchange(Service):
         if self.offences.count("dispatcher", uri, time.monotonic()):
             log.warn("{uri} was not taken into a dispatch set: {reason}", uri=uri, reason=refused.reason)
 
+    def _registration_changed(self, change: RegistrationChanged) -> None:
+        self.outbound.changed(change)
+
     _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
         Saved: _binding_changed,
         Removed: _binding_changed,
@@ -231,6 +242,7 @@ class Exchange(Service):
         PrimaryChanged: _primary_changed,
         DestinationChanged: _destination_changed,
         DestinationRefused: _destination_refused,
+        RegistrationChanged: _registration_changed,
     }
 
     def _keep_preferred(self) -> None:
@@ -260,17 +272,18 @@ class Exchange(Service):
             self.forwarder, pool, Timeouts(media.timeout, media.silent_timeout, media.final_timeout)
         )
 
-    def _mirrors(self) -> dict[Table, Rows]:
+    def _mirrors(self, settings: Settings) -> dict[Table, Rows]:
         """What Kamailio's tables are to show of the configuration."""
         assembly = self.assembly
         return {
             table.subscriber: subscriber_rows(assembly.subscribers),
             table.address: assembly.lists.rows(),
+            table.uacreg: rows_of(settings),
         }
 
     def _load(self, database: Database) -> None:
         """Take the bindings that the database kept, and the Genesis systems among them."""
-        for shown, mirrored in self._mirrors().items():
+        for shown, mirrored in self._mirrors(self.settings).items():
             database.mirror(shown, mirrored)
         offset = time.time() - time.monotonic()
         rows = database.bindings(time.time())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haproxy.notification.service import Notifications
     from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
+    from haproxy.uac.registrations import Registrations
 
 
 def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> None:
@@ -111,6 +112,26 @@ def measure_notifications(metrics: Metrics, notifications: Notifications) -> Non
         "1 where the last attempt failed.",
         lambda: {courier.target.name: float(courier.outbox.failing) for courier in notifications},
         "target",
+    )
+
+
+def measure_registrations(metrics: Metrics, registrations: Registrations) -> None:
+    """Declare what there is to know of the proxy's own registrations elsewhere."""
+    tally = registrations.tally
+    metrics.gauge(
+        "outbound_registrations", "Registrations elsewhere, by state.", registrations.by_state, "state"
+    )
+    metrics.counter(
+        "outbound_registration_attempts",
+        "Attempts to register elsewhere, by final response, timeout or unreachable.",
+        lambda: dict(tally.answers),
+        "code",
+    )
+    metrics.counter(
+        "outbound_registration_complaints", "Registrars' wrong answers.", lambda: tally.complaints
+    )
+    metrics.counter(
+        "outbound_registration_failovers", "Registrars that another one replaced.", lambda: tally.failovers
     )
 
 

@@ -19,6 +19,7 @@ from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
 from haproxy.commands.notification import NotificationCommands
 from haproxy.commands.protection import ProtectionCommands
+from haproxy.commands.registration import RegistrationCommands
 from haproxy.commands.show import ShowCommands
 from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
@@ -26,7 +27,7 @@ from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
 from haproxy.dns.record import Answer, Question
 from haproxy.exchange import Exchange
-from haproxy.measure import measure, measure_notifications, measure_tls
+from haproxy.measure import measure, measure_notifications, measure_registrations, measure_tls
 from haproxy.notification.client import Client
 from haproxy.notification.event import certificate_ends
 from haproxy.notification.node import NodeState
@@ -128,6 +129,7 @@ class Genproxy(DaemonService):
         self.metrics = Metrics(NAME, VERSION)
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
+        measure_registrations(self.metrics, self.exchange.outbound.machine)
         if state.tls is not None:
             measure_tls(self.metrics, state.tls, time.time)
             TlsWatch(reactor, state.tls, time.time, self._certificate_ends).setServiceParent(self)
@@ -141,7 +143,14 @@ class Genproxy(DaemonService):
         self._drain.setServiceParent(self)
         self.commands = self._make_commands()
         # They stop in reverse: first no more input, at last what is left is written.
-        children = [self._notifier, self.notifications, self.exchange.writer, self.exchange, transport]
+        children = [
+            self._notifier,
+            self.notifications,
+            self.exchange.writer,
+            self.exchange,
+            transport,
+            self.exchange.outbound,
+        ]
         for child in [*children, *self._make_doors(sockets, state, reactor)]:
             child.setServiceParent(self)
 
@@ -165,6 +174,10 @@ class Genproxy(DaemonService):
         self._notifier.notify(NAME, f"{self.settings.system.systemName} stops")
         self._node.enter("offline", "genproxy stops")
         return super().stopService()
+
+    async def farewell(self) -> None:
+        """Let no provider send calls here any more."""
+        await self.exchange.outbound.leave()
 
     def reload(self) -> Changes:
         """Read the settings again and apply what can be applied; keys applied, and keys that need a restart.
@@ -242,6 +255,7 @@ class Genproxy(DaemonService):
             trace,
             DrainCommands(self._drain),
             NotificationCommands(self.notifications, time.monotonic),
+            RegistrationCommands(self.exchange.outbound, time.monotonic),
             VersionCommands(),
         ):
             registry.add(owner)

@@ -163,7 +163,28 @@ class DaemonService(MultiService):
     def __started(self) -> None:
         init(self.__log, "{name} started, process {pid}", name=self.name, pid=os.getpid())
 
+    async def farewell(self) -> None:
+        """What is to be done before the services stop. It has to end by itself, within half a second."""
+
     async def __stop(self) -> None:
+        with _deaf_to_signals():
+            await self.__part()
+            clean = await self.__stop_children()
+        if clean:
+            init(self.__log, "{name} stopped", name=self.name)
+        else:
+            self.__log.warn(
+                "{name} did not stop within {limit} s and ends now", name=self.name, limit=STOP_LIMIT
+            )
+
+    async def __part(self) -> None:
+        try:
+            await self.farewell()
+        except Exception:  # noqa: BLE001  the services have to stop in any case
+            self.__log.failure("the farewell failed")
+
+    async def __stop_children(self) -> bool:
+        """Stop them; whether all have stopped in time."""
         ended: Deferred[bool] = Deferred()
         timer = self.__reactor.callLater(STOP_LIMIT, ended.callback, False)
 
@@ -176,14 +197,7 @@ class DaemonService(MultiService):
                 ended.callback(True)
 
         super().stopService().addCallback(stopped)
-        with _deaf_to_signals():
-            clean = await ended
-        if clean:
-            init(self.__log, "{name} stopped", name=self.name)
-        else:
-            self.__log.warn(
-                "{name} did not stop within {limit} s and ends now", name=self.name, limit=STOP_LIMIT
-            )
+        return await ended
 
     def __hang_up(self, number: int, frame: FrameType | None) -> None:
         self.__reactor.callFromThread(self.__reload_logged)

@@ -29,4 +29,24 @@ class Offence:
     reason: str
 
 
-Event = Resolve | Offence | Saved | Removed | Moved
+@dataclass(frozen=True, slots=True)
+class RegistrationChanged:
+    """An outbound registration came up, went down, ended, or fails in another way."""
+
+    uuid: str
+    aor: bytes
+    """The URI that is registered."""
+    registrar: str
+    """Where, as the operator wrote it."""
+    previous: str
+    current: str
+    """States of `haproxy.uac.registration`."""
+    status: int
+    reason: str
+    life: int
+    """Seconds granted."""
+    retry: float | None
+    """Seconds to the next attempt; None where there is none."""
+
+
+Event = Resolve | Offence | Saved | Removed | Moved | RegistrationChanged

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from haproxy.dispatcher.destination import Destination
 from haproxy.dispatcher.set import Dispatcher
+from haproxy.proxy.contact import OwnContact, OwnContacts
 from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Side
 from haproxy.proxy.source import Sources
@@ -46,12 +47,15 @@ class Targets:
 
     def __init__(
         self,
+        *,
         domains: Domains,
         sources: Sources,
         location: LocationService,
         subscribers: Subscribers,
         dispatcher: Dispatcher,
+        contacts: OwnContacts,
     ) -> None:
+        self._contacts = contacts
         self._domains = domains
         self._sources = sources
         self._location = location
@@ -63,16 +67,21 @@ class Targets:
         return self._domains.owns(request.target)
 
     def to_genesis(self, request: Request, flow: Flow) -> bool:
-        """Whether the third rule applies: a call from elsewhere to our own domain."""
-        return self._domains.owns(request.target) and not self._sources.is_genesis(flow)
+        """Whether the third rule applies: a call from elsewhere to our domain or a contact of ours."""
+        uri = request.target
+        ours = self._domains.owns(uri) or self._contacts.find(uri) is not None
+        return ours and not self._sources.is_genesis(flow)
 
     def determine(self, request: Request, flow: Flow, now: float) -> Groups:
         """The groups of targets of a request outside of any dialog. Raises Refused."""
         uri = request.target
         genesis = self._sources.is_genesis(flow)
-        own = self._domains.owns(uri)
-        if own and b"route" not in request:
-            return self._of_user(uri) if genesis else self._of_genesis(now)
+        if b"route" not in request:
+            contact = None if genesis else self._contacts.find(uri)
+            if contact is not None:
+                return self._of_contact(contact, now)
+            if self._domains.owns(uri):
+                return self._of_user(uri) if genesis else self._of_genesis(now)
         if genesis or flow.remote in self._sources.proxy:
             return deque([[Target()]])
         raise Refused(403, "Not Allowed To Use This Proxy")
@@ -95,17 +104,27 @@ class Targets:
         names = (address_of_record(user, host) for host in self._domains)
         return any(self._subscribers.find(name) is not None for name in (aor, *names))
 
-    def _of_genesis(self, now: float) -> Groups:
-        """Third rule: one Genesis system after the other, until one answers."""
+    def _of_contact(self, contact: OwnContact, now: float) -> Groups:
+        """A call of a provider where we are registered: for the local user that this registration is of.
+
+        Where nobody is registered here as that user, the third rule takes it to Genesis under that name.
+        """
+        found = self._location.bindings(address_of_record(contact.user, contact.domain))
+        if found and self._dispatcher.set_of(contact.user) is None:
+            return deque([[_at_binding(binding) for binding in found]])
+        return self._of_genesis(now, contact.uri)
+
+    def _of_genesis(self, now: float, uri: bytes | None = None) -> Groups:
+        """Third rule: one Genesis system after the other, until one answers; `uri` for the Request-URI."""
         candidates = self._dispatcher.candidates(now)
         if not candidates:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
-        return deque([_at_destination(destination)] for destination in candidates)
+        return deque([_at_destination(destination, uri)] for destination in candidates)
 
 
 def _at_binding(binding: Binding) -> Target:
     return Target(binding.contact, flow=binding.flow, path=binding.path)
 
 
-def _at_destination(destination: Destination) -> Target:
-    return Target(hop=parse_uri(destination.uri), flow=destination.flow, destination=destination)
+def _at_destination(destination: Destination, uri: bytes | None) -> Target:
+    return Target(uri, parse_uri(destination.uri), destination.flow, destination=destination)

@@ -33,13 +33,15 @@ class Settings(Section):
     subscribers: tuple[Subscriber, ...] = setting((), "users that may register (guide 11)", live=True)
     tls: tuple[Tls, ...] = setting((), "TLS sections (guide 9)", live=True)
     notifications: tuple[Notification, ...] = setting((), "who is notified (guide 10)", live=True)
-    outbound_registrations: tuple[OutboundRegistration, ...] = setting((), "where to register (guide 12)")
+    outbound_registrations: tuple[OutboundRegistration, ...] = setting(
+        (), "where to register (guide 12)", live=True
+    )
     nodes: tuple[Node, ...] = setting((), "nodes of the cluster (guide 5)")
     fences: tuple[Fence, ...] = setting((), "fence devices of the nodes (guide 6)")
 
     @model_validator(mode="after")
     def _unique(self) -> Settings:
-        """Refuse two entries with the same name in a list, and fences of nodes that there are not."""
+        """Refuse two entries with the same name in a list, and entries that name what there is not."""
         for table, keys in _IDENTITIES.items():
             for key in keys:
                 _no_duplicates(table, key, getattr(self, table))
@@ -47,6 +49,11 @@ class Settings(Section):
         for fence in self.fences:
             if fence.fenceNodeName not in names:
                 raise ValueError(f"fence {fence.fenceName}: there is no node named {fence.fenceNodeName}")
+        for entry in self.outbound_registrations:
+            try:
+                entry.way(self.system, tls=self.proxy.enableTLS)
+            except ValueError as error:
+                raise ValueError(f"outbound_registrations {entry.l_uuid}: {error}") from None
         if self.nodes and not self.system.privatePing:
             raise ValueError("system.privatePing is required when nodes are configured")
         return self
@@ -84,7 +91,6 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     ),
     "proxy": frozenset(
         {
-            "regRetryInterval",
             "enableAntiFlood",
             "dispatchListenSock",
         }
@@ -115,7 +121,7 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
 }
 """Keys that this version reads and checks, but whose feature it does not have yet."""
 
-LISTS_WITHOUT_EFFECT = ("outbound_registrations", "nodes", "fences")
+LISTS_WITHOUT_EFFECT = ("nodes", "fences")
 
 
 def without_effect(settings: Settings) -> list[str]:

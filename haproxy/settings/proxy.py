@@ -30,7 +30,11 @@ class Proxy(Section):
     )
     enableRegCheck: bool = setting(False, "calls to Genesis only from registered users", live=True)
     regRetryInterval: int = setting(
-        180, "seconds between retries of failed outbound registrations, at least 90; 0 never", unit="s", ge=0
+        180,
+        "seconds between retries of failed outbound registrations, at least 90, rounded to 90; 0 never",
+        live=True,
+        unit="s",
+        ge=0,
     )
     notifyCaCert: str = setting(
         "",

@@ -59,6 +59,15 @@ def parse_listen_socket(value: Any) -> str:
     return parse_host_entry(text)
 
 
+def split_socket(text: str) -> tuple[str, str, int | None]:
+    """Protocol (may be empty), address and port of what `parse_listen_socket` has accepted."""
+    protocol, separator, rest = text.partition(":")
+    if not separator or protocol not in {"udp", "tcp", "tls"}:
+        protocol, rest = "", text
+    host, port = _split_port(rest)
+    return protocol, host, None if port is None else int(port)
+
+
 def _split_port(text: str) -> tuple[str, str | None]:
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")

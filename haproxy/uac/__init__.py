@@ -1,0 +1,1 @@
+"""Outbound registrations: the proxy as a user agent that registers elsewhere (guide 12)."""
