@@ -24,9 +24,7 @@ class TargetRow(msgspec.Struct, frozen=True):
     queued: Annotated[int, Column("QUEUED", "notifications that wait")]
     sent: Annotated[int, Column("SENT", "notifications that the server took")]
     failed: Annotated[int, Column("FAILED", "attempts that failed")]
-    refused: Annotated[
-        int, Column("REFUSED", "notifications that the server did not want: 400, 413, 415, 422")
-    ]
+    refused: Annotated[int, Column("REFUSED", "notifications that the server did not want: 413, 415, 422")]
     dropped: Annotated[int, Column("DROPPED", "notifications for which there was no room")]
     code: Annotated[int, Column("CODE", "status code of the last answer; 0 where there was none")]
     error: Annotated[str, Column("ERROR", "why the last attempt failed")]

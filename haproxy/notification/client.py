@@ -52,11 +52,20 @@ class Failed(Exception):
 class Client:
     """Talks to one target."""
 
-    def __init__(self, reactor: Any, target: Target, ask: Ask, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        target: Target,
+        ask: Ask,
+        entropy: Callable[[int], bytes],
+        *,
+        timeout: float = TIMEOUT,
+    ) -> None:
         """`reactor` provides IReactorTCP, IReactorTime and IReactorThreads; `ask` asks name servers."""
         self._reactor = reactor
         self._target = target
         self._ask = ask
+        self._timeout = timeout
         self._authorization = Authorization(target.user, target.password, entropy)
         self._security = Security(target)
 
@@ -64,7 +73,7 @@ class Client:
         """Deliver one notification; never raises."""
         try:
             attempt = Deferred.fromCoroutine(self._post(body))
-            return await attempt.addTimeout(TIMEOUT, self._reactor, _late)
+            return await attempt.addTimeout(self._timeout, self._reactor, _late)
         except Failed as error:
             return Outcome(error.code, str(error))
         except TlsError as error:
@@ -140,7 +149,7 @@ class Client:
 
 def _late(result: object, timeout: float) -> Outcome:
     """The time is over; `result` is an answer that came at the last moment, or what cancelling led to."""
-    return result if isinstance(result, Outcome) else Outcome(error=f"no answer within {timeout:.0f} s")
+    return result if isinstance(result, Outcome) else Outcome(error=f"no answer within {timeout:g} s")
 
 
 def _judge(response: IResponse) -> Outcome:

@@ -19,8 +19,11 @@ LONGEST: Final = 60.0
 RETRY_AFTER: Final = 600.0
 """Seconds that a server may ask for."""
 
-UNWANTED: Final = frozenset({400, 413, 415, 422})
-"""Status codes that are about this one notification: to send it again is no use."""
+UNWANTED: Final = frozenset({413, 415, 422})
+"""Status codes that are about this one notification: to send it again is no use.
+
+400 is not among them: nginx answers that where it misses a client certificate.
+"""
 
 
 @dataclass(frozen=True, slots=True)
