@@ -70,19 +70,32 @@ class Admins:
         """Put an administrator on disk."""
         linefile.write(self._directory / admin.name, _lines(admin))
 
-    def erase(self, name: str) -> None:
-        """Take an administrator off the disk."""
+    def erase(self, name: str) -> bool:
+        """Take an administrator off the disk, also one whose file is damaged; whether there was one."""
         try:
             (self._directory / name).unlink()
             secretfile.synchronise(self._directory)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise LineFileError(f"{self._directory / name}: {error.strerror or error}") from error
+        return True
 
     def forget_account(self, account: str) -> None:
-        """An account is gone: who may have its name later gets no administrator with it."""
-        for admin in self.all():
-            if account in admin.accounts:
-                self.write(admin.without(account))
+        """An account goes: who may have its name later gets no administrator with it.
+
+        All forget it, or none.
+        """
+        changed: list[Admin] = []
+        try:
+            for admin in self.all():
+                if account in admin.accounts:
+                    changed.append(admin)
+                    self.write(admin.without(account))
+        except LineFileError:
+            for admin in changed[:-1]:
+                self.write(admin)
+            raise
 
 
 def _admin(name: str, path: Path, lines: list[Line]) -> Admin:

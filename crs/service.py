@@ -262,7 +262,7 @@ class Server(DaemonService):
         owners = (
             show,
             self._trace,
-            AccountCommands(self._files, self._account_deleted),
+            AccountCommands(self._files, self._admins, self._switchboard.remove_account),
             AdminCommands(self._files, self._admins),
             ClientDataCommands(
                 self._files,
@@ -299,11 +299,6 @@ class Server(DaemonService):
         for owner in owners:
             registry.add(owner)
         return registry
-
-    async def _account_deleted(self, account: str) -> None:
-        """Forget what belongs to a deleted account. Raises StoreError or CommandError."""
-        await self._files.do(self._admins.forget_account, account)
-        await self._switchboard.remove_account(account)
 
     def _happened(self, event: Trace) -> None:
         """What the machine tells of clients, calls and messages."""

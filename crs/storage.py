@@ -25,6 +25,11 @@ def _record_key(client: Identity) -> str:
     return f"{_CLIENT}{client.account}/{client.uri}"
 
 
+def _client_of(key: str) -> Identity:
+    account, _, uri = key.removeprefix(_CLIENT).partition("/")
+    return Identity(uri, account)
+
+
 def _mailbox_key(client: Identity) -> str:
     return f"mailbox/{client.account}/{client.uri}"
 
@@ -93,14 +98,20 @@ class Storage:
         """Delete the records of these clients, what is in their mailboxes, and what they keep here."""
         for client in clients:
             slot = slot_of(client.uri)
-            await self._store.write(slot, [Delete(_record_key(client))])
             while items := await self._store.queue(slot, _mailbox_key(client), _PAGE):
                 await self._store.write(slot, [Remove(_mailbox_key(client), item.id) for item in items])
             await self.state.forget(client)
+            # Last, so that `forget_account` finds whoever is not forgotten whole.
+            await self._store.write(slot, [Delete(_record_key(client))])
             if self._counts is not self._store:
                 # Counts of a client that is not known are not loaded: they do no harm where they stay.
                 with suppress(StoreAway):
                     await self._counts.write(slot, [Delete(_record_key(client))])
+
+    async def forget_account(self, account: str) -> None:
+        """Delete what is kept of all clients of an account."""
+        while page := await self._store.scan(None, f"{_CLIENT}{account}/", "", _PAGE):
+            await self.forget([_client_of(key) for key, _ in page])
 
     async def _append(self, item: NewItem, quotas: int) -> Result:
         """Append within `quotas` times the quota, together with what others are appending now."""
@@ -141,8 +152,7 @@ async def _records(store: Store) -> AsyncIterator[tuple[Identity, bytes]]:
     after = ""
     while page := await store.scan(None, _CLIENT, after, _PAGE):
         for key, value in page:
-            account, _, uri = key.removeprefix(_CLIENT).partition("/")
-            yield Identity(uri, account), value
+            yield _client_of(key), value
         after = page[-1][0]
 
 

@@ -185,6 +185,7 @@ class Switchboard(Service):
         clients = self.machine.remove_account(account, self._now())
         self._driver.flush()
         await self._storage.forget(clients)
+        await self._storage.forget_account(account)
 
     def close_room(self, room: Room) -> None:
         """A conference room is no more: its call ends."""

@@ -10,11 +10,13 @@ import msgspec
 
 from crs.commands.files import AccountFiles, AccountId, NewAccountId, check_account
 from crs.commands.secret import Bits, Bytes, random_secret
-from rtlib.command.registry import BadArgument, CommandError, Conflict, Option, Role, command
+from crs.commands.storing import store_errors
+from rtlib.command.registry import BadArgument, Conflict, Option, Role, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
     from crs.accounts import Account, Accounts
+    from crs.admins import Admins
 
 Secret = Annotated[
     str | None, Option("-s", "--secret", help="Shared secret, in base64; one is made if there is none.")
@@ -35,8 +37,12 @@ class AccountRow(msgspec.Struct, frozen=True):
 class AccountCommands:
     """Accounts: they work at once, and their files are on disk when the command ends."""
 
-    def __init__(self, files: AccountFiles, drop_clients: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, files: AccountFiles, admins: Admins, drop_clients: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """`drop_clients(account)` closes their connections, and deletes what is kept of them."""
         self._files = files
+        self._admins = admins
         self._accounts = files.accounts
         self._drop_clients = drop_clients
 
@@ -57,6 +63,9 @@ class AccountCommands:
         async with self._files:
             if account_id in self._accounts:
                 raise Conflict(f"account {account_id} exists already")
+            # Of an account of this name there may be something left that could not be deleted.
+            with store_errors(f"what is left of an account {account_id} cannot be deleted"):
+                await self._drop_clients(account_id)
             account = Account(account_id, value, datetime.now(UTC))
             await self._files.do(self._accounts.write, account)
             self._accounts.add(account)
@@ -76,20 +85,15 @@ class AccountCommands:
 
         Example: crs-cli delete account example
         """
-        from rtlib.store import StoreError
-
         async with self._files:
             self._files.require(account_id)
+            await self._files.do(self._admins.forget_account, account_id)
             await self._files.do(self._accounts.erase, account_id)
             self._accounts.remove(account_id)
             self._files.blacklists.forget(account_id)
             self._files.rooms.forget(account_id)
-            try:
+            with store_errors("the account is deleted, its clients' messages are not yet"):
                 await self._drop_clients(account_id)
-            except StoreError as error:
-                raise CommandError(
-                    f"the account is deleted, its clients' messages are not: {error}"
-                ) from error
 
 
 def account_row(accounts: Accounts, account: Account) -> AccountRow:

@@ -81,8 +81,9 @@ class AdminCommands:
         Example: crs-cli delete admin alice
         """
         async with self._files:
-            await self._find(name)
-            await self._files.do(self._admins.erase, name)
+            there = is_account(name) and await self._files.do(self._admins.erase, name)
+        if not there:
+            raise NotFound(f"there is no administrator {name}")
 
     @command("show admins", role=Role.viewer)
     async def show_all(self) -> list[AdminsRow]:

@@ -146,12 +146,19 @@ class MemberCommands:
 
         attached = self._attached(account_id)
         gone = [client for client in self._observed(account_id) if client not in attached]
-        for client in gone:
-            self._machine.directory.forget_client(client)
+        directory = self._machine.directory
+        left = {client: directory.forget_client(client) for client in gone}
         try:
-            await self._forget(gone)
+            for client in gone:
+                await self._forget([client])
+                del left[client]
         except StoreError as error:
-            raise CommandError(f"not all that is kept of them could be deleted: {error}") from error
+            for client, record in left.items():
+                if record is not None:
+                    directory.put_back(client, record)
+            raise CommandError(
+                f"{len(left)} of {len(gone)} observed clients of {account_id} are not purged: {error}"
+            ) from error
         return f"{len(gone)} observed clients of {account_id} are purged"
 
     async def _row(self, client: Identity, *, verbose: bool) -> LookupRow:

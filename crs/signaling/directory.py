@@ -181,10 +181,14 @@ class Directory:
 
         self._outlet.ask(lambda token: SaveClients(token, ((client, _encode(record)),)), saved)
 
-    def forget_client(self, client: Identity) -> None:
-        """Forget a client; the caller deletes what is stored of it."""
-        self._records.pop(client, None)
+    def forget_client(self, client: Identity) -> Record | None:
+        """Forget a client; the caller deletes what is stored of it. What was known, for `put_back`."""
         self._dirty.pop(client, None)
+        return self._records.pop(client, None)
+
+    def put_back(self, client: Identity, record: Record) -> None:
+        """What is stored of a client could not be deleted: it is known again."""
+        self._records.setdefault(client, record)
 
     def forget(self, account: str) -> list[Identity]:
         """Forget the clients of an account and return them; the caller deletes what is stored of them."""

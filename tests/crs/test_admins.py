@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,16 +33,33 @@ def test_what_is_written_is_read(admins: Admins, tmp_path: Path) -> None:
         "secret MDEyMzQ1Njc4OWFiY2RlZg==\ncreated 2026-11-26T00:00:00Z\naccount blue update\naccount green\n"
     )
     assert "0123456789" not in repr(ALICE)
-    admins.erase("alice")
+    assert admins.erase("alice")
     assert [admin.name for admin in admins.all()] == ["Bob"]
-    with pytest.raises(LineFileError, match="No such file"):
-        admins.erase("alice")
+    assert not admins.erase("alice")
 
 
 def test_a_deleted_account_is_nobodys(admins: Admins) -> None:
     admins.write(ALICE)
     admins.forget_account("blue")
     assert admins.get("alice") == ALICE.without("blue")
+
+
+def test_all_forget_an_account_or_none(
+    admins: Admins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admins.write(ALICE)
+    admins.write(replace(ALICE, name="bob"))
+    write = admins.write
+
+    def full(admin: Admin) -> None:
+        if admin.name == "bob":
+            raise LineFileError("bob: No space left on device")
+        write(admin)
+
+    monkeypatch.setattr(admins, "write", full)
+    with pytest.raises(LineFileError, match="No space"):
+        admins.forget_account("blue")
+    assert admins.get("alice") == ALICE and "blue" in admins.all()[1].accounts
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,19 @@ def test_clients_are_kept(tmp_path: Path) -> None:
     with_storage(tmp_path, load)
 
 
+def test_what_is_kept_of_an_account_goes_at_once(tmp_path: Path) -> None:
+    other = Identity(ME.uri, "other")
+
+    async def story(storage: Storage) -> None:
+        await storage.save([(ME, b"1"), (YOU, b"2"), (other, b"3")])
+        await storage.append(item(ME, "m"))
+        await storage.forget_account(ME.account)
+        assert [row async for row in storage.clients()] == [(other, b"3")]
+        assert await _items(storage.fetch(ME, 16, 0)) == ()
+
+    with_storage(tmp_path, story)
+
+
 def test_items_from_post_to_receipt(tmp_path: Path) -> None:
     async def story(storage: Storage) -> None:
         assert await storage.append(item(YOU, "m")) == Done(True)

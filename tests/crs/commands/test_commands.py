@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from crs.accounts import Accounts
+from crs.admins import Admins
 from crs.blacklist import Blacklists
 from crs.cli import COMMANDS
 from crs.commands.account import AccountCommands, AccountRow
@@ -68,7 +69,11 @@ def accounts(tmp_path: Path) -> Accounts:
 def registry(accounts: Accounts, dropped: Dropped, tmp_path: Path) -> Registry:
     registry = Registry()
     files = AccountFiles(accounts, Blacklists(tmp_path), Rooms(tmp_path), in_this_thread)
-    for owner in (AccountCommands(files, dropped), SecretCommands(), VersionCommands()):
+    for owner in (
+        AccountCommands(files, Admins(tmp_path / "admins"), dropped),
+        SecretCommands(),
+        VersionCommands(),
+    ):
         registry.add(owner)
     return registry
 
@@ -83,7 +88,7 @@ def test_an_account_from_create_to_delete(
     with pytest.raises(Conflict):
         call(registry, "create account", account_id="acc")
     assert call(registry, "delete account", account_id="acc") is None
-    assert dropped.accounts == ["acc"]
+    assert dropped.accounts == ["acc", "acc"], "the first time in case there was something left of it"
     assert accounts.key(b"+46@acc") is None and not list(tmp_path.iterdir())
     with pytest.raises(NotFound):
         call(registry, "delete account", account_id="acc")
