@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from haproxy.commands.dispatcher import DispatcherCommands
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
@@ -25,6 +26,7 @@ from rtlib.command.registry import Registry, declared
 DEFAULT_STATE = "/var/lib/genproxy"
 SOCKET = "run/genproxy.sock"
 COMMANDS = (
+    DispatcherCommands,
     DnsCommands,
     DrainCommands,
     FlushCommands,

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from haproxy.dispatcher.destination import State
 from rtlib.metrics import Metrics
 
 if TYPE_CHECKING:
+    from haproxy.dispatcher.set import Dispatcher
     from haproxy.exchange import Exchange
     from haproxy.notification.service import Notifications
     from haproxy.tls.store import TlsStore
@@ -27,8 +29,6 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.gauge("calls_up", "Calls that are answered and not ended.", lambda: len(core.calls))
     metrics.gauge("traces", "Traces that are running.", lambda: exchange.tracer.watchers)
     metrics.gauge("draining", "1 while new calls are refused.", lambda: float(bool(core.refusal)))
-    metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: assembly.dispatcher.primary)
-    metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(exchange), "state")
     metrics.counter("requests", "New SIP requests.", lambda: counters.requests)
     metrics.counter("responses", "SIP responses to requests of ours.", lambda: counters.responses)
     metrics.counter("retransmissions", "Messages sent again.", lambda: counters.sent_again)
@@ -70,6 +70,22 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
         metrics.counter("calls_started", "Calls whose media was relayed.", lambda: media.started)
         metrics.gauge("media_ports", "Port pairs in use.", lambda: media.ports_in_use)
         metrics.counter("media_wrong_source", "Media packets from elsewhere.", lambda: media.wrong_source)
+
+
+def measure_dispatcher(metrics: Metrics, exchange: Exchange) -> None:
+    """Declare what there is to know of the Genesis systems."""
+    dispatcher, prober = exchange.assembly.dispatcher, exchange.assembly.prober
+    metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: dispatcher.primary)
+    metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(dispatcher), "state")
+    metrics.counter("set_failovers", "Moves to the other dispatch set.", lambda: dispatcher.failovers)
+    metrics.counter("destinations_refused", "Systems beyond a limit.", lambda: dispatcher.refused)
+    metrics.counter("probes", "Probes of Genesis systems, by outcome.", lambda: prober.outcomes, "outcome")
+
+    def round_trips() -> dict[str, float]:
+        known = (each for each in dispatcher.members() if each.rtt is not None)
+        return {each.uri.decode(errors="replace"): each.rtt or 0.0 for each in known}
+
+    metrics.gauge("probe_rtt_seconds", "Time of the last answer to a probe, by URI.", round_trips, "uri")
 
 
 def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) -> None:
@@ -135,9 +151,9 @@ def measure_registrations(metrics: Metrics, registrations: Registrations) -> Non
     )
 
 
-def _by_state(exchange: Exchange) -> dict[str, float]:
-    states = Counter(destination.state.value for destination in exchange.assembly.dispatcher.members())
-    return {state: float(number) for state, number in states.items()}
+def _by_state(dispatcher: Dispatcher) -> dict[str, float]:
+    states = Counter(destination.state for destination in dispatcher.members())
+    return {state.value: float(states[state]) for state in State}
 
 
 def _registrations(exchange: Exchange) -> dict[str, float]:

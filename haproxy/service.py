@@ -14,6 +14,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from haproxy.commands.dispatcher import DispatcherCommands
 from haproxy.commands.dns import DnsCommands
 from haproxy.commands.drain import DrainCommands
 from haproxy.commands.flush import FlushCommands
@@ -27,7 +28,13 @@ from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
 from haproxy.dns.record import Answer, Question
 from haproxy.exchange import Exchange
-from haproxy.measure import measure, measure_notifications, measure_registrations, measure_tls
+from haproxy.measure import (
+    measure,
+    measure_dispatcher,
+    measure_notifications,
+    measure_registrations,
+    measure_tls,
+)
 from haproxy.notification.client import Client
 from haproxy.notification.event import certificate_ends
 from haproxy.notification.node import NodeState
@@ -130,6 +137,7 @@ class Genproxy(DaemonService):
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
         measure_registrations(self.metrics, self.exchange.outbound.machine)
+        measure_dispatcher(self.metrics, self.exchange)
         if state.tls is not None:
             measure_tls(self.metrics, state.tls, time.time)
             TlsWatch(reactor, state.tls, time.time, self._certificate_ends).setServiceParent(self)
@@ -232,12 +240,17 @@ class Genproxy(DaemonService):
         assembly = self.exchange.assembly
         show = ShowCommands(
             location=assembly.location,
-            dispatcher=assembly.dispatcher,
             media=self.exchange.media,
             layer=assembly.core.layer,
             now=time.monotonic,
         )
-        system = SystemCommands(reload=self.reload, set_primary=self.exchange.set_primary)
+        dispatcher = DispatcherCommands(
+            assembly.dispatcher,
+            assembly.prober,
+            set_primary=self.exchange.set_primary,
+            now=time.monotonic,
+        )
+        system = SystemCommands(reload=self.reload)
         tls = TlsCommands(self._state.tls, time.time)
         trace = TraceCommands(self.exchange.tracer.subscribe)
         flush = FlushCommands(
@@ -246,6 +259,7 @@ class Genproxy(DaemonService):
         dns = DnsCommands(assembly.names, time.monotonic)
         protection = ProtectionCommands(lists=assembly.lists, sources=assembly.sources)
         for owner in (
+            dispatcher,
             dns,
             flush,
             protection,

@@ -1,4 +1,4 @@
-"""`show bindings`, `dispatcher`, `calls` and `transactions`: what is going on now."""
+"""`show bindings`, `calls` and `transactions`: what is going on now."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from rtlib.command.registry import Argument, Role, command
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
-    from haproxy.dispatcher.destination import Destination
-    from haproxy.dispatcher.set import Dispatcher
     from haproxy.registrar.location import Binding, LocationService
     from haproxy.rtpproxy.call import Call
     from haproxy.rtpproxy.relay import MediaProxy
@@ -30,16 +28,6 @@ class BindingRow(msgspec.Struct, frozen=True):
     expires: Annotated[int, Column("EXPIRES", "seconds until the registration expires")]
     source: Annotated[str, Column("SOURCE", "where the registration came from")]
     user_agent: Annotated[str, Column("USER-AGENT", "the software that registered")]
-
-
-class DestinationRow(msgspec.Struct, frozen=True):
-    """One Genesis system."""
-
-    dispatch_set: Annotated[str, Column("DISPATCH SET", "1 or 0, and the role that the set has now")]
-    status: Annotated[str, Column("STATUS", "Active, Probing (one probe was not answered) or Inactive")]
-    uri: Annotated[str, Column("URI", "the contact that the system registered")]
-    since: Annotated[int, Column("SINCE", "seconds that it has had this status")]
-    reason: Annotated[str, Column("REASON", "why it has it")]
 
 
 class CallRow(msgspec.Struct, frozen=True):
@@ -71,13 +59,11 @@ class ShowCommands:
         self,
         *,
         location: LocationService,
-        dispatcher: Dispatcher,
         media: MediaProxy | None,
         layer: TransactionLayer,
         now: Callable[[], float],
     ) -> None:
         self._location = location
-        self._dispatcher = dispatcher
         self._media = media
         self._layer = layer
         self._now = now
@@ -93,18 +79,6 @@ class ShowCommands:
         now = self._now()
         chosen = (binding for binding in self._location if user is None or _is_of(binding, user))
         return sorted((_binding_row(binding, now) for binding in chosen), key=lambda row: row.aor)
-
-    @command("show dispatcher", role=Role.viewer)
-    def dispatcher(self) -> list[DestinationRow]:
-        """Show the Genesis systems of both dispatch sets.
-
-        Example: genproxy-cli show dispatcher
-        """
-        now, primary = self._now(), self._dispatcher.primary
-        found = self._dispatcher.destinations()
-        return sorted(
-            (_destination_row(each, primary, now) for each in found), key=lambda row: row.dispatch_set
-        )
 
     @command("show calls", role=Role.viewer)
     def calls(self) -> list[CallRow]:
@@ -136,17 +110,6 @@ def _binding_row(binding: Binding, now: float) -> BindingRow:
     source = _peer(binding.flow)
     left = max(0, round(binding.expires - now))
     return BindingRow(_text(binding.aor), _text(binding.contact), left, source, _text(binding.user_agent))
-
-
-def _destination_row(destination: Destination, primary: int, now: float) -> DestinationRow:
-    role = "Primary" if destination.number == primary else "Backup"
-    return DestinationRow(
-        f"{destination.number} ({role})",
-        destination.state.value.capitalize(),
-        _text(destination.uri),
-        round(now - destination.since),
-        destination.reason,
-    )
 
 
 def _call_row(media: MediaProxy, call: Call, now: float) -> CallRow:

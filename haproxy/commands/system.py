@@ -1,4 +1,4 @@
-"""`reload` and `set primary`: what an operator changes in a running proxy."""
+"""`reload`: what an operator changes in a running proxy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from rtlib.command.registry import Argument, BadArgument, CommandError, command
+from rtlib.command.registry import CommandError, command
 from rtlib.command.render import Column
 
 
@@ -24,10 +24,9 @@ Changes = tuple[list[str], list[str]]
 class SystemCommands:
     """Acts on a running proxy."""
 
-    def __init__(self, *, reload: Callable[[], Changes], set_primary: Callable[[int], None]) -> None:
+    def __init__(self, *, reload: Callable[[], Changes]) -> None:
         """`reload` gives the keys applied and those that need a restart; raises SettingsError."""
         self._reload = reload
-        self._set_primary = set_primary
 
     @command("reload")
     def reload(self) -> list[ChangeRow]:
@@ -44,17 +43,3 @@ class SystemCommands:
             raise CommandError(f"nothing was reloaded:\n{error}") from None
         rows = [ChangeRow(key, "applied") for key in applied]
         return rows + [ChangeRow(key, "needs a restart") for key in restart]
-
-    @command("set primary")
-    def set_primary(
-        self, number: Annotated[int, Argument("1 (dispatchPriUser) or 0 (dispatchSecUser)")]
-    ) -> str:
-        """Make a dispatch set the primary one.
-
-        Example: genproxy-cli set primary 0
-        """
-        try:
-            self._set_primary(number)
-        except ValueError as error:
-            raise BadArgument(str(error)) from None
-        return f"set {number} is primary while one of its systems is active"

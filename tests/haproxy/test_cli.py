@@ -14,6 +14,9 @@ def test_its_commands() -> None:
     names = {spec.name for spec in declared(*COMMANDS)}
     assert names == {
         "check address",
+        "dispatcher explain",
+        "dispatcher set",
+        "dispatcher show",
         "drain",
         "flush bindings",
         "flush dns",
@@ -21,7 +24,6 @@ def test_its_commands() -> None:
         "notify test",
         "refresh registration",
         "reload",
-        "set primary",
         "show bindings",
         "show calls",
         "show dispatcher",
