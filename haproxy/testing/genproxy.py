@@ -45,7 +45,7 @@ def toml(settings: Settings, subscribers: Mapping[str, str], tables: Tables | No
         user, _, domain = name.partition("@")
         lines += [
             "[[subscribers]]",
-            f'username = "{user}"',
+            f"username = {json.dumps(user)}",
             f'domain = "{domain}"',
             f"password = {json.dumps(password)}",
             "",

@@ -37,15 +37,15 @@ class Outcome:
 class Sender:
     """One socket to the element at `host`; over TLS it trusts everybody."""
 
-    def __init__(self, host: str, port: int, transport: str, *, own: str = "") -> None:
-        """`port` is the one for UDP and TCP; over TLS it is 5061. `own` is the address to send from."""
+    def __init__(self, host: str, port: int, transport: str, *, own: tuple[str, int] | None = None) -> None:
+        """`port` is the one for UDP and TCP; over TLS it is 5061. `own` is what to send from."""
         self._transport = transport
         self._server = host
         self._framer = Framer(pings=True)
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
         sock.settimeout(PATIENCE)
-        sock.bind((own or own_host(), 0))
+        sock.bind(own or (own_host(), 0))
         sock.connect((host, TLS_PORT if transport == "tls" else port))
         if transport == "tls":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,3 +134,11 @@ class TestCalls:
         world.register("5000", PHONE)
         world.receive(world.request("INVITE", "sip:5000@192.0.2.1", GENESIS_A), GENESIS_A)
         assert world.reached() == [PHONE]
+
+
+def test_credentials_of_an_unknown_scheme_are_none(make_world: Make) -> None:
+    """RFC 4475 section 3.3.7 (regaut01)."""
+    world = make_world(enableRegAuth=True, system={"alias": ["example.com"]})
+    vector = Path(__file__).parents[2] / "vectors" / "rfc4475" / "regaut01.dat"
+    world.receive(vector.read_bytes(), PHONE)
+    assert world.response(PHONE).status == 401

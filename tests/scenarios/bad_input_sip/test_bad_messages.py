@@ -6,18 +6,15 @@ exception.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from haproxy.sip.message import Request
-from haproxy.testing import sipp
-from haproxy.testing.authority import Authority
-from haproxy.testing.genproxy import Genproxy, Settings, own_host
-from haproxy.testing.sender import Sender, Sink
+from haproxy.testing.genproxy import own_host
+from haproxy.testing.place import Place
+from haproxy.testing.sender import Sender
 from haproxy.testing.sipp import Sipp
 from rtlib.testing.daemon import wait_until
 
@@ -25,69 +22,25 @@ SIPP = Path(__file__).parents[1] / "sip_sipp"
 TRANSPORTS = ["udp", "tcp", "tls"]
 MANY = 1_000_000
 LONG = ["-timeout", "600s"]
-SUBSCRIBERS = {"5000": "phone-secret", "genesis_a": "trunk-secret"}
-COUNTERS = ("malformed_total", "decisions_total", "offences_total")
 
 pytestmark = pytest.mark.peer("sipp")
-
-
-class Place(NamedTuple):
-    """A proxy, an address that may use it as a proxy, and who is called through it."""
-
-    proxy: Genproxy
-    listed: str
-    sink: Sink
-
-    def sender(self, transport: str) -> Sender:
-        return Sender(self.proxy.host, self.proxy.port, transport, own=self.listed)
-
-    def counted(self) -> float:
-        return sum(self.proxy.metric(name) for name in COUNTERS)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder, listed, host = tmp_path_factory.mktemp("bad"), own_host(), own_host()
-    authority = Authority(folder / "pki")
-    key, certificate = authority.issue("proxy", [host])
-    section = {
-        "tlsDomain": "default",
-        "tlsRole": "server",
-        "tlsPrivateKey": key,
-        "tlsCertificate": certificate,
-    }
-    rules: dict[str, bool | list[str]] = {
-        "enableTLS": True,
-        "enableRegAuth": True,
-        "enableAntiFlood": False,
-        "enableAstFailover": False,
-        "proxyList": [listed],
-    }
-    settings: Settings = {"system": {"tlsKeyPath": str(authority.folder)}, "proxy": rules}
-    with (
-        Genproxy(
-            folder / "proxy", host=host, settings=settings, subscribers=SUBSCRIBERS, tables={"tls": [section]}
-        ) as proxy,
-        Sink() as sink,
-    ):
-        yield Place(proxy, listed, sink)
-        assert not re.search(r"Traceback|\| (CRIT|ERROR) \|", proxy.daemon.text), proxy.daemon.output[-3000:]
-        assert len([line for line in proxy.daemon.output.splitlines() if listed in line]) < 12
-        assert proxy.daemon.stop() < 2.0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def neighbour(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Calls from a phone to a Genesis system, all the time: none of them fails."""
-    trunk, server, folder = own_host(), place.proxy.server, tmp_path_factory.mktemp("neighbour")
-    registration = sipp.run(
-        folder, SIPP / "register.xml", server, user="genesis_a", password="trunk-secret", host=trunk
-    )
+    server, folder = place.proxy.server, tmp_path_factory.mktemp("neighbour")
+    with Sender(place.proxy.host, place.proxy.port, "udp") as trunk:
+        address, port = trunk.sock.getsockname()
+        registration = trunk.request(b"REGISTER", f"sip:{place.proxy.host}".encode())
+        user = f"sip:genesis_a@{place.proxy.host}".encode()
+        registration.set(b"To", b"<%b>" % user)
+        assert trunk.ask(bytes(registration)).statuses == [200]
     genesis = Sipp(
         *(folder, SIPP / "genesis.xml", server),
         user="100",
-        host=trunk,
-        port=registration.port,
+        host=address,
+        port=port,
         calls=MANY,
         arguments=LONG,
     )
