@@ -87,3 +87,39 @@ class Wheel(Generic[T]):
 
 
 _when = attrgetter("when")
+
+
+class Reminders(Generic[T]):
+    """A wheel for items that know themselves when they are due: nothing can be taken off it.
+
+    What is not due any more when it is reminded does nothing, and what has become due later asks again. That
+    is cheaper than an entry for each time, where most times are put off before they come.
+    """
+
+    def __init__(self, granularity: float) -> None:
+        self._granularity = granularity
+        self._slots: dict[int, list[T]] = {}
+        self._order: list[int] = []  # heap of the numbers in _slots
+
+    def add(self, item: T, when: float) -> None:
+        """Have `due` return `item` once its `now` is at or after `when`, and before `when + granularity`."""
+        granularity = self._granularity
+        number = ceil(when / granularity)
+        if number * granularity < when:  # division rounds: the product, which due() compares, counts
+            number += 1
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = []
+            heappush(self._order, number)
+        slot.append(item)
+
+    def get_timer(self) -> float | None:
+        """Tell when `due` will next have something to return; None for never."""
+        return self._order[0] * self._granularity if self._order else None
+
+    def due(self, now: float) -> list[T]:
+        """Take off and return what is to be reminded, in the order of its time."""
+        due: list[T] = []
+        while self._order and self._order[0] * self._granularity <= now:
+            due += self._slots.pop(heappop(self._order))
+        return due

@@ -17,6 +17,9 @@ MAPPED: Final = bytes(10) + b"\xff\xff"
 """How an IPv4 address begins that is written as IPv6 (RFC 4291 2.5.5.2)."""
 MAPPED_LENGTH: Final = 96
 
+REMEMBERED: Final = 65536
+"""Addresses of which a list remembers whether they belong to it."""
+
 GROUPS: Final = {"allowList": 1, "denyList": 2, "proxyList": 3}
 """The column `grp` of Kamailio's table `address`, for each of the lists."""
 
@@ -47,6 +50,7 @@ class AccessList:
         self._four, self._six = (
             [_Prefixes(shift, table[shift]) for shift in sorted(table)] for table in tables.values()
         )
+        self._asked: dict[Address, bool] = {}
 
     def __len__(self) -> int:
         return len(self._origins)
@@ -60,7 +64,13 @@ class AccessList:
         return self._origins[entry]
 
     def __contains__(self, address: Address) -> bool:
-        return bool(self._origins) and self.find(address) is not None
+        """Asked for each message, so the answers are kept."""
+        answer = self._asked.get(address)
+        if answer is None:
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            answer = self._asked[address] = bool(self._origins) and self.find(address) is not None
+        return answer
 
     def find(self, address: Address) -> Entry | None:
         """The entry that an address belongs to: of several the longest prefix, with a port before without."""

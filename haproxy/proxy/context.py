@@ -68,6 +68,7 @@ class Branch:
         "answered",
         "began",
         "context",
+        "deadline",
         "finished",
         "response",
         "target",
@@ -80,6 +81,8 @@ class Branch:
         self.target = target
         self.transaction: ClientTransaction | None = None
         self.timer: Timer | None = None
+        self.deadline = 0.0
+        """When it has taken too long; the timer may come earlier."""
         self.answered = False
         """A response has come, provisional or final."""
         self.began = 0.0
@@ -95,9 +98,9 @@ class Branch:
         self.transaction = transaction
         self.began = now
         if self.target.destination is not None or self.alternatives is not None:
-            self.timer = self.context.proxying.schedule(self, now + PATIENCE)
+            self._wait(now + PATIENCE)
         elif transaction.method == b"INVITE":
-            self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
+            self._wait(now + RING_LIMIT)
 
     def responded(self, response: Response, now: float) -> None:
         """A response came."""
@@ -105,14 +108,13 @@ class Branch:
             self.answered = True
             if self.target.destination is not None:
                 self.context.proxying.heard(self, now)
-        timer, self.timer = self.timer, None
-        if timer is not None:
-            timer.cancel()
         response.pop_via()
         status = response.status
         if status < 200:
             self._provisional(response, now)
-        elif status < 300:
+            return
+        self._stop()
+        if status < 300:
             self.finished = True
             self.context.succeeded(self, response, now)
         elif not self.finished and not (status == 503 and self._unavailable(now)):
@@ -134,6 +136,9 @@ class Branch:
     def expired(self, now: float) -> None:
         """It took too long: to answer at all, or to answer finally."""
         self.timer = None
+        if now < self.deadline:
+            self._wait(self.deadline)
+            return
         if self.finished or self.transaction is None:
             return
         # Should a response come all the same, the layer cancels it or we pass its 2xx on.
@@ -164,7 +169,9 @@ class Branch:
         if self.finished:
             return
         if self.context.request.method == b"INVITE":
-            self.timer = self.context.proxying.schedule(self, now + RING_LIMIT)
+            self._wait(now + RING_LIMIT)
+        else:
+            self._stop()
         if response.status > 100:
             self.context.progressed(self, response, now)
 
@@ -182,6 +189,12 @@ class Branch:
         self.finished = True
         self.context.follow(self, *alternatives, now)
         return True
+
+    def _wait(self, until: float) -> None:
+        """Give up at that time, which is never earlier than before."""
+        self.deadline = until
+        if self.timer is None:
+            self.timer = self.context.proxying.schedule(self, until)
 
     def _stop(self) -> None:
         timer, self.timer = self.timer, None
@@ -264,7 +277,7 @@ class ResponseContext:
     def _advance(self, now: float) -> None:
         """Start the next group; its branches may fail at once."""
         self._launching = True
-        group = [Branch(self, target) for target in self.groups.popleft()]
+        group = [Branch(self, target) for target in self.groups.pop(0)]
         self.branches += group
         for branch in group:
             self.proxying.launch(branch, now)
@@ -286,7 +299,7 @@ class ResponseContext:
         while self.groups:
             if any(target.destination is None or target.destination.usable for target in self.groups[0]):
                 return True
-            self.groups.popleft()
+            self.groups.pop(0)
         return False
 
     def _conclude(self, now: float) -> None:
@@ -301,7 +314,8 @@ class ResponseContext:
         self.groups.clear()
         self.closing = True
         for branch in self.branches:
-            branch.cancel(now)
+            if not branch.finished:
+                branch.cancel(now)
 
 
 def _not_unavailable(response: Response) -> Response:

@@ -128,7 +128,7 @@ class ProxyCore:
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called."""
-        if self._arrived or self.layer.pending:
+        if self._arrived or self.layer.events:
             return 0.0  # at once: a defect met by one message has left others behind
         probes = self._liveness.get_timer() if self._liveness is not None else None
         timers = (self.layer.get_timer(), self._wheel.get_timer(), self._location.get_timer(), probes)
@@ -195,6 +195,7 @@ class ProxyCore:
         self.layer.respond(server, response, now)
         if response.status >= 200:
             self.layer.shed(server)
+            server.context = None
 
     def cancel(self, transaction: ClientTransaction, now: float) -> None:
         """Cancel an INVITE."""
@@ -271,7 +272,9 @@ class ProxyCore:
         while arrived:
             message, source = arrived.popleft()
             self.layer.take(message, source, now)
-        while (happened := self.layer.next_event()) is not None:
+        events = self.layer.events
+        while events:
+            happened = events.popleft()
             handler = self._handlers.get(type(happened))
             if handler is not None:
                 handler(happened, now)
@@ -296,11 +299,14 @@ class ProxyCore:
             self.layer.shed(server)
 
     def _response(self, received: event.ResponseReceived, now: float) -> None:
-        waiting = received.transaction.context
+        transaction, response = received
+        waiting = transaction.context
         if waiting is not None:
-            waiting.responded(received.response, now)
-        if received.response.status >= 200:
-            self.layer.shed(received.transaction)
+            waiting.responded(response, now)
+        if response.status >= 200:
+            self.layer.shed(transaction)
+            if response.cseq_method != b"INVITE":
+                self._release(transaction)
 
     def _timeout(self, happened: event.Timeout, now: float) -> None:
         transaction = happened.transaction
@@ -313,8 +319,10 @@ class ProxyCore:
             transaction.context.failed(503, f"cannot be reached: {happened.reason or 'no connection'}", now)
 
     def _terminated(self, happened: event.Terminated, now: float) -> None:
+        self._release(happened.transaction)
+
+    def _release(self, transaction: ClientTransaction | ServerTransaction) -> None:
         """Undo circular references, so that the memory is free at once and not at the next sweep."""
-        transaction = happened.transaction
         waiting, transaction.context = transaction.context, None
         if isinstance(waiting, Branch):
             waiting.released()
@@ -378,7 +386,7 @@ class ProxyCore:
     def _groups(self, request: Request, flow: Flow, passage: Passage, now: float) -> Groups:
         if request.to_tag is not None:
             if passage.genuine:
-                return deque([[Target(side=passage.side)]])
+                return [[Target(side=passage.side)]]
             if not self._sources.is_genesis(flow) and flow.remote not in self._sources.proxy:
                 raise Refused(481)
         elif request.method == b"INVITE":

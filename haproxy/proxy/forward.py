@@ -48,8 +48,7 @@ class Forwarding:
             request.set_uri(target.uri)
         if target.path:
             request.prepend(b"Route", target.path)
-        left = request.max_forwards
-        request.set_max_forwards(MAX_FORWARDS if left is None else left - 1)
+        request.take_hop(MAX_FORWARDS)
         known = target.flow if isinstance(target.flow, Flow) else None
         if known is not None and known.transport != "udp" and not target.path:
             then((known,), now)

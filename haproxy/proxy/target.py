@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ class Target(NamedTuple):
     """The Genesis system that this is, so that its failure is noticed."""
 
 
-Groups = deque[list[Target]]
+Groups = list[list[Target]]
 """Tried one group after the other; within a group all at once."""
 
 
@@ -83,7 +82,7 @@ class Targets:
             if self._domains.owns(uri):
                 return self._of_user(uri) if genesis else self._of_genesis(now)
         if genesis or flow.remote in self._sources.proxy:
-            return deque([[Target()]])
+            return [[Target()]]
         raise Refused(403, "Not Allowed To Use This Proxy")
 
     def _of_user(self, uri: Uri) -> Groups:
@@ -92,7 +91,7 @@ class Targets:
         aor = address_of_record(user, uri.host)
         found = self._location.bindings(aor) or self._at_own_domains(user)
         if found:
-            return deque([[_at_binding(binding) for binding in found]])
+            return [[_at_binding(binding) for binding in found]]
         raise Refused(480 if self._is_known(user, aor) else 404)
 
     def _at_own_domains(self, user: bytes) -> tuple[Binding, ...]:
@@ -111,7 +110,7 @@ class Targets:
         """
         found = self._location.bindings(address_of_record(contact.user, contact.domain))
         if found and self._dispatcher.set_of(contact.user) is None:
-            return deque([[_at_binding(binding) for binding in found]])
+            return [[_at_binding(binding) for binding in found]]
         return self._of_genesis(now, contact.uri)
 
     def _of_genesis(self, now: float, uri: bytes | None = None) -> Groups:
@@ -119,7 +118,7 @@ class Targets:
         candidates = self._dispatcher.candidates(now)
         if not candidates:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
-        return deque([_at_destination(destination, uri)] for destination in candidates)
+        return [[_at_destination(destination, uri)] for destination in candidates]
 
 
 def _at_binding(binding: Binding) -> Target:

@@ -2,71 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from haproxy.sip import header
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
-from haproxy.sip.state import State
-
-if TYPE_CHECKING:
-    from haproxy.sip.step import Row, TimerEntry
+from haproxy.sip.step import Transaction
 
 
-class ClientTransaction:
+class ClientTransaction(Transaction):
     """One request of ours and its responses. Only the layer changes it; `context` is the user's."""
 
-    __slots__ = (
-        "cancelled",
-        "context",
-        "deadline",
-        "flow",
-        "interval",
-        "key",
-        "quiet",
-        "reliable",
-        "request",
-        "retransmission",
-        "row",
-        "sent",
-        "state",
-    )
+    __slots__ = ("cancelled", "key", "quiet")
 
     def __init__(
         self, request: Request, flow: Flow, key: tuple[bytes, bytes], interval: float, *, quiet: bool = False
     ) -> None:
-        self.request = request
-        """As sent, our Via on top."""
-        self.flow = flow
-        """Where it was sent to."""
+        super().__init__(request, flow, interval)
+        self.sent = bytes(request)
         self.key = key
         """Branch and method, which responses are matched by (§17.1.3)."""
-        self.state = State.terminated
-        self.context: Any = None
-        """For the user's own use; the layer never looks at it."""
-        self.reliable = flow.transport != "udp"
         self.cancelled: Request | None = None
         """The CANCEL asked for, sent or waiting for a provisional response."""
         self.quiet = quiet
         """A CANCEL of the layer's own, of which the user hears nothing."""
-        self.sent = bytes(request)
-        self.interval = interval
-        self.row: Row = {}
-        self.retransmission: TimerEntry | None = None
-        self.deadline: TimerEntry | None = None
 
     @property
     def branch(self) -> bytes:
         """The branch of our Via."""
         return self.key[0]
-
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self.request.method
-
-    def __repr__(self) -> str:
-        return f"<ClientTransaction {self.state} {self.request!r}>"
 
 
 def ack_for(request: Request, response: Response) -> Request:

@@ -21,9 +21,9 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import Key, ServerTransaction
 from haproxy.sip.state import Action, Input, State
-from haproxy.sip.step import Perform, Step, resolve
+from haproxy.sip.step import NEVER, Perform, Step, resolve
 from haproxy.sip.timers import TRYING, Timers
-from rtlib.wheel import Wheel
+from rtlib.wheel import Reminders
 
 Transaction: TypeAlias = ClientTransaction | ServerTransaction
 
@@ -45,9 +45,10 @@ class Engine:
         self._non_invite_trying = timers.non_invite_trying
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
-        self._wheel: Wheel[tuple[Transaction, Input]] = Wheel(_GRANULARITY)
+        self._reminders: Reminders[Transaction] = Reminders(_GRANULARITY)
         self._outgoing: list[tuple[bytes, Flow]] = []
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
+        """What `next_event` hands out. A user in a hurry takes it from here."""
         self._failed: dict[Flow, str] = {}
         self._failure = ""
         """Why the flow does not work whose transactions are being told."""
@@ -65,26 +66,41 @@ class Engine:
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called; None for never."""
-        due = self._wheel.get_timer()
+        due = self._reminders.get_timer()
         if self._failed and (due is None or self._next_sweep < due):
             return self._next_sweep
         return due
 
     def handle_timer(self, now: float) -> None:
         """Retransmit, give up, expire."""
-        for transaction, timer in self._wheel.expire(now):
-            self._step(transaction, timer, None, now)
+        for transaction in self._reminders.due(now):
+            if transaction.watched <= now:
+                self._ring(transaction, now)
         if self._failed and now >= self._next_sweep:
             self._sweep(now)
 
-    @property
-    def pending(self) -> bool:
-        """Whether there are events not handed out yet."""
-        return bool(self._events)
+    def _ring(self, transaction: Transaction, now: float) -> None:
+        """Do what a transaction's timers are due for, and watch them again."""
+        if transaction.again <= now:
+            transaction.again = NEVER
+            self._step(transaction, transaction.again_timer, None, now)
+        if transaction.deadline <= now:
+            transaction.deadline = NEVER
+            self._step(transaction, transaction.deadline_timer, None, now)
+        # Until here it counts as watched, so that what is set on the way asks for no reminder of its own.
+        when = min(transaction.again, transaction.deadline)
+        transaction.watched = NEVER
+        if when < NEVER:
+            self._watch(transaction, when)
+
+    def _watch(self, transaction: Transaction, when: float) -> None:
+        """Look at a transaction's timers at that time, which is earlier than it is watched already."""
+        transaction.watched = when
+        self._reminders.add(transaction, when)
 
     def next_event(self) -> Event | None:
         """The oldest event not handed out yet; None when there are no more."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def transport_error(self, flow: Flow, now: float, reason: str = "") -> None:
         """A message to this flow could not be sent, or its connection is lost (§17.1.4, §17.2.4)."""
@@ -122,11 +138,11 @@ class Engine:
             self._end(transaction)
 
     def _end(self, transaction: Transaction) -> None:
-        if self._forget(transaction) and not _is_quiet(transaction):
-            self._events.append(Terminated(transaction))
+        if self._forget(transaction) and transaction.context is not None:
+            self.events.append(Terminated(transaction))
 
     def _forget(self, transaction: Transaction) -> bool:
-        self._stop(transaction, None, 0.0)
+        transaction.again = transaction.deadline = NEVER
         if isinstance(transaction, ServerTransaction):
             return self._servers.pop(transaction.key, None) is not None
         return self._clients.pop(transaction.key, None) is not None
@@ -185,50 +201,48 @@ class Engine:
         }
 
     def _deadline(self, timer: Input, unreliable: float, reliable: float) -> Perform:
-        schedule = self._wheel.schedule
-
         def start(transaction: Transaction, message: object, now: float) -> None:
             duration = reliable if transaction.reliable else unreliable
             if duration:
-                transaction.deadline = schedule((transaction, timer), now + duration)
+                self._set_deadline(transaction, timer, now + duration)
             else:
                 self._step(transaction, timer, None, now)
 
         return start
 
     def _retransmission(self, timer: Input, longest: float) -> Perform:
-        schedule = self._wheel.schedule
-
         def start(transaction: Transaction, message: object, now: float) -> None:
             if transaction.reliable:
                 return
             interval = transaction.interval
-            transaction.retransmission = schedule((transaction, timer), now + interval)
+            self._set_again(transaction, timer, now + interval)
             transaction.interval = 2 * interval if 2 * interval < longest else longest
 
         return start
 
     def _start_e_at_t2(self, transaction: ClientTransaction, message: object, now: float) -> None:
         if not transaction.reliable:
-            when = now + self._timers.t2
-            transaction.retransmission = self._wheel.schedule((transaction, Input.timer_e), when)
+            self._set_again(transaction, Input.timer_e, now + self._timers.t2)
 
     def _start_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
         wait = TRYING if transaction.request.method == b"INVITE" else self._non_invite_trying
-        transaction.retransmission = self._wheel.schedule((transaction, Input.timer_trying), now + wait)
+        self._set_again(transaction, Input.timer_trying, now + wait)
+
+    def _set_again(self, transaction: Transaction, timer: Input, when: float) -> None:
+        transaction.again, transaction.again_timer = when, timer
+        if when < transaction.watched:
+            self._watch(transaction, when)
+
+    def _set_deadline(self, transaction: Transaction, timer: Input, when: float) -> None:
+        transaction.deadline, transaction.deadline_timer = when, timer
+        if when < transaction.watched:
+            self._watch(transaction, when)
 
     def _stop(self, transaction: Transaction, message: object, now: float) -> None:
-        if transaction.retransmission is not None:
-            transaction.retransmission.cancel()
-            transaction.retransmission = None
-        if transaction.deadline is not None:
-            transaction.deadline.cancel()
-            transaction.deadline = None
+        transaction.again = transaction.deadline = NEVER
 
     def _stop_retransmission(self, transaction: Transaction, message: object, now: float) -> None:
-        if transaction.retransmission is not None:
-            transaction.retransmission.cancel()
-            transaction.retransmission = None
+        transaction.again = NEVER
 
     def _send(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         transaction.sent = bytes(response)
@@ -242,10 +256,10 @@ class Engine:
 
     def _deliver(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if not transaction.quiet:
-            self._events.append(ResponseReceived(transaction, response))
+            self.events.append(ResponseReceived(transaction, response))
 
     def _pass_ack(self, transaction: ServerTransaction, event: AckReceived, now: float) -> None:
-        self._events.append(event)
+        self.events.append(event)
 
     def _acknowledge(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         ack = client.ack_for(transaction.request, response)
@@ -260,8 +274,7 @@ class Engine:
         if cancel is None:
             return
         self._begin_client(cancel, transaction.flow, transaction.branch, now, quiet=True)
-        when = now + self._timers.limit
-        transaction.deadline = self._wheel.schedule((transaction, Input.timer_cancel), when)
+        self._set_deadline(transaction, Input.timer_cancel, now + self._timers.limit)
 
     def _begin_client(
         self, request: Request, flow: Flow, branch: bytes, now: float, *, quiet: bool = False
@@ -277,12 +290,12 @@ class Engine:
     def _inform_timeout(self, transaction: Transaction, message: object, now: float) -> None:
         self.counters.timeouts += 1
         if not _is_quiet(transaction):
-            self._events.append(Timeout(transaction))
+            self.events.append(Timeout(transaction))
 
     def _inform_error(self, transaction: Transaction, message: object, now: float) -> None:
         self.counters.transport_errors += 1
         if not _is_quiet(transaction):
-            self._events.append(TransportError(transaction, self._failure))
+            self.events.append(TransportError(transaction, self._failure))
 
 
 def _is_quiet(transaction: Transaction) -> bool:

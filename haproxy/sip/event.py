@@ -58,7 +58,10 @@ class TransportError(NamedTuple):
 
 
 class Terminated(NamedTuple):
-    """The transaction is forgotten; no event will name it again."""
+    """The transaction is forgotten, no event will name it again: its user may clear up.
+
+    Told where there is a context only.
+    """
 
     transaction: ClientTransaction | ServerTransaction
 

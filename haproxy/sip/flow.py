@@ -49,8 +49,8 @@ def arrive(request: Request, flow: Flow) -> Flow:
     RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. Raises ParseError where the request has no readable Via.
     """
     via = request.top_via
-    host, port = _source(flow.remote)
-    if via.bare and via.host == host and via.port == port:
+    host, port = source = _source(flow.remote)
+    if via.bare and via.place == source:
         return flow
     stamped = via.stamped(host, port)
     if stamped is not None:

@@ -25,11 +25,12 @@ _starts_with: Final = bytes.startswith
 class Layout:
     """The keys of header lines, in order, and where each stands first. It never changes."""
 
-    __slots__ = ("_appended", "_chosen", "_prepended", "_without", "index", "keys", "starts")
+    __slots__ = ("_appended", "_chosen", "_places", "_prepended", "_without", "index", "keys", "starts")
 
     keys: tuple[bytes, ...]
     index: dict[bytes, int]
     starts: tuple[bytes, ...]
+    _places: dict[bytes, tuple[int, ...]]
     _prepended: dict[bytes, Layout]
     _appended: dict[bytes, Layout]
     _without: dict[int, Layout]
@@ -40,7 +41,14 @@ class Layout:
         self.index = dict(zip(keys[::-1], range(len(keys) - 1, -1, -1), strict=True))
         self.starts = ()
         """How the lines begin, up to the colon; only where the layout is one of those that are kept."""
-        self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}
+        self._places, self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}, {}
+
+    def places(self, key: bytes) -> tuple[int, ...]:
+        """Where all lines with this key stand; only for keys that we ask for ourselves."""
+        places = self._places.get(key)
+        if places is None:
+            places = self._places[key] = tuple(place for place, each in enumerate(self.keys) if each == key)
+        return places
 
     def prepended(self, key: bytes) -> Layout:
         """With one more line before all others."""

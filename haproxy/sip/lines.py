@@ -6,7 +6,7 @@ The lines stay as they came; an edit touches only the lines it names. Headers ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Final
 
 from haproxy.sip import address, header, syntax
@@ -71,8 +71,17 @@ class Message:
         """The values of all header lines with this key, in order; one line of a list header is one value."""
         if key not in self._layout.index:
             return []
-        keys = self._layout.keys
-        return [_value(line) for name, line in zip(keys, self._lines, strict=True) if name == key]
+        lines = self._lines
+        return [_value(lines[place]) for place in self._layout.places(key)]
+
+    def says(self, key: bytes, texts: Sequence[bytes]) -> bool:
+        """Whether one of some texts is anywhere in the lines with this key."""
+        for place in self._layout.places(key):
+            line = self._lines[place]
+            for text in texts:
+                if text in line:
+                    return True
+        return False
 
     def values(self, key: bytes) -> list[bytes]:
         """The values of a list header: all lines, split at commas (RFC 3261 §7.3.1)."""
@@ -114,15 +123,15 @@ class Message:
         hops = syntax.USUAL_HOPS.get(line)
         return int(_value(line)) if hops is None else hops
 
-    def set_max_forwards(self, hops: int) -> None:
-        """Say how many hops are left, 0 to 255."""
-        line = syntax.HOPS_LINES[hops]
-        position = self._layout.index.get(b"max-forwards")
-        if position is not None:
-            self._lines[position] = line
+    def take_hop(self, most: int) -> None:
+        """Say that there is one hop less left; `most`, where the sender has not said how many."""
+        layout, lines = self._layout, self._lines
+        position = layout.index.get(b"max-forwards")
+        if position is None:
+            lines.append(syntax.HOPS_LINES[most])
+            self._layout = layout.appended(b"max-forwards")
         else:
-            self._lines.append(line)
-            self._layout = self._layout.appended(b"max-forwards")
+            lines[position] = syntax.LESS_HOPS.get(lines[position]) or syntax.less_hops(lines[position])
 
     def push_via(self, value: bytes) -> None:
         """Put a Via on top."""

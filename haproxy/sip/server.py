@@ -3,68 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.state import State
+from haproxy.sip.step import Transaction
 from haproxy.sip.via import COOKIE, Via
-
-if TYPE_CHECKING:
-    from haproxy.sip.step import Row, TimerEntry
 
 Key: TypeAlias = tuple[Hashable, ...]
 
 
-class ServerTransaction:
+class ServerTransaction(Transaction):
     """One request from outside and our responses. Only the layer changes it; `context` is the user's."""
 
-    __slots__ = (
-        "context",
-        "deadline",
-        "flow",
-        "interval",
-        "key",
-        "reliable",
-        "request",
-        "retransmission",
-        "row",
-        "sent",
-        "source",
-        "state",
-        "status",
-        "to_tag",
-    )
+    __slots__ = ("key", "source", "status", "to_tag")
 
     def __init__(self, request: Request, source: Flow, flow: Flow, key: Key, interval: float) -> None:
-        self.request = request
+        super().__init__(request, flow, interval)
         self.source = source
         """Where the request came from."""
-        self.flow = flow
-        """Where responses go."""
         self.key = key
-        self.state = State.terminated
-        self.context: Any = None
-        """For the user's own use; the layer never looks at it."""
-        self.reliable = flow.transport != "udp"
         self.status = 0
         """The status of the last response, 0 before the first."""
         self.to_tag: bytes | None = None
         """The To tag of the last response, by which an old-style ACK is recognised."""
-        self.sent = b""
-        """The last response."""
-        self.interval = interval
-        self.row: Row = {}
-        self.retransmission: TimerEntry | None = None
-        self.deadline: TimerEntry | None = None
-
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self.request.method
-
-    def __repr__(self) -> str:
-        return f"<ServerTransaction {self.state} {self.request!r}>"
 
 
 def key_for(request: Request, via: Via, method: bytes) -> Key:
@@ -75,7 +37,7 @@ def key_for(request: Request, via: Via, method: bytes) -> Key:
     """
     branch = via.branch
     if branch.startswith(COOKIE) and len(branch) > len(COOKIE):
-        return branch, via.host, via.port, method
+        return branch, via.place, method
     return _old_key(request, via, method, request.to_tag)
 
 

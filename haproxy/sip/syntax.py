@@ -60,6 +60,9 @@ HOPS_LINES: Final = tuple(b"Max-Forwards: %d" % hops for hops in range(256))
 USUAL_HOPS: Final = {line: hops for hops, line in enumerate(HOPS_LINES)}
 """What such a line says."""
 
+LESS_HOPS: Final = dict(zip(HOPS_LINES[1:], HOPS_LINES, strict=False))
+"""Such a line, and what it becomes when a hop is taken."""
+
 USUAL_LENGTHS: Final = {b"Content-Length: %d" % length: length for length in range(2048)}
 """Content-Length as nearly everybody writes it, by line."""
 
@@ -161,11 +164,8 @@ def index(lines: list[bytes]) -> tuple[tuple[bytes, ...], list[bytes], Fault | N
 
 def top_via(line: bytes) -> Via:
     """The first value of a Via line. Raises ParseError with status 400."""
-    raw = line[line.index(b":") + 1 :]
     try:
-        if b"," in raw:
-            raw = header.cut_first(header.unfold(raw.strip()))[0]
-        return via.parse(raw)
+        return via.of_line(line)
     except via.ViaError as error:
         raise ParseError(400, f"{error}") from None
 
@@ -199,7 +199,7 @@ def tag(line: bytes) -> bytes | None:
     if len(front) <= _LONGEST_CACHED and _is_plain_address(front):
         if not mark:
             return None
-        if found and not found.translate(None, header.TOKEN_BYTES):
+        if found and (found.isalnum() or not found.translate(None, header.TOKEN_BYTES)):
             return found
     return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
 
@@ -217,6 +217,11 @@ def tag_or_none(line: bytes) -> bytes | None:
         return None
 
 
+def less_hops(line: bytes) -> bytes:
+    """A Max-Forwards line in an unusual form, with a hop less; 0 stays."""
+    return HOPS_LINES[max(0, int(_text(line)) - 1)]
+
+
 def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     """Check what every message must have, filling in the message's attributes, and cut the body to length."""
     index = layout.index
@@ -226,9 +231,9 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     except KeyError as missing:
         return 400, f"Missing {display(missing.args[0])} Header"
     try:
-        message._via = top_via(via_line)
-    except ParseError as error:
-        return 400, error.reason
+        message._via = via.of_line(via_line)
+    except via.ViaError as error:
+        return 400, f"{error}"
     try:
         message.from_tag, message.to_tag = tag(from_line), tag(to_line)
     except address.AddressError:

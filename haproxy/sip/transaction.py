@@ -232,7 +232,7 @@ class TransactionLayer(Engine):
         self._servers[key] = transaction
         first = self._invite_server if request.method == b"INVITE" else self._non_invite_server
         self._enter(transaction, first, None, now)
-        self._events.append(RequestReceived(transaction, request, source))
+        self.events.append(RequestReceived(transaction, request, source))
 
     def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
         transaction = self._servers.get(server.key_for(ack, via, b"INVITE"))
@@ -241,7 +241,7 @@ class TransactionLayer(Engine):
         arrive(ack, source)
         event = AckReceived(ack, source)
         if transaction is None:
-            self._events.append(event)
+            self.events.append(event)
         else:
             self._step(transaction, Input.ack, event, now)
 
@@ -263,10 +263,10 @@ class TransactionLayer(Engine):
         self.counters.malformed += 1
         request = error.message
         if error.status is None or not isinstance(request, Request) or not _is_answerable(request):
-            self._events.append(Malformed(source, error.reason, None))
+            self.events.append(Malformed(source, error.reason, None))
             return
         self._refuse_stateless(request, source, error.status, error.reason.encode("ascii", "replace"))
-        self._events.append(Malformed(source, error.reason, error.status))
+        self.events.append(Malformed(source, error.reason, error.status))
 
     def _refuse_stateless(self, request: Request, source: Flow, status: int, reason: bytes) -> None:
         try:
@@ -289,7 +289,7 @@ class TransactionLayer(Engine):
             self._step(transaction, _CAUSES[response.status // 100], response, now)
         elif via.sent_by == self._sent_by(source).lower():
             self.counters.stray += 1
-            self._events.append(StrayResponse(response, source))
+            self.events.append(StrayResponse(response, source))
         else:
             self.counters.foreign += 1
 

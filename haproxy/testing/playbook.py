@@ -97,7 +97,9 @@ class Playbook:
     def server(self, method: bytes, **options: bytes) -> ServerTransaction:
         """A request comes in and makes a server transaction."""
         self.hear(request_bytes(method, **options))
-        return self.event(RequestReceived).transaction
+        transaction = self.event(RequestReceived).transaction
+        transaction.context = self
+        return transaction
 
     def respond(self, transaction: ServerTransaction, status: int) -> Self:
         """The user answers, with the To tag `t`."""
@@ -111,6 +113,7 @@ class Playbook:
         request.remove(b"via")
         request.append(b"Route", b"<sip:r;lr>")
         transaction = self.layer.request(request, self.flow, self.now)
+        transaction.context = self
         self.sent(method.decode())
         return transaction
 

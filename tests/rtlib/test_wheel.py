@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rtlib.wheel import Entry, Wheel
+from rtlib.wheel import Entry, Reminders, Wheel
 
 times = st.floats(0, 1e6) | st.integers(0, 200).map(lambda n: n * 0.05)
 
@@ -107,3 +107,30 @@ def test_cancelled_items_are_let_go() -> None:
 def test_granularity_must_be_positive() -> None:
     with pytest.raises(ValueError):
         Wheel(0)
+
+
+class TestReminders:
+    def test_an_item_is_due_not_early_and_not_late(self) -> None:
+        reminders: Reminders[str] = Reminders(0.5)
+        reminders.add("a", 10.1)
+        assert reminders.get_timer() == 10.5
+        assert reminders.due(10.49) == []
+        assert reminders.due(10.5) == ["a"]
+        assert reminders.get_timer() is None
+        assert reminders.due(99.0) == []
+
+    def test_items_come_in_the_order_of_their_slots_and_as_often_as_they_were_added(self) -> None:
+        reminders: Reminders[str] = Reminders(1.0)
+        for item, when in (("c", 5.0), ("a", 2.0), ("b", 2.5), ("a", 4.0)):
+            reminders.add(item, when)
+        assert reminders.due(4.0) == ["a", "b", "a"]
+        assert reminders.due(5.0) == ["c"]
+
+    @given(st.floats(0.0, 1e6), st.floats(0.01, 1.0))
+    def test_rounding_never_makes_it_early(self, when: float, granularity: float) -> None:
+        reminders: Reminders[int] = Reminders(granularity)
+        reminders.add(1, when)
+        timer = reminders.get_timer()
+        assert timer is not None
+        assert when <= timer < when + granularity * 1.01
+        assert reminders.due(timer) == [1]

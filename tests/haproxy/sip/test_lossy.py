@@ -57,7 +57,8 @@ def test_every_transaction_ends_once(method: bytes, seed: int) -> None:
             (b"Call-ID", b"%d" % number),
             (b"CSeq", b"1 " + method),
         ]
-        client.request(Request.create(method, b"sip:b@192.0.2.2", headers), SERVER, 0.0)
+        request = Request.create(method, b"sip:b@192.0.2.2", headers)
+        client.request(request, SERVER, 0.0).context = number
     pump.run(200.0)
     answered = [event for event in pump.events[CLIENT] if isinstance(event, ResponseReceived)]
     final = [event.response.call_id for event in answered if event.response.status >= 200]

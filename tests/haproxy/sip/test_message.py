@@ -453,12 +453,16 @@ def test_vias_are_pushed_and_popped() -> None:
 
 def test_hops_are_counted_in_place() -> None:
     request = invite()
-    request.set_max_forwards(69)
+    request.take_hop(70)
     assert bytes(request) == INVITE.replace(b"Max-Forwards: 70", b"Max-Forwards: 69")
     assert request.max_forwards == 69
     request.remove(b"max-forwards")
-    request.set_max_forwards(7)
+    request.take_hop(7)
     assert request.headers()[-1] == (b"max-forwards", b"7")
+    for unusual, left in ((b"007", 6), (b"0", 0)):
+        request.set(b"Max-Forwards", unusual)
+        request.take_hop(7)
+        assert request.max_forwards == left
 
 
 def test_what_is_shed_is_gone_and_the_rest_says_what_it_was() -> None:
