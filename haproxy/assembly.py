@@ -12,6 +12,8 @@ from haproxy.dispatcher.set import Dispatcher
 from haproxy.dns.cache import Cache
 from haproxy.network import names_of, nodes_of
 from haproxy.protection.accesslist import AccessList, Lists
+from haproxy.protection.guard import Policy
+from haproxy.protection.source import Limits
 from haproxy.proxy.admission import Admission, Checks
 from haproxy.proxy.alarm import Alarm
 from haproxy.proxy.contact import OwnContacts
@@ -210,6 +212,19 @@ def _rules(settings: Settings, probing: bool) -> Rules:
 def _pace(settings: Settings) -> Pace:
     proxy = settings.proxy
     return Pace(proxy.astPingInterval, proxy.astPingRetry, proxy.astPingTimeout)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the operator wants of the protection."""
+    proxy = settings.proxy
+    limits = Limits(
+        requests=proxy.floodRate * proxy.floodInterval,
+        messages=proxy.floodBurst * proxy.floodInterval,
+        interval=proxy.floodInterval,
+        intervals=proxy.floodIntervals,
+        block=proxy.floodBlockTime,
+    )
+    return Policy(proxy.enableAntiFlood, limits, proxy.scannerAgents, proxy.protectionDryRun)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -14,17 +14,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from haproxy.assembly import Assembly, assemble
+from haproxy.assembly import Assembly, assemble, policy_of
 from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, DestinationRefused, PrimaryChanged
 from haproxy.dns.record import Answer
 from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
 from haproxy.notification.event import Change, destination_changed, primary_changed
+from haproxy.protection.guard import Guard
+from haproxy.protection.service import Protection
 from haproxy.proxy.event import MALFORMED, Event, Offence, RegistrationChanged, Resolve
 from haproxy.proxy.side import Sides
 from haproxy.registrar import table
 from haproxy.registrar.database import Database, Rows, subscriber_rows
-from haproxy.registrar.location import Removed, Saved
+from haproxy.registrar.location import Binding, Removed, Saved
 from haproxy.registrar.writer import BindingWriter, binding_of
 from haproxy.rtpproxy.port import PortPool
 from haproxy.rtpproxy.relay import SWEEP, MediaProxy, Timeouts
@@ -78,6 +80,14 @@ class Exchange(Service):
             settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
         )
         self.tracer = SipTracer(time.time)
+        sources = self.assembly.sources
+        guard = Guard(
+            self.assembly.lists,
+            policy_of(settings),
+            pardon=sources.shares_host,
+            inside=sides.private.contains,
+        )
+        self.protection = Protection(reactor, guard, self.offences)
         self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
@@ -171,6 +181,7 @@ class Exchange(Service):
         """Take the settings that may change while running. Who is no subscriber any more is unregistered."""
         assembly = self.assembly
         assembly.apply(settings)
+        self.protection.apply(policy_of(settings))
         for binding in list(assembly.location):
             if assembly.subscribers.find(binding.aor) is None:
                 assembly.location.remove(binding, "not a subscriber any more")
@@ -193,6 +204,11 @@ class Exchange(Service):
 
     def _binding_changed(self, change: Saved | Removed) -> None:
         self.writer.add(change)
+        self._welcome(change.binding)
+
+    def _welcome(self, binding: Binding) -> None:
+        if isinstance(binding.flow, Flow):
+            self.protection.guard.registered(binding.flow.remote, binding.expires)
 
     def _resolve(self, asked: Resolve) -> None:
         question = asked.question
@@ -297,6 +313,7 @@ class Exchange(Service):
         )
         for binding in ranked:
             dispatcher.restored(binding.user, binding.contact, binding.flow, now)
+            self._welcome(binding)
         self.assembly.core.settle(now)
 
     def _describe(self, flow: object) -> tuple[str, str]:

@@ -131,6 +131,7 @@ class Genproxy(DaemonService):
             self.exchange.failed,
             self.exchange.offence,
             tls=state.tls,
+            gate=self.exchange.protection,
         )
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)
@@ -156,6 +157,7 @@ class Genproxy(DaemonService):
             self.notifications,
             self.exchange.writer,
             self.exchange,
+            self.exchange.protection,
             transport,
             self.exchange.outbound,
         ]

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -62,6 +62,19 @@ class BoundSocket:
         return int(self.sock.getsockname()[1])
 
 
+class Gate(Protocol):
+    """Who decides on what comes in, before anything of it is read: `haproxy.protection`."""
+
+    def admit(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
+        """Those messages that may be worked on."""
+
+    def shuts(self, address: Address) -> bool:
+        """Whether a connection from there is not worth having."""
+
+    def offend(self, address: Address) -> None:
+        """A peer did what costs us as much as a message."""
+
+
 class SipTransport(MultiService):
     """All sockets; `receive` gets what comes in, `failed` the flows that turned out not to work."""
 
@@ -73,6 +86,7 @@ class SipTransport(MultiService):
         failed: Callable[[Flow, str], None],
         offence: Callable[[str, Address, str], None],
         *,
+        gate: Gate,
         tls: TlsStore | None = None,
     ) -> None:
         """`reactor` provides IReactorFDSet, IReactorTime, IReactorTCP and IReactorSocket.
@@ -85,6 +99,7 @@ class SipTransport(MultiService):
         self._receive = receive
         self._failed = failed
         self._offence = offence
+        self._gate = gate
         self._tls = tls
         self._endpoints: dict[int, DatagramEndpoint] = {}
         self._streams: dict[int, SipStream] = {}
@@ -150,8 +165,12 @@ class SipTransport(MultiService):
     def _listen_datagram(self, bound: BoundSocket) -> None:
         local = bound.local
         flows: dict[Address, Flow] = {}
+        admit = self._gate.admit
 
         def receive(batch: list[tuple[bytes, Address]]) -> None:
+            batch = admit(batch)
+            if not batch:
+                return
             if len(flows) > FLOWS:
                 flows.clear()
             known = flows.get
@@ -239,6 +258,9 @@ class SipTransport(MultiService):
             self.refused += 1
             self.offended(stream, "connections", "has too many connections")
             stream.abort()
+        elif self._gate.shuts(stream.flow.remote):
+            self.refused += 1
+            stream.abort()
 
     def ready(self, stream: SipStream) -> None:
         """Send what has waited for the connection; others to the same peer use it from now on."""
@@ -256,10 +278,15 @@ class SipTransport(MultiService):
     def received(self, stream: SipStream, messages: list[bytes]) -> None:
         """Pass messages on with the flow that answers take."""
         flow = stream.flow
-        self._receive([(message, flow) for message in messages])
+        admitted = self._gate.admit([(message, flow.remote) for message in messages])
+        if admitted:
+            self._receive([(message, flow) for message, _ in admitted])
+        if len(admitted) < len(messages) and self._gate.shuts(flow.remote):
+            stream.abort()
 
     def offended(self, stream: SipStream, kind: str, reason: str) -> None:
         """Count what a peer did wrong."""
+        self._gate.offend(stream.flow.remote)
         self._offence(kind, stream.flow.remote, reason)
 
     def disconnected(self, stream: SipStream) -> None:

@@ -25,6 +25,8 @@ enableAstFailover = false
 allowList = ["127.0.0.2"]
 denyList = ["127.0.0.3"]
 proxyList = ["127.0.0.4"]
+floodRate = 1000000
+floodBurst = 1000000
 """
 SUBSCRIBER = '\n[[subscribers]]\nusername = "{name}"\ndomain = "bench.example"\npassword = "secret"\n'
 REGISTER = (

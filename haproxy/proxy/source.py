@@ -14,10 +14,9 @@ from rtlib.address import Address, unpack
 
 
 class Sources:
-    """What the lists and the dispatcher say of a source. Deny beats allow."""
+    """What the lists and the dispatcher say of a source that was not denied."""
 
     def __init__(self, lists: Lists, dispatcher: Dispatcher) -> None:
-        self.deny = lists.deny
         self.allow = lists.allow
         self.proxy = lists.proxy
         self._dispatcher = dispatcher

@@ -91,7 +91,6 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
     ),
     "proxy": frozenset(
         {
-            "enableAntiFlood",
             "dispatchListenSock",
         }
         | {

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from haproxy.settings.types import Entries, ListenSockets, Md5, UserPrefix
+from haproxy.protection.scanner import NAMES
+from haproxy.settings.types import Agent, Entries, ListenSockets, Md5, UserPrefix
 from rtlib.settings import Section, setting
 
 
@@ -48,7 +49,9 @@ class Proxy(Section):
     )
     proxyList: Entries = setting((), "addresses that are allowed to use the system as a proxy", live=True)
     enableNAT: bool = setting(False, "enable NAT traversal: media goes through the proxy")
-    enableAntiFlood: bool = setting(True, "limit the requests of any address that is on no list")
+    enableAntiFlood: bool = setting(
+        True, "limit the requests of any address that is on neither allowList nor proxyList", live=True
+    )
     enableAstFailover: bool = setting(
         True, "ask registered Genesis systems periodically whether they are alive"
     )
@@ -122,6 +125,50 @@ class Proxy(Section):
         ge=60,
     )
 
+    floodRate: int = setting(
+        8,
+        "beyond the guide: requests a second that an address may send for long",
+        live=True,
+        ge=1,
+        le=1_000_000,
+    )
+    floodBurst: int = setting(
+        128,
+        "beyond the guide: messages a second, responses included, above which more are dropped at once",
+        live=True,
+        ge=1,
+        le=1_000_000,
+    )
+    floodInterval: int = setting(
+        2, "beyond the guide: seconds over which they are counted", live=True, unit="s", ge=1, le=60
+    )
+    floodIntervals: int = setting(
+        2,
+        "beyond the guide: intervals in a row with too many until the address is blocked",
+        live=True,
+        ge=1,
+        le=30,
+    )
+    floodBlockTime: int = setting(
+        300,
+        "beyond the guide: how long an address is blocked, until its rate is looked at again",
+        live=True,
+        unit="s",
+        ge=1,
+        le=86400,
+    )
+    scannerAgents: tuple[Agent, ...] = setting(
+        NAMES,
+        "beyond the guide: parts of the User-Agent, or of the caller's name, of scanners that get no answer "
+        "and are blocked",
+        live=True,
+    )
+    protectionDryRun: bool = setting(
+        False,
+        "beyond the guide: count and log which floods and scanners would be blocked, and block none",
+        live=True,
+    )
+
     @field_validator("regRetryInterval")
     @classmethod
     def _at_least_90(cls, value: int) -> int:
@@ -136,6 +183,8 @@ class Proxy(Section):
                 f"dispatchSecUser {self.dispatchSecUser!r} must not be the beginning of dispatchPriUser"
                 f" {self.dispatchPriUser!r}: no system could tell which set it belongs to"
             )
+        if self.floodBurst < self.floodRate:
+            raise ValueError("floodBurst must not be less than floodRate")
         if self.dispatchAuthUser and not self.dispatchAuthRealm:
             raise ValueError("dispatchAuthRealm is required with dispatchAuthUser")
         lives = (self.registerMinExpires, self.registerDefaultExpires, self.registerMaxExpires)

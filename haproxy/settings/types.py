@@ -86,6 +86,8 @@ def parse_name_server(value: Any) -> Entry:
     return entry
 
 
+Agent: TypeAlias = Annotated[str, Field(min_length=4, max_length=64)]
+"""Part of a name; a shorter one would be in many."""
 Mask: TypeAlias = Annotated[int, BeforeValidator(parse_mask), Field(ge=0, le=128)]
 Entries: TypeAlias = Annotated[tuple[ListEntry, ...], BeforeValidator(split_list)]
 NameServer: TypeAlias = Annotated[ListEntry, AfterValidator(parse_name_server)]

@@ -15,12 +15,29 @@ from haproxy.testing.authority import Authority
 from haproxy.tls.section import TlsSection
 from haproxy.tls.store import TlsStore
 from haproxy.transport import BoundSocket, SipTransport
-from rtlib.address import pack, unpack
+from rtlib.address import Address, pack, unpack
 from rtlib.listen import bind_datagram, bind_stream
 from rtlib.testing import loop
 
 MESSAGE = b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n"
 HOST = "127.0.0.1"
+
+
+class Gate:
+    """Lets in who is not shut out."""
+
+    def __init__(self) -> None:
+        self.shut: set[str] = set()
+        self.offended: list[Address] = []
+
+    def admit(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
+        return [datagram for datagram in batch if not self.shuts(datagram[1])]
+
+    def shuts(self, address: Address) -> bool:
+        return unpack(address)[0] in self.shut
+
+    def offend(self, address: Address) -> None:
+        self.offended.append(address)
 
 
 class Element:
@@ -34,13 +51,16 @@ class Element:
         self.received: list[tuple[bytes, Flow]] = []
         self.failed: list[tuple[Flow, str]] = []
         self.offences: list[str] = []
+        self.gate = Gate()
         self._waiting: tuple[Callable[[], bool], Deferred[None]] | None = None
         sockets = [BoundSocket(0, "udp", self.udp, HOST), BoundSocket(1, "tcp", self.tcp, HOST)]
         if tls is None:
             self.tls.close()
         else:
             sockets.append(BoundSocket(2, "tls", self.tls, HOST))
-        self.transport = SipTransport(reactor, sockets, self._receive, self._fail, self._offend, tls=tls)
+        self.transport = SipTransport(
+            reactor, sockets, self._receive, self._fail, self._offend, gate=self.gate, tls=tls
+        )
         self.transport.startService()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -143,6 +163,36 @@ def test_a_closed_connection_fails_its_flows() -> None:
         two.transport.send([(MESSAGE, back)])
         await two.until(lambda: bool(two.failed))
         assert two.failed[0][0] == back
+
+    run(story)
+
+
+def test_nothing_comes_from_who_is_shut_out() -> None:
+    """Datagrams are dropped, a connection is cut at its first message, and another one at once."""
+
+    async def story(one: Element, two: Element) -> None:
+        one.transport.send([(MESSAGE, Flow("tcp", 1, two.tcp_address))])
+        await two.until(lambda: len(two.received) == 1)
+        two.gate.shut = {HOST}
+        one.transport.send([(MESSAGE, Flow("udp", 0, two.udp_address))])
+        one.transport.send([(MESSAGE, Flow("tcp", 1, two.tcp_address))])
+        await one.until(lambda: len(one.failed) == 2)
+        assert (two.transport.connections, two.transport.refused) == (0, 0)
+        one.transport.send([(MESSAGE, Flow("tcp", 1, two.tcp_address))])
+        await one.until(lambda: len(one.failed) == 4)
+        assert (two.transport.connections, two.transport.refused) == (0, 1)
+        two.gate.shut = set()
+        one.transport.send([(MESSAGE, Flow("udp", 0, two.udp_address))])
+        await two.until(lambda: len(two.received) == 2)
+
+    run(story)
+
+
+def test_who_sends_nonsense_counts_at_the_gate() -> None:
+    async def story(one: Element, two: Element) -> None:
+        one.transport.send([(MESSAGE.replace(b": 0", b": x"), Flow("tcp", 1, two.tcp_address))])
+        await two.until(lambda: bool(two.offences))
+        assert [unpack(address)[0] for address in two.gate.offended] == [HOST]
 
     run(story)
 

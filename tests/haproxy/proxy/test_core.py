@@ -186,12 +186,6 @@ class TestRefusals:
         world.receive(bytes(spiral), "192.0.2.99:5060")
         assert world.reached() == [GENESIS_A]
 
-    def test_denied_sources_hear_nothing(self, make_world: Make) -> None:
-        world = make_world(denyList=["192.0.2.50"], allowList=["192.0.2.0/24"])
-        call(world)
-        assert world.sent == []
-        assert world.core.counters["denied"] == 1
-
     def test_malformed_is_an_offence(self, world: Any) -> None:
         world.receive(b"INVITE sip:x SIP/2.0\r\nnonsense\r\n\r\n", PHONE)
         assert [event.kind for event in world.events if isinstance(event, Offence)] == ["malformed"]

@@ -1,0 +1,320 @@
+"""Decides on every message before anything of it is parsed (guide 1.2.2, 7.1.11-7.1.15). Sans-IO.
+
+The order is the guide's: denyList, allowList, proxyList, who is blocked, who sends too much, known scanners.
+Here, and not behind the parser, because what an attacker sends must cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from haproxy.protection.accesslist import Lists
+from haproxy.protection.scanner import NAMES, Scanners
+from haproxy.protection.source import BLOCKED, EXEMPT, OPEN, SHUT, WATCHED, Limits, Source, Table
+from rtlib.address import IPV4_SIZE, Address, pack, subnet, unpack
+from rtlib.wheel import Wheel
+
+Datagrams = list[tuple[bytes, Address]]
+
+DENIED: Final = "denied"
+FLOOD: Final = "flood"
+SCANNER: Final = "scanner"
+EXCESS: Final = "excess"
+"""Kinds of what is dropped. Excess is what comes too fast from somebody who is not blocked yet."""
+
+ADDRESSES: Final = 32_768
+"""Addresses, and as many sources, that are remembered; at most twice as many."""
+BLOCKS: Final = 16_384
+"""Sources blocked at a time; beyond that the one is freed that has been blocked for the longest."""
+HOMES: Final = 100_000
+"""Addresses from which somebody has registered; as many as there are registrations."""
+EVENTS: Final = 1000
+
+_RESPONSE: Final = b"SIP/2.0 "
+_KEEPALIVE: Final = 4
+"""Bytes up to which a datagram is a keep-alive, and no request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator wants."""
+
+    flood: bool = True
+    limits: Limits = field(default_factory=Limits)
+    scanners: tuple[str, ...] = NAMES
+    dry_run: bool = False
+    """Count and tell what would be blocked or dropped, and do neither. denyList works all the same."""
+
+
+class Blocked(NamedTuple):
+    """A source was blocked, or stays blocked because its rate is what it was."""
+
+    host: str
+    kind: str
+    reason: str
+    seconds: float
+    again: bool
+
+
+class Unblocked(NamedTuple):
+    """A block is over."""
+
+    host: str
+    kind: str
+    reason: str
+    dropped: int
+
+
+Event = Blocked | Unblocked
+
+
+class Guard:
+    """Everything that is known of those who send us messages."""
+
+    def __init__(
+        self,
+        lists: Lists,
+        policy: Policy,
+        *,
+        pardon: Callable[[Address], bool],
+        inside: Callable[[Address], bool],
+        addresses: int = ADDRESSES,
+        blocks: int = BLOCKS,
+    ) -> None:
+        """`pardon` tells whether a Genesis system is there; `inside`, whether an address is in our network.
+
+        Both are asked seldom: when somebody is to be blocked, and when an IPv6 address is new.
+        """
+        self.policy = policy
+        self.dropped: Counter[str] = Counter()
+        """Messages, but for those of blocks that go on; see `totals`."""
+        self.blocks: Counter[str] = Counter()
+        """Times that somebody was blocked, by kind."""
+        self.forgotten = 0
+        """Addresses and sources given up for others."""
+        self._lists = lists
+        self._pardon = pardon
+        self._inside = inside
+        self._limit = blocks
+        self._scanners = Scanners(policy.scanners)
+        self._known: Table[Address] = Table(addresses, self._forget)
+        self._sources: Table[str] = Table(addresses, self._forget)
+        self._blocked: dict[str, Source] = {}
+        self._homes: dict[str, float] = {}
+        self._open = Source("", OPEN)
+        self._shut = Source("", SHUT)
+        self._exempt = Source("", EXEMPT)
+        self._wheel: Wheel[Source] = Wheel(0.5)
+        self._events: deque[Event] = deque(maxlen=EVENTS)
+
+    def __len__(self) -> int:
+        """How many sources are remembered."""
+        return len(self._sources)
+
+    def admit(self, batch: Datagrams, now: float) -> Datagrams:
+        """Those messages of a batch that may be worked on."""
+        known = self._known.young
+        dry_run = self.policy.dry_run
+        admitted = []
+        for datagram in batch:
+            source = known.get(datagram[1])
+            if source is None:
+                source = self.source(datagram[1])
+                known = self._known.young
+            state = source.state
+            if state == OPEN:
+                admitted.append(datagram)
+            elif state == BLOCKED:
+                source.dropped += 1
+                source.requests += 1
+                if dry_run:
+                    admitted.append(datagram)
+            elif state == SHUT:
+                source.dropped += 1
+            elif self._passes(source, datagram, now) or dry_run:
+                admitted.append(datagram)
+        return admitted
+
+    def shuts(self, address: Address) -> bool:
+        """Whether nothing would be taken from there now, so that a connection is not worth having."""
+        state = self.source(address).state
+        return state == SHUT or (state == BLOCKED and not self.policy.dry_run)
+
+    def offend(self, address: Address, now: float) -> None:
+        """Somebody did what costs us as much as a request: a handshake that failed, a message cut off."""
+        source = self.source(address)
+        if source.state == WATCHED and self.policy.flood:
+            self._count(source, address, 1, now)
+
+    def registered(self, address: Address, until: float) -> None:
+        """Somebody registered from there: a message with a scanner's name does not block that address.
+
+        Else whoever can forge the sender of a datagram could have a phone blocked. `until`: when that ends.
+        """
+        host = self._host(address)
+        if host not in self._homes and len(self._homes) >= HOMES:
+            del self._homes[next(iter(self._homes))]
+        self._homes[host] = max(until, self._homes.get(host, 0.0))
+
+    def apply(self, policy: Policy) -> None:
+        """Take other settings, and other lists. Blocks go on, but for those that nobody wants any more."""
+        self.policy = policy
+        self._scanners.replace(policy.scanners)
+        self._known.clear()
+        wanted = {FLOOD: policy.flood, SCANNER: bool(policy.scanners)}
+        for source in list(self._blocked.values()):
+            if not wanted[source.kind]:
+                self._unblock(source, "the settings have changed")
+            elif self._listed(_address(source.host)) is not None:
+                self._unblock(source, "it is on a list now")
+
+    def source(self, address: Address) -> Source:
+        """What is known of an address; it is remembered."""
+        source = self._known.find(address) or self._listed(address)
+        if source is None:
+            host = self._host(address)
+            source = self._blocked.get(host) or self._sources.find(host)
+            if source is None:
+                source = Source(host, WATCHED)
+                self._sources.put(host, source)
+        self._known.put(address, source)
+        return source
+
+    def blocked(self) -> Iterator[Source]:
+        """Who is blocked."""
+        return iter(self._blocked.values())
+
+    def unblock(self, host: str | None) -> int:
+        """End the block of an address, or of all; how many there were. ValueError for what is no address."""
+        hosts = list(self._blocked) if host is None else [self._host(_address(host))]
+        chosen = [self._blocked[each] for each in hosts if each in self._blocked]
+        for source in chosen:
+            self._unblock(source, "an operator wanted it")
+        return len(chosen)
+
+    def totals(self) -> dict[str, float]:
+        """Messages dropped, by kind; with a dry run, those that would have been."""
+        found = Counter(self.dropped)
+        found[DENIED] += self._shut.dropped
+        for source in self._blocked.values():
+            found[source.kind] += source.dropped
+        return {kind: float(found[kind]) for kind in (DENIED, FLOOD, SCANNER, EXCESS)}
+
+    def get_timer(self) -> float | None:
+        """When a block may end."""
+        return self._wheel.get_timer()
+
+    def handle_timer(self, now: float) -> None:
+        """Look at the rate of those whose block ends, and free those that have become quiet."""
+        limits = self.policy.limits
+        for source in self._wheel.expire(now):
+            if not source.measured:
+                source.measured, source.requests = True, 0
+                source.timer = self._wheel.schedule(source, now + limits.interval)
+            elif source.requests > limits.requests:
+                self._hold(source, now, again=True)
+            else:
+                self._unblock(source, "it has become quiet")
+
+    def next_event(self) -> Event | None:
+        """The oldest event that was not handed out."""
+        return self._events.popleft() if self._events else None
+
+    def _listed(self, address: Address) -> Source | None:
+        """What the lists say of an address; deny beats allow."""
+        if address in self._lists.deny:
+            return self._shut
+        if address in self._lists.allow:
+            return self._open
+        return self._exempt if address in self._lists.proxy else None
+
+    def _passes(self, source: Source, datagram: tuple[bytes, Address], now: float) -> bool:
+        """Count a message, and look at it; False where it is to be dropped."""
+        data, address = datagram
+        response = data.startswith(_RESPONSE)
+        if source.state == WATCHED and self.policy.flood:
+            requests = 0 if response or len(data) <= _KEEPALIVE else 1
+            if not self._count(source, address, requests, now):
+                return False
+        if response or source.pardoned:
+            return True
+        name = self._scanners.recognize(data)
+        if name:
+            self._scanned(source, address, name, now)
+        return not name
+
+    def _count(self, source: Source, address: Address, requests: int, now: float) -> bool:
+        """Count a message; False where it is one too many."""
+        limits = self.policy.limits
+        if now >= source.ends:
+            source.roll(now, limits)
+        source.messages += 1
+        source.requests += requests
+        if not source.exceeds(limits):
+            return True
+        if source.pardoned is None:
+            source.pardoned = self._pardon(address)
+        if source.pardoned:
+            return True
+        if source.streak >= limits.intervals - 1:
+            self._block(source, FLOOD, source.excess(limits), now)
+            return False
+        if source.messages > limits.messages:
+            self.dropped[EXCESS] += 1
+            return False
+        return True
+
+    def _scanned(self, source: Source, address: Address, name: str, now: float) -> None:
+        """A scanner's message is dropped, and its sender blocked unless he is somebody that we know."""
+        known = self._homes.get(source.host, 0.0) > now or self._pardon(address)
+        if source.state == WATCHED and not known:
+            self._block(source, SCANNER, f"calls itself {name}", now)
+        else:
+            self.dropped[SCANNER] += 1
+
+    def _block(self, source: Source, kind: str, reason: str, now: float) -> None:
+        if len(self._blocked) >= self._limit:
+            self.forgotten += 1
+            self._unblock(next(iter(self._blocked.values())), "too many others are blocked")
+        source.state = BLOCKED
+        source.kind, source.reason, source.since = kind, reason, now
+        source.dropped = 1  # the message that it was blocked for
+        self.blocks[kind] += 1
+        self._blocked[source.host] = source
+        self._hold(source, now, again=False)
+
+    def _hold(self, source: Source, now: float, *, again: bool) -> None:
+        """Block for a while; in its last interval the rate is looked at."""
+        limits = self.policy.limits
+        source.until = now + limits.block
+        source.measured = False
+        source.timer = self._wheel.schedule(source, max(now, source.until - limits.interval))
+        self._events.append(Blocked(source.host, source.kind, source.reason, limits.block, again))
+
+    def _unblock(self, source: Source, reason: str) -> None:
+        del self._blocked[source.host]
+        if source.timer is not None:
+            source.timer.cancel()
+            source.timer = None
+        self.dropped[source.kind] += source.dropped
+        self._events.append(Unblocked(source.host, source.kind, reason, source.dropped))
+        source.free()
+        self._sources.put(source.host, source)
+
+    def _host(self, address: Address) -> str:
+        """Whom an address counts as: itself, but for IPv6 from elsewhere its /64."""
+        if len(address) == IPV4_SIZE:
+            return f"{address[4]}.{address[5]}.{address[6]}.{address[7]}"
+        host = unpack(address)[0]
+        return host if self._inside(address) else subnet(host)
+
+    def _forget(self, count: int) -> None:
+        self.forgotten += count
+
+
+def _address(host: str) -> Address:
+    """An address of a host, or of the network that somebody counts as. ValueError."""
+    return pack(host.partition("/")[0], 0)
