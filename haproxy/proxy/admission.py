@@ -88,9 +88,12 @@ class Admission:
                 raise Refused(403, "Not Registered")
 
     def options(self, flow: Flow) -> None:
-        """Refuse an OPTIONS for the proxy itself from sources on no list (7.1.12, 7.1.13). Raises Refused."""
+        """Whether a source may ask what there is here (7.1.12, 7.1.13): the first question of a scanner.
+
+        Raises Ignored: a refusal would tell that somebody is here.
+        """
         if not self._sources.listed(flow) and not self._sources.is_genesis(flow):
-            raise Refused(403)
+            raise Ignored("an OPTIONS from an address on neither allowList nor proxyList")
 
     def _authenticate(self, request: Request, kind: Kind, address: Uri, now: float) -> None:
         challenge = self._authentication.check(request, kind, address, now)

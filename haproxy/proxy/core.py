@@ -357,10 +357,11 @@ class ProxyCore:
         self.layer.respond(server, self._reply.signed(response), now)
 
     def _options(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        if request.to_tag is None:
+            self._admission.options(flow)
         if request.target.user is not None or not self._targets.is_own(request):
             self._proxy(server, request, flow, now)
             return
-        self._admission.options(flow)
         self._admit()
         self._reply.send(server, 200, now, (b"Allow", METHODS), (b"Accept", b"application/sdp"))
 

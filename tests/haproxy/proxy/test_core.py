@@ -190,12 +190,25 @@ class TestRefusals:
         world.receive(b"INVITE sip:x SIP/2.0\r\nnonsense\r\n\r\n", PHONE)
         assert [event.kind for event in world.events if isinstance(event, Offence)] == ["malformed"]
 
-    @pytest.mark.parametrize(("settings", "status"), [({}, 403), ({"allowList": ["192.0.2.50"]}, 200)])
-    def test_options_for_the_proxy(self, make_world: Make, settings: Any, status: int) -> None:
-        world = make_world(**settings)
+    @pytest.mark.parametrize("name", ["allowList", "proxyList"])
+    def test_options_for_the_proxy(self, make_world: Make, name: str) -> None:
+        world = make_world(**{name: ["192.0.2.50"]})
         world.receive(world.request("OPTIONS", "sip:192.0.2.1", PHONE), PHONE)
-        assert world.response(PHONE).status == status
+        assert world.response(PHONE).status == 200
         assert world.response(PHONE).first(b"server") == b"Genesis Proxy"
+
+    @pytest.mark.parametrize("uri", ["sip:192.0.2.1", "sip:100@192.0.2.1", "sip:nm"])
+    def test_options_from_anybody_else_get_no_answer(self, world: Any, uri: str) -> None:
+        world.systems()
+        world.receive(world.request("OPTIONS", uri, PHONE), PHONE)
+        assert world.reached(b"OPTIONS") == []
+        assert [place for _, place in world.sent if place == PHONE] == []
+        assert [event.kind for event in world.events if isinstance(event, Offence)] == ["ignored"]
+
+    def test_options_from_genesis(self, world: Any) -> None:
+        world.systems()
+        world.receive(world.request("OPTIONS", "sip:192.0.2.1", GENESIS_A), GENESIS_A)
+        assert world.response(GENESIS_A).status == 200
 
     def test_in_a_dialog_that_we_know_nothing_of(self, world: Any) -> None:
         world.systems()
