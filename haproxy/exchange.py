@@ -95,7 +95,11 @@ class Exchange(Service):
         self.transport: SipTransport | None = None
         self.driver: Driver[Flow, Event] = Driver(self.assembly.core, reactor, self._send, self._happened)
         self.outbound = OutboundRegistrations(
-            reactor, self.assembly.registrations, self.driver.flush, notifier
+            reactor,
+            self.assembly.registrations,
+            flush=self.driver.flush,
+            notifier=notifier,
+            now=time.monotonic,
         )
         self._sweep = LoopingCall(self._sweep_media)
         self._sweep.clock = IReactorTime(reactor)
@@ -135,9 +139,9 @@ class Exchange(Service):
 
     def offence(self, kind: str, source: Address, reason: str) -> None:
         """Count bad behaviour; log it unless this source was logged a moment ago."""
-        self.outbound.machine.trouble(source, reason)
         host, port = unpack(source)
         if self.offences.count(kind, host, time.monotonic()):
+            self.outbound.machine.trouble(source, reason)
             log.warn(
                 "{kind} from {host} port {port}: {reason}", kind=kind, host=host, port=port, reason=reason
             )

@@ -20,6 +20,7 @@ from crs.signaling.event import AddNode, Node, ReleaseRelay, RemoveNode, Result
 from crs.signaling.group import Group, GroupTable, Party, PartyState, Room
 from crs.signaling.groupannouncer import GroupAnnouncer
 from crs.signaling.message import EndReason, ErrorCode, Who
+from crs.signaling.message.group import MAX_PARTIES
 from crs.signaling.outlet import Outlet
 from crs.signaling.session import Key, Origin
 
@@ -123,8 +124,8 @@ class Bridge:
             self._announce.joined(group, party, origin)
         elif party.state is PartyState.joining:
             self._announce.refuse(origin, (ErrorCode.wrong_state, "you are about to join already"))
-        elif party.state is PartyState.left and (crowd := self._admission.crowd(group.owner, group.size)):
-            self._announce.refuse(origin, crowd)
+        elif party.state is PartyState.left and group.size >= MAX_PARTIES:
+            self._announce.refuse(origin, (ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"))
         else:
             self._enter(group, party, origin)
 
@@ -346,9 +347,8 @@ class Bridge:
     def _not_invitable(
         self, group: Group, client: Identity, connection: Connection, now: float
     ) -> Objection | None:
-        crowd = self._admission.crowd(group.owner, group.size)
-        if crowd is not None:
-            return crowd
+        if group.size >= MAX_PARTIES:
+            return ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"
         former = group.parties.get(client)
         if former is not None:
             self.table.forget(group, former)
@@ -364,8 +364,8 @@ class Bridge:
             self._left(group, party, EndReason.hangup, Who.callee, now)
             self._announce.end(party)
             group = self.table.of_room(room)
-        if group is not None and (crowd := self._admission.crowd(group.owner, group.size)):
-            self._announce.refuse(origin, crowd)
+        if group is not None and group.size >= MAX_PARTIES:
+            self._announce.refuse(origin, (ErrorCode.limit, f"a room has at most {MAX_PARTIES} parties"))
             return
         first = group is None
         if group is None:

@@ -21,7 +21,8 @@ class RegistrationRow(msgspec.Struct, frozen=True):
 
     uuid: Annotated[str, Column("UUID", "l_uuid")]
     aor: Annotated[str, Column("USER", "the address-of-record, r_username@r_domain")]
-    registrar: Annotated[str, Column("REGISTRAR", "auth_proxy, and the place that has registered us")]
+    registrar: Annotated[str, Column("REGISTRAR", "auth_proxy")]
+    place: Annotated[str, Column("PLACE", "transport and address of the registrar that registered us last")]
     state: Annotated[
         str,
         Column("STATE", "waiting, registering, registered, failed, unregistering or unregistered"),
@@ -68,12 +69,13 @@ def _row(registration: Registration, now: float) -> RegistrationRow:
     from rtlib.address import text
 
     account, flow = registration.account, registration.flow
-    place = "" if flow is None else f" ({flow.transport}:{text(flow.remote)})"
+    place = "" if flow is None else f"{flow.transport}:{text(flow.remote)}"
     due = registration.due
     return RegistrationRow(
         account.uuid,
         _text(account.aor).partition(":")[2],
-        account.proxy + place,
+        account.proxy,
+        place,
         registration.state.value,
         registration.status or None,
         None if due is None else max(0, round(due - now)),

@@ -39,6 +39,8 @@ class OwnContacts:
 
     def find(self, uri: Uri) -> OwnContact | None:
         """The contact that a Request-URI names, by the place we registered or by any name of ours."""
+        if not self._by_user:
+            return None
         found = self._by_user.get(uri.username)
         if found is None or not (self._domains.owns(uri) or _place(uri) == _place(found.contact)):
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 from haproxy.testing.genproxy import own_host
 from rtlib.testing.daemon import Daemon
@@ -40,7 +40,7 @@ modparam("auth", "algorithm", "{algorithm}")
 {modules}
 request_route {{
     if (is_method("REGISTER")) {{
-        xlog("L_ALERT", "REGISTER $proto $Ri $tu $ct $hdr(Expires) $ci $cs $ua\\n");
+        xlog("L_ALERT", "REGISTER $proto $si $ru $tu $ct $hdr(Expires) $ci $cs\\n");
         if (!{authenticate}("{realm}", "{password}", "0")) {{ {challenge}("{realm}", "0"); exit; }}
         if ($au != "{user}") {{ sl_send_reply("403", "Forbidden"); exit; }}
         if ($(hdr(Expires){{s.int}}) > 0 && $(hdr(Expires){{s.int}}) < {brief}) {{
@@ -77,6 +77,19 @@ method = TLSv1.2+
 verify_certificate = no
 require_certificate = no
 """
+
+
+class Register(NamedTuple):
+    """What the provider saw of a REGISTER."""
+
+    transport: str
+    source: str
+    uri: str
+    to: str
+    contact: str
+    expires: str
+    call_id: str
+    cseq: str
 
 
 class Provider:
@@ -151,10 +164,10 @@ class Provider:
             self._daemon.stop(10.0)
 
     @property
-    def registers(self) -> list[str]:
-        """Each REGISTER: transport, address it came to, To, Contact, Expires, Call-ID, CSeq, User-Agent."""
+    def registers(self) -> list[Register]:
+        """Each REGISTER that came."""
         lines = self._daemon.text.splitlines()
-        return [line.partition("REGISTER ")[2] for line in lines if "REGISTER " in line]
+        return [Register(*line.partition("REGISTER ")[2].split()) for line in lines if "REGISTER " in line]
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:

@@ -203,7 +203,7 @@ class Registration:
     def _end(self, now: float) -> None:
         self.state = State.UNREGISTERED
         self.expires = 0.0
-        if self._told is not None:
+        if self.status:
             self._report(Outcome(True, self.status, ""), now)
         self._left(self, now)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -29,10 +28,17 @@ class OutboundRegistrations(Service):
     """Registers while the service runs and this node is the active one."""
 
     def __init__(
-        self, reactor: Any, machine: Registrations, flush: Callable[[], None], notifier: Notifier
+        self,
+        reactor: Any,
+        machine: Registrations,
+        *,
+        flush: Callable[[], None],
+        notifier: Notifier,
+        now: Callable[[], float],
     ) -> None:
         """`flush` has sent what the machine wants to send. `reactor` provides IReactorTime."""
         self.machine = machine
+        self._now = now
         self._reactor = reactor
         self._flush = flush
         self._notifier = notifier
@@ -46,17 +52,17 @@ class OutboundRegistrations(Service):
     def switch(self, *, active: bool) -> None:
         """Register, or un-register everything: this node is the active one, or is not."""
         change = self.machine.activate if active else self.machine.deactivate
-        change(time.monotonic())
+        change(self._now())
         self._flush()
 
     def apply(self, accounts: Iterable[Account], retry: float | None) -> None:
         """Take another configuration."""
-        self.machine.replace(accounts, retry, time.monotonic())
+        self.machine.replace(accounts, retry, self._now())
         self._flush()
 
     def refresh(self, uuid: str) -> bool:
         """Register now; False where that is going on, or is not wanted. KeyError where there is none."""
-        started = self.machine.refresh(uuid, time.monotonic())
+        started = self.machine.refresh(uuid, self._now())
         self._flush()
         return started
 
