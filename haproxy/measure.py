@@ -93,13 +93,23 @@ def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) ->
 
     def left() -> dict[str, float]:
         now = wall()
-        certificates = {loaded.section.name: loaded.credential.certificate for loaded in store}
-        return {name: each.not_valid_after_utc.timestamp() - now for name, each in certificates.items()}
+        return {loaded.section.name: loaded.end.timestamp() - now for loaded in store}
+
+    def lists_left() -> dict[str, float]:
+        now, found = wall(), {}
+        for loaded in store:
+            ends = [crl.next_update_utc.timestamp() for crl in loaded.crls if crl.next_update_utc]
+            if ends:
+                found[loaded.section.name] = min(ends) - now
+        return found
 
     def problems() -> float:
         return float(sum(1 for loaded in store if store.problem(loaded.section)))
 
     metrics.gauge("tls_expiry_seconds", "Seconds until a certificate ends, by section.", left, "section")
+    metrics.gauge(
+        "tls_crl_expiry_seconds", "Seconds until a revocation list ends, by section.", lists_left, "section"
+    )
     metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
 
 

@@ -24,7 +24,7 @@ class TlsRow(msgspec.Struct, frozen=True):
     verify: Annotated[str, Column("VERIFY", "tlsVerify")]
     certificate: Annotated[str, Column("CERTIFICATE", "file of the certificate")]
     names: Annotated[str, Column("NAMES", "the domains and addresses that the certificate proves")]
-    expires: Annotated[str, Column("EXPIRES", "when the certificate ends")]
+    expires: Annotated[str, Column("EXPIRES", "when it ends, or one between it and its authority")]
     days: Annotated[int, Column("DAYS", "days until then; negative once it is over")]
     state: Annotated[str, Column("STATE", "ok, or what is to be done")]
 
@@ -51,17 +51,16 @@ class TlsCommands:
 def _row(store: TlsStore, loaded: Loaded, now: float) -> TlsRow:
     from haproxy.tls.identity import names_of
 
-    section, certificate = loaded.section, loaded.credential.certificate
+    section, end = loaded.section, loaded.end
     problems = [store.problem(section)]
     problems += [reminder.text for reminder in store.reminders(now) if reminder.section == section]
-    end = certificate.not_valid_after_utc
     return TlsRow(
         section.domain,
         section.role,
         section.method,
         section.verify,
         section.certificate.name,
-        ", ".join(names_of(certificate)),
+        ", ".join(names_of(loaded.credential.certificate)),
         f"{end:%Y-%m-%d}",
         int((end.timestamp() - now) // 86400),
         "; ".join(problem for problem in problems if problem) or "ok",

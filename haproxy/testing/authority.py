@@ -17,16 +17,21 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """Signs what it is asked to, into files of one folder; its own certificate is in `ca.pem`."""
 
-    def __init__(self, folder: Path, name: str = "") -> None:
+    def __init__(self, folder: Path, name: str = "", above: Authority | None = None) -> None:
+        """`above` is the authority that signs this one; the chain is in its `.crt` and `.pem` files."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _subject(name or f"CA of {folder.name}")
         self._revoked: list[int] = []
         self._issued: dict[str, int] = {}
-        builder = self._builder(self._name, self._key, 30.0)
+        self._above = above
+        issuer = above or self
+        builder = issuer._builder(self._name, self._key, 90.0)
         authority = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = builder.add_extension(authority, critical=True).sign(self._key, hashes.SHA256())
+        certificate = builder.add_extension(authority, critical=True).sign(issuer._key, hashes.SHA256())
+        if above is not None:
+            above._issued[folder.name] = certificate.serial_number
         self.certificate = folder / "ca.pem"
         self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
 
@@ -47,13 +52,16 @@ class Authority:
         self._issued[file] = certificate.serial_number
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         public = certificate.public_bytes(Encoding.PEM)
-        (self.folder / f"{file}.key").write_bytes(secret)
+        if self._above:
+            public += self.certificate.read_bytes()
         (self.folder / f"{file}.crt").write_bytes(public)
-        (self.folder / f"{file}.pem").write_bytes(secret + public)
+        for name, content in ((f"{file}.key", secret), (f"{file}.pem", secret + public)):
+            (self.folder / name).touch(0o600)
+            (self.folder / name).write_bytes(content)
         return f"{file}.key", f"{file}.crt"
 
     def revoke(self, *files: str, days: float = 30.0) -> Path:
-        """Write `crl.pem`, with these and those revoked before."""
+        """Write `crl.pem`, with these and those revoked before; an authority below by its folder's name."""
         self._revoked += [self._issued[file] for file in files]
         now = datetime.now(UTC)
         builder = (

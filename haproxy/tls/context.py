@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +16,7 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from haproxy.tls.credential import Credential, load, load_crl, read
+from haproxy.tls.credential import Credential, load, load_crls, read
 from haproxy.tls.error import TlsError
 from haproxy.tls.identity import names_of, proves
 from haproxy.tls.section import VERSIONS, TlsSection
@@ -27,6 +29,11 @@ OLD_CIPHERS: Final = b"DEFAULT:@SECLEVEL=0"
 
 _lib: Any = Binding().lib
 _ffi: Any = Binding().ffi
+_NO_CRL: Final = 3
+"""X509_V_ERR_UNABLE_TO_GET_CRL."""
+_DEEPEST: Final = 100
+_NO_CERTIFICATE: Final = SSL.Context(SSL.TLS_METHOD)
+_HASH_LINK: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 _OPTIONS: Final = _lib.SSL_OP_NO_COMPRESSION | _lib.SSL_OP_NO_RENEGOTIATION | _lib.SSL_OP_SINGLE_DH_USE
 
 
@@ -36,8 +43,15 @@ class Loaded:
 
     section: TlsSection
     credential: Credential
-    crl: x509.CertificateRevocationList | None
+    crls: tuple[x509.CertificateRevocationList, ...]
     context: SSL.Context
+    warnings: tuple[str, ...] = ()
+    """What works, but an operator would want to know."""
+
+    @property
+    def end(self) -> datetime:
+        """When the first of its certificates ends, those between it and its authority included."""
+        return min(certificate.not_valid_after_utc for certificate in self.credential.chain)
 
 
 ByName = Callable[[str], Loaded | None]
@@ -54,19 +68,20 @@ def build(section: TlsSection) -> Loaded:
 
 def _build(section: TlsSection) -> Loaded:
     credential = load(section.key, section.certificate)
-    crl = None if section.crl is None else load_crl(section.crl)
+    crls = () if section.crl is None else load_crls(section.crl)
     context = new_context(section.method, section.ciphers)
     present(context, credential, section.certificate)
     if section.verifies:
-        _trust(context, section, crl)
-    context.set_verify_depth(section.depth)
+        _trust(context, section, crls)
+    # What a connection inherits of this is not that of the section that it ends up with: `Handshake` counts.
+    context.set_verify_depth(_DEEPEST)
     context.set_tlsext_servername_callback(_named)
     # A resumed session is not verified again; one whose client has to prove itself must be.
     context.set_session_id(b"genproxy")
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if section.verifies:
         context.set_options(SSL.OP_NO_TICKET)
-    return Loaded(section, credential, crl, context)
+    return Loaded(section, credential, crls, context, tuple(_warnings(section)))
 
 
 def new_context(method: str, ciphers: str) -> SSL.Context:
@@ -101,18 +116,19 @@ def trust_list(context: SSL.Context, file: Path) -> None:
 
 
 def _set_ciphers(context: SSL.Context, ciphers: str, *, old: bool) -> None:
-    wanted = ciphers.encode("ascii", "replace") or (OLD_CIPHERS if old else CIPHERS)
+    words = ciphers.encode("ascii", "replace").replace(b",", b":").replace(b" ", b":").split(b":")
+    # TLS 1.3 suites have a list of their own, in which other names are an error.
+    suites = [word for word in words if word.startswith(b"TLS_")]
+    others = [word for word in words if word and word not in suites]
     try:
-        context.set_cipher_list(wanted)
+        context.set_cipher_list(b":".join(others) or (OLD_CIPHERS if old else CIPHERS))
+        if suites:
+            context.set_tls13_ciphersuites(b":".join(suites))
     except SSL.Error:
-        # TLS 1.3 suites have a list of their own, in which other names are an error.
-        try:
-            context.set_tls13_ciphersuites(wanted)
-        except SSL.Error:
-            raise TlsError(f"OpenSSL has none of the ciphers {ciphers!r}") from None
+        raise TlsError(f"OpenSSL refuses the ciphers {ciphers!r}") from None
 
 
-def _trust(context: SSL.Context, section: TlsSection, crl: x509.CertificateRevocationList | None) -> None:
+def _trust(context: SSL.Context, section: TlsSection, crls: Sequence[x509.CertificateRevocationList]) -> None:
     if section.ca_list is not None:
         trust_list(context, section.ca_list)
         if section.role == "server":
@@ -121,11 +137,23 @@ def _trust(context: SSL.Context, section: TlsSection, crl: x509.CertificateRevoc
         if not section.ca_path.is_dir():
             raise TlsError(f"tlsCaPath {section.ca_path} is not a directory")
         context.load_verify_locations(None, str(section.ca_path))
-    if crl is not None:
+    if crls:
         store = context.get_cert_store()
         assert store is not None
-        store.add_crl(crl)
-        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+        for crl in crls:
+            store.add_crl(crl)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+
+
+def _warnings(section: TlsSection) -> Iterator[str]:
+    if section.key.stat().st_mode & 0o007:
+        yield f"everybody on this machine may use the private key in {section.key}"
+    if section.verifies and section.ca_list is None and section.ca_path is not None:
+        linked = any(_HASH_LINK.fullmatch(entry.name) for entry in section.ca_path.iterdir())
+        if not linked:
+            yield f"{section.ca_path} has no hash links (c_rehash): every certificate is refused"
+    if section.crl is not None and not section.verifies:
+        yield "tlsCrl has no effect without tlsVerify"
 
 
 class Handshake:
@@ -138,14 +166,18 @@ class Handshake:
         verifies: bool,
         names: Names = (),
         by_name: ByName | None = None,
+        *,
+        depth: int = 9,
         proves: Callable[[x509.Certificate, str], bool] = proves,
     ) -> None:
         """`names` are the hosts or addresses, one of which the certificate has to be for; empty for any.
 
-        `proves` says whether it is for one of them: by default by the rules of SIP.
+        `depth` is the number of certificates allowed between the peer's own and its authority's;
+        `proves` says whether a certificate is for a name: by default by the rules of SIP.
         """
         self._all = not verifies
         self._names = names
+        self._depth = depth
         self._proves = proves
         self.by_name = by_name
         self.reason: str | None = None
@@ -154,7 +186,13 @@ class Handshake:
         """Whether to go on (SSL_set_verify(3))."""
         if self._all:
             return True
+        if error == _NO_CRL and depth:
+            # Nobody need have the lists that those above the peer's own authority are on; who has, uses them.
+            return True
         subject = certificate.to_cryptography()
+        if depth > self._depth + 1:
+            self.reason = f"the chain of certificates is longer than {self._depth}"
+            return False
         if not good:
             self.reason = self.reason or f"{_text(error)} ({_subject(subject)})"
             return False
@@ -182,7 +220,8 @@ def mode_of(section: TlsSection) -> int:
 
 def _connection(loaded: Loaded, names: Names = (), by_name: ByName | None = None) -> Connection:
     connection = Connection(loaded.context, None)
-    watch(connection, mode_of(loaded.section), Handshake(loaded.section.verifies, names, by_name))
+    section = loaded.section
+    watch(connection, mode_of(section), Handshake(section.verifies, names, by_name, depth=section.depth))
     return connection
 
 
@@ -199,9 +238,21 @@ def _named(connection: SSL.Connection) -> None:
         return
     handshake = connection.handshake
     loaded = handshake.by_name(name) if name and handshake.by_name is not None else None
-    if loaded is not None:
-        connection.set_context(loaded.context)
-        watch(connection, mode_of(loaded.section), Handshake(loaded.section.verifies))
+    if loaded is None:
+        return
+    section = loaded.section
+    lowest, highest = VERSIONS[section.method]
+    version = connection.get_protocol_version()
+    if version < lowest or (highest and version > highest):
+        # The version is chosen before the name is known; without a certificate the handshake ends here.
+        spoken = connection.get_protocol_version_name()
+        handshake.reason = f"{spoken} is not of the method {section.method} of TLS section {section.name}"
+        connection.set_context(_NO_CERTIFICATE)
+        return
+    connection.set_context(loaded.context)
+    if section.verifies:
+        connection.set_options(SSL.OP_NO_TICKET)
+    watch(connection, mode_of(section), Handshake(section.verifies, depth=section.depth))
 
 
 @implementer(IOpenSSLServerConnectionCreator)

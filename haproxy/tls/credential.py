@@ -26,6 +26,7 @@ from haproxy.tls.error import TlsError
 from rtlib import secretfile
 
 SELF_SIGNED_YEARS: Final = 10
+_PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 _SPKI: Final = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -56,12 +57,16 @@ def load(key_file: Path, certificate_file: Path) -> Credential:
     return Credential(key, tuple(chain))
 
 
-def load_crl(path: Path) -> x509.CertificateRevocationList:
-    """Read a certificate revocation list in PEM or DER form. Raises TlsError."""
+def load_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read certificate revocation lists in PEM form, or one in DER form. Raises TlsError."""
     data = read(path)
     try:
-        parse = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
-        return parse(data)
+        if b"-----BEGIN" not in data:
+            return (x509.load_der_x509_crl(data),)
+        lists = [_PEM_CRL + part for part in data.split(_PEM_CRL)[1:]]
+        if not lists:
+            raise ValueError("no list")
+        return tuple(map(x509.load_pem_x509_crl, lists))
     except ValueError:
         raise TlsError(f"{path} holds no readable certificate revocation list") from None
 
@@ -87,7 +92,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def _key(path: Path) -> PrivateKeyTypes:

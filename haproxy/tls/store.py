@@ -97,8 +97,9 @@ class TlsStore:
         """What ends soon or has ended; `now` in seconds of UTC."""
         found = []
         for loaded in self:
-            texts = (validity(loaded.credential.certificate, now), _crl_validity(loaded.crl, now))
-            found += [Reminder(loaded.section, text) for text in texts if text]
+            texts = [validity(certificate, now) for certificate in loaded.credential.chain]
+            texts += [_crl_validity(crl, now) for crl in loaded.crls]
+            found += [Reminder(loaded.section, text) for text in (*texts, *loaded.warnings) if text]
         return found
 
     def _take(self, entries: Mapping[tuple[str, Role], tuple[Loaded, Signature]]) -> None:
@@ -118,21 +119,25 @@ class TlsStore:
 
 def validity(certificate: x509.Certificate, now: float) -> str:
     """What is to be said of a certificate's time; empty where all is well."""
+    name = certificate.subject.rfc4514_string() or "without a name"
     moment = datetime.fromtimestamp(now, UTC)
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if moment < begin:
-        return f"the certificate is not valid before {begin:%Y-%m-%d}"
+        return f"the certificate {name} is not valid before {begin:%Y-%m-%d}"
     if moment > end:
-        return f"the certificate has expired on {end:%Y-%m-%d}"
+        return f"the certificate {name} has expired on {end:%Y-%m-%d}"
     left = (end - moment).days
-    return f"the certificate expires in {left} days, on {end:%Y-%m-%d}" if left < SOON else ""
+    return f"the certificate {name} expires in {left} days, on {end:%Y-%m-%d}" if left < SOON else ""
 
 
-def _crl_validity(crl: x509.CertificateRevocationList | None, now: float) -> str:
-    end = None if crl is None else crl.next_update_utc
+def _crl_validity(crl: x509.CertificateRevocationList, now: float) -> str:
+    end = crl.next_update_utc
     if end is None or datetime.fromtimestamp(now, UTC) < end:
         return ""
-    return f"the revocation list is out of date since {end:%Y-%m-%d}: every certificate is refused"
+    return (
+        f"the revocation list of {crl.issuer.rfc4514_string()} is out of date since {end:%Y-%m-%d}: "
+        "every certificate of this authority is refused"
+    )
 
 
 def _load(sections: Iterable[TlsSection]) -> dict[tuple[str, Role], tuple[Loaded, Signature]]:

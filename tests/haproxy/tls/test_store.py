@@ -206,8 +206,99 @@ def test_expired(hall: Hall) -> None:
     assert "certificate has expired" in meet(store)[1]
 
 
-def test_chains_may_not_be_too_long(hall: Hall) -> None:
+class Branch:
+    """A server whose certificate is from an authority below an authority."""
+
+    def __init__(self, hall: Hall) -> None:
+        self.hall = hall
+        self.middle = Authority(hall.folder / "middle", above=hall.authority)
+        self.middle.issue("branch", ["server.example"])
+        pair = self.middle.folder / "branch.pem"
+        self.server = replace(hall.section("server"), key=pair, certificate=pair)
+
+    def seen(self, **more: Any) -> str:
+        """What a client that verifies says."""
+        return meet(self.hall.store(self.server, self.hall.section("client", verify="on", **more)))[1]
+
+
+@pytest.fixture
+def branch(hall: Hall) -> Branch:
+    return Branch(hall)
+
+
+def test_chains_may_not_be_too_long(hall: Hall, branch: Branch) -> None:
     assert meet(hall.store(hall.section("client", verify="on", depth=0)))[:2] == ("", "")
+    assert branch.seen(depth=1) == ""
+    assert branch.seen(depth=0) == "the chain of certificates is longer than 0"
+
+
+def test_revoked_anywhere_in_the_chain(hall: Hall, branch: Branch) -> None:
+    def lists(*texts: bytes) -> Path:
+        path = hall.folder / "all.crl"
+        path.write_bytes(b"".join(texts))
+        return path
+
+    below, above = branch.middle.revoke().read_bytes(), hall.authority.revoke().read_bytes()
+    assert branch.seen(crl=lists(below)) == ""  # who has no list of those above does without
+    assert branch.seen(crl=lists(below, above)) == ""
+    assert "unable to get certificate CRL" in branch.seen(crl=lists(above))
+    revoked = hall.authority.revoke("middle").read_bytes()
+    assert branch.seen(crl=lists(below, revoked)) == "certificate revoked (CN=CA of middle)"
+    assert branch.seen(crl=lists(branch.middle.revoke("branch").read_bytes())).startswith(
+        "certificate revoked"
+    )
+    with pytest.raises(TlsError, match="holds no readable certificate revocation list"):
+        branch.seen(crl=lists(b"-----BEGIN CERTIFICATE-----"))
+
+
+def test_a_section_by_name_has_its_own_method_depth_and_ciphers(hall: Hall, branch: Branch) -> None:
+    def said(client: TlsSection, **more: Any) -> str:
+        named = hall.section("server", "named.example", **more)
+        return meet(hall.store(named, client), "named.example")[0]
+
+    old = hall.section("client", method="TLSv1.2")
+    assert said(old) == ""
+    assert said(old, method="TLSv1.3") == (
+        "TLSv1.2 is not of the method TLSv1.3 of TLS section named.example server"
+    )
+    assert said(hall.section("client"), method="TLSv1.2").startswith("TLSv1.3 is not of the method TLSv1.2")
+    assert said(old, ciphers="ECDHE-ECDSA-AES256-GCM-SHA384") == ""
+    narrow = replace(old, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+    assert said(narrow, ciphers="ECDHE-ECDSA-AES256-GCM-SHA384") == "no shared cipher"
+    pair = branch.middle.folder / "branch.pem"
+    deep = replace(hall.section("client"), key=pair, certificate=pair)
+    assert said(deep, verify="on") == ""
+    assert said(deep, verify="on", depth=0) == "the chain of certificates is longer than 0"
+
+
+def test_suites_of_both_versions_in_one_list(hall: Hall) -> None:
+    both = "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"
+    for mine, others, method in (
+        (both, "TLS_AES_256_GCM_SHA384", "TLSv1.3"),
+        (both, "ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1.2"),
+    ):
+        store = hall.store(
+            hall.section("server", ciphers=mine), hall.section("client", method=method, ciphers=others)
+        )
+        assert meet(store)[0] == "no shared cipher"
+        store = hall.store(hall.section("server", ciphers=mine), hall.section("client", method=method))
+        assert meet(store)[0] == ""
+
+
+def test_what_works_but_should_be_known(hall: Hall, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (hall.folder / "server.pem").chmod(0o644)
+    server = hall.section("server", verify="on", ca_list=None, ca_path=tmp_path / "empty")
+    store = hall.store(server, hall.section("client", crl=hall.authority.revoke()))
+    found = {(each.section.role, each.text) for each in store.reminders(time.time())}
+    assert found == {
+        ("server", f"everybody on this machine may use the private key in {hall.folder}/server.pem"),
+        ("server", f"{tmp_path}/empty has no hash links (c_rehash): every certificate is refused"),
+        ("client", "tlsCrl has no effect without tlsVerify"),
+    }
+    (hall.folder / "server.pem").chmod(0o640)
+    store.apply(store.changed())
+    assert not any("everybody" in each.text for each in store.reminders(time.time()))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +359,7 @@ def spoil_ca_path(hall: Hall) -> TlsSection:
         (spoil_key, r"certificate in .*server.pem does not belong to the private key in .*other.key"),
         (spoil_missing, r"none.key cannot be read: no such file or directory"),
         (spoil_content, r"server.pem holds no readable private key in PEM form"),
-        (spoil_ciphers, r"none of the ciphers 'NO-SUCH-CIPHER'"),
+        (spoil_ciphers, r"refuses the ciphers 'NO-SUCH-CIPHER'"),
         (spoil_crl, r"none.crl cannot be read: no such file"),
         (spoil_ca_list, r"server.key holds no readable certificate"),
         (spoil_ca_path, r"tlsCaPath .*none is not a directory"),
@@ -328,7 +419,7 @@ def test_reminders(hall: Hall, days: float, text: str) -> None:
 def test_an_old_revocation_list_is_named(hall: Hall) -> None:
     crl = hall.authority.revoke(days=-1)
     store = hall.store(hall.section("server", verify="on", crl=crl))
-    assert "the revocation list is out of date" in store.reminders(time.time())[0].text
+    assert "the revocation list of CN=CA of pki is out of date" in store.reminders(time.time())[0].text
     assert "CRL has expired" in meet(store)[0]
 
 
@@ -336,3 +427,15 @@ def test_intermediates_are_sent_along(hall: Hall) -> None:
     both = hall.folder / "both.crt"
     both.write_bytes((hall.folder / "server.crt").read_bytes() + hall.authority.certificate.read_bytes())
     assert len(load(hall.folder / "server.key", both).chain) == 2
+
+
+def test_the_end_of_a_chain_is_that_of_its_first_to_end(hall: Hall, branch: Branch) -> None:
+    loaded = next(each for each in hall.store(branch.server) if each.section.role == "server")
+    leaf, middle = loaded.credential.chain
+    assert loaded.end == leaf.not_valid_after_utc < middle.not_valid_after_utc
+    later = leaf.not_valid_after_utc.timestamp() + 10 * DAY
+    texts = [
+        each.text for each in hall.store(branch.server).reminders(later) if each.section.role == "server"
+    ]
+    assert texts[0].startswith("the certificate CN=branch has expired on")
+    assert texts[1].startswith("the certificate CN=CA of middle expires in ")

@@ -125,7 +125,7 @@ def test_tls(tmp_path: Path) -> None:
             f"private key in {pki.good.folder}/client.key",
             url(NEW, "/1.2"): "TLS handshake failed: tlsv1 alert protocol version",
             url(OLD, "/1.3"): "TLS handshake failed: tlsv1 alert protocol version",
-            url(OLD, "/cipher"): "OpenSSL has none of the ciphers 'NO-SUCH-CIPHER'",
+            url(OLD, "/cipher"): "OpenSSL refuses the ciphers 'NO-SUCH-CIPHER'",
             url(TLS, "/down"): f"307 redirects to http://{host}:{HTTP}, without TLS",
         }
         assert set(found) == set(targets) - set(failed)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from haproxy.sip.message import Request
+from haproxy.testing import openssl
 from haproxy.testing.authority import Authority
 from haproxy.testing.baresip import Baresip
 from haproxy.testing.call import IncomingCall, Refused
@@ -74,15 +75,9 @@ def pki(tmp_path: Path) -> Pki:
 
 
 def s_client(host: str, *options: str | Path, data: str) -> str:
-    """What openssl s_client prints before the connection ends, or within three seconds."""
-    command = ["openssl", "s_client", "-connect", join(host, TLS_PORT), "-ign_eof", *map(str, options)]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, **pipes, text=True) as process:
-        try:
-            return str(process.communicate(data, timeout=3)[0])
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return str(process.communicate()[0])
+    """What openssl s_client prints before the answer to `data`, or the end of the connection."""
+    with openssl.s_client(host, TLS_PORT, *options) as client:
+        return client.ask(data, "SIP/2.0 ")
 
 
 OPTIONS = (
@@ -250,7 +245,8 @@ def test_server_name_renewal_and_what_is_wrong(tmp_path: Path, pki: Pki) -> None
     with pki.proxy(tmp_path, pki.section("server"), named, allowList=["127.0.0.0/8"]) as proxy:
 
         def shown(*options: str) -> str:
-            text = s_client(proxy.host, "-CAfile", pki.authority.certificate, *options, data="\r\n\r\n")
+            trusted = ("-CAfile", pki.authority.certificate)
+            text = s_client(proxy.host, *trusted, *options, data=OPTIONS.format(host=proxy.host))
             match = re.search(r"subject=CN = (\S+)", text)
             assert match is not None, text
             return match[1]
@@ -262,7 +258,10 @@ def test_server_name_renewal_and_what_is_wrong(tmp_path: Path, pki: Pki) -> None
         assert rows["default", "server"]["state"] == "ok"
         assert rows["default", "client"]["certificate"] == "default.pem"  # guide 9.2.4
         assert "expires in 4 days" in rows["named.example", "server"]["state"]
-        assert "TLS section named.example server: the certificate expires in 4 days" in proxy.daemon.text
+        assert (
+            "TLS section named.example server: the certificate CN=named expires in 4 days"
+            in proxy.daemon.text
+        )
         assert 4 * 86400 < proxy.metric("tls_expiry_seconds", "named.example") < 5 * 86400
 
         with held(proxy.host) as connection:
