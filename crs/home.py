@@ -23,5 +23,10 @@ def audit_file(home: Path) -> Path:
     return log_folder(home) / "audit.log"
 
 
+def notify_script(home: Path) -> Path:
+    """What is run for every system event (manual 7.1)."""
+    return home / "scripts" / "notify.sh"
+
+
 RELAY_SOCKET: Final = Path("run") / "relay.sock"
 """Where a relay that is a process of its own takes commands."""

@@ -45,12 +45,13 @@ from crs.core import Core
 from crs.doorway import Doorway
 from crs.expulsion import Expulsion
 from crs.gate import ClientGate
-from crs.home import ADMINS, DATABASE, PEERS, RELAY_SOCKET, audit_file
+from crs.home import ADMINS, DATABASE, PEERS, RELAY_SOCKET, audit_file, notify_script
 from crs.identity import Identity
 from crs.keepalive import GRACE, KeepAlive
 from crs.limits import LimitTable
 from crs.monthly import Monthly
 from crs.peers import Peers
+from crs.relay.daemon import NAME as RELAY_NAME
 from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
 from crs.relay.service import RelayService
@@ -82,6 +83,7 @@ from rtlib.media.choice import forwarder
 from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
 from rtlib.offence import OffenceLog
+from rtlib.settings import SettingsError
 from rtlib.settings.change import changes
 from rtlib.store.server import Login, parse_place
 
@@ -130,7 +132,7 @@ class Server(DaemonService):
         self._log_observer = observer
         self._offences = OffenceLog()
         self._lateness = Lateness(reactor)
-        self._notifier = ScriptNotifier(reactor, home / "scripts" / "notify.sh")
+        self._notifier = ScriptNotifier(reactor, notify_script(home))
         self._stores = self._make_stores()
         self._limits = LimitTable(_limits(settings.main))
         self._storage = Storage(self._stores.high, self._limits, self._stores.low)
@@ -196,6 +198,7 @@ class Server(DaemonService):
                 now=time.monotonic,
                 port=self._settings.main.relay_listen_port,
                 translate=translate,
+                watch=partial(stores.changed, self._notifier.notify, RELAY_NAME),
             )
         return RelayService(
             sock,
@@ -251,7 +254,7 @@ class Server(DaemonService):
             notifier=self._notifier,
             clock=self._reactor,
             wall=time.time,
-            fatal=self._reactor.stop,
+            fatal=self.give_up,
         )
 
     def _commands(self) -> Registry:
@@ -332,7 +335,7 @@ class Server(DaemonService):
     def _make_stores(self) -> Stores:
         main = self._settings.main
         if main.store == "sqlite":
-            return stores.sqlite(self._home / DATABASE, self._reactor)
+            return stores.sqlite(self._home / DATABASE, self._reactor, self._notifier.notify)
         servers = {
             name: (parse_place(server.place), Login(password=server.password or ""))
             for name, server in main.redis.items()
@@ -412,7 +415,11 @@ class Server(DaemonService):
 
     def _reread(self) -> None:
         """Apply what can be applied while we run, and say what cannot. Raises SettingsError."""
-        new = load(self._home)
+        try:
+            new = load(self._home)
+        except SettingsError as error:
+            self._notifier.notify(NAME, f"reload failed: {error}")
+            raise
         for old_file, new_file in zip(self._settings.files, new.files, strict=True):
             live, restart = changes(old_file, new_file)
             for key in live:
@@ -432,8 +439,10 @@ class Server(DaemonService):
         """As `reload account` does."""
         try:
             await self._registry.call("reload account")
+            self._notifier.notify(NAME, "reloaded")
         except CommandError as error:
             log.warn("the accounts were not reloaded: {error}", error=error)
+            self._notifier.notify(NAME, f"reload failed: {error}")
         except Exception:  # noqa: BLE001  nobody waits for this one
             log.failure("the accounts were not reloaded")
 

@@ -7,11 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from twisted.logger import Logger
+
 from rtlib.outcome import gathered
 from rtlib.store import Store
 from rtlib.store.redis import RedisStore
 from rtlib.store.server import Login, Place
 from rtlib.store.sqlite import SqliteStore
+
+log = Logger()
 
 PATIENCE: Final = 5.0
 """Seconds for which Redis may be away before clients are told so; a restart of it takes less."""
@@ -63,9 +67,9 @@ class Stores:
         return sum([await store.expire(now_wall) for store in self._all])
 
 
-def sqlite(path: Path, reactor: Any) -> Stores:
-    """Everything in one file."""
-    return Stores(SqliteStore(path, reactor))
+def sqlite(path: Path, reactor: Any, notify: Notify) -> Stores:
+    """Everything in one file; `notify` is told when it cannot be written, and when it can again."""
+    return Stores(SqliteStore(path, reactor, watch=partial(_written, notify)))
 
 
 def redis(servers: Mapping[str, tuple[Place, Login]], reactor: Any, notify: Notify) -> Stores:
@@ -82,7 +86,7 @@ def redis(servers: Mapping[str, tuple[Place, Login]], reactor: Any, notify: Noti
             login=login,
             durable=durable,
             patience=PATIENCE,
-            watch=partial(_changed, notify, name),
+            watch=partial(changed, notify, name),
         )
 
     high = opened("redis_high", durable=True)
@@ -90,5 +94,14 @@ def redis(servers: Mapping[str, tuple[Place, Login]], reactor: Any, notify: Noti
     return Stores(high, opened("redis_low", durable=False))
 
 
-def _changed(notify: Notify, name: str, there: bool) -> None:
+def _written(notify: Notify, problem: str) -> None:
+    if problem:
+        log.warn("{problem}", problem=problem)
+    else:
+        log.info("the store can be written again")
+    notify("crs", f"store failed: {problem}" if problem else "store works again")
+
+
+def changed(notify: Notify, name: str, there: bool) -> None:
+    """Tell that a service that we need has come or gone."""
     notify(name, "active" if there else "inactive")

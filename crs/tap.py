@@ -21,7 +21,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.logger import Logger
 
 from crs.accounts import AccountError, Accounts
-from crs.home import DEFAULT_HOME, RELAY_SOCKET, SOCKET, log_folder
+from crs.home import DATABASE, DEFAULT_HOME, RELAY_SOCKET, SOCKET, log_folder, notify_script
 from crs.relay.daemon import NAME as RELAY_NAME
 from crs.relay.daemon import RelayDaemon
 from crs.service import NAME, Server, Sockets
@@ -31,6 +31,8 @@ from rtlib import psk
 from rtlib.daemon import DaemonOptions, DaemonService, fail, refusing
 from rtlib.listen import ListenError, bind_datagram, bind_stream, bind_unix, listening
 from rtlib.notify import DEFAULT_SCRIPT
+from rtlib.store import StoreError
+from rtlib.store.sqlite import check_file
 
 log = Logger()
 
@@ -75,7 +77,7 @@ class Options(DaemonOptions):
 
 def makeService(options: Options, reactor: Any = installed_reactor) -> DaemonService:
     """Read, check and bind everything, or end the process with the reason on stderr and exit code 1."""
-    with refusing(options.service, AccountError, ArchiveError, ListenError, psk.PskUnavailable):
+    with refusing(options.service, AccountError, ArchiveError, ListenError, StoreError, psk.PskUnavailable):
         home = options.home
         _prepare(home, options.log.parent)
         settings = load(home)
@@ -88,6 +90,8 @@ def _server(options: Options, settings: Settings, reactor: Any) -> Server:
     home = options.home
     accounts = Accounts(home / "accounts")
     accounts.load()
+    if settings.main.store == "sqlite":
+        check_file(home / DATABASE)
     psk.self_test()
     sockets = _bind(home, settings)
     observer = options.observer(options.log, settings.main.log_level, settings.main.log_format)
@@ -107,6 +111,7 @@ def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
         settings.relay_limits,
         pause=main.relay_pause / 1e6,
         log_level=lambda: load(options.home).main.log_level,
+        script=notify_script(options.home),
         reactor=reactor,
         observer=observer,
     )
@@ -119,7 +124,7 @@ def _prepare(home: Path, log_folder: Path) -> None:
     for name, mode in FOLDERS.items():
         (home / name).mkdir(mode=mode, exist_ok=True)
     log_folder.mkdir(mode=0o750, exist_ok=True)
-    script = home / "scripts" / "notify.sh"
+    script = notify_script(home)
     if not script.exists():
         script.write_text(DEFAULT_SCRIPT)
         script.chmod(0o755)

@@ -7,6 +7,7 @@ application as the component that twistd looks for.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -119,6 +120,12 @@ def _deaf_to_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _exit_in_failure() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
 class DaemonService(MultiService):
     """The root service: hands twistd the log observer, reloads on SIGHUP, bounds the time to stop.
 
@@ -162,6 +169,12 @@ class DaemonService(MultiService):
 
     def __started(self) -> None:
         init(self.__log, "{name} started, process {pid}", name=self.name, pid=os.getpid())
+
+    def give_up(self) -> None:
+        """Stop because of an error: the process ends with exit code 1. Also while it is still starting."""
+        # The last thing at exit; twistd itself knows no other code than 0.
+        atexit.register(_exit_in_failure)
+        self.__reactor.callWhenRunning(self.__reactor.stop)
 
     async def farewell(self) -> None:
         """What is to be done before the services stop. It has to end by itself, within half a second."""

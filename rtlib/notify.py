@@ -38,6 +38,24 @@ class Notifier(Protocol):
         """Report an event; never blocks and never raises."""
 
 
+class Announcer(Service):
+    """Reports when a unit starts and stops; the last of its services, so that it is the first to stop."""
+
+    def __init__(self, notifier: Notifier, unit: str) -> None:
+        self._notifier = notifier
+        self._unit = unit
+
+    def startService(self) -> None:
+        """All is started."""
+        super().startService()
+        self._notifier.notify(self._unit, "started")
+
+    def stopService(self) -> None:
+        """Everything will be stopped."""
+        super().stopService()
+        self._notifier.notify(self._unit, "stopping")
+
+
 class ScriptNotifier(Service):
     """Runs the script once for each event, a few at a time, and kills it when it takes too long."""
 
@@ -64,7 +82,11 @@ class ScriptNotifier(Service):
         self._stopped = False
 
     def notify(self, unit: str, event: str) -> None:
-        """Run `<script> <unit> <event>` soon; when too many wait, the event is dropped and counted."""
+        """Run `<script> <unit> <event>` soon; when too many wait, the event is dropped and counted.
+
+        The event becomes one line.
+        """
+        event = " ".join(event.split())
         if not self.script.is_file():
             log.info("{unit}: {event} (no script {script})", unit=unit, event=event, script=str(self.script))
             return

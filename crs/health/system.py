@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from crs.health.report import Test, Verdict
+from crs.home import notify_script
 from rtlib.command.client import Client
 from rtlib.command.error import CommandError
 
@@ -34,7 +35,7 @@ def check(home: Path, client: Client, address: tuple[str, int], redis: Mapping[s
         yield Test(f"service {service}", verdict, problem or "active")
     yield _tested("client port", partial(_accepts, address))
     yield _space(home / "data")
-    yield _script(home / "scripts" / "notify.sh")
+    yield _script(notify_script(home))
 
 
 def _tested(name: str, test: Callable[[], str]) -> Test:

@@ -58,8 +58,12 @@ class RemoteRelay(Relay):
         port: int = 0,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         translate: Callable[[str], str] = lambda host: host,
+        watch: Callable[[bool], None] = lambda there: None,
     ) -> None:
-        """`port` is where clients send to until the relay says where."""
+        """`port` is where clients send to until the relay says where.
+
+        `watch(there)` is told when the relay goes away and when it is back.
+        """
         super().__init__(AllocationTable(entropy, dict.fromkeys(KINDS)), now=now, translate=translate)
         self.instance = int.from_bytes(entropy(4)) >> 1 or 1
         """Tells our groups from those of an earlier crs."""
@@ -74,6 +78,7 @@ class RemoteRelay(Relay):
         self._retry: IDelayedCall | None = None
         self._pause = FIRST_RETRY
         self._warned = False
+        self._watch = watch
         self._statistics = Statistics()
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.clock = reactor
@@ -123,6 +128,8 @@ class RemoteRelay(Relay):
         """The relay has said what it has."""
         self._link = link
         self._port, self._ipv6, self.table.limits = greeting.port, greeting.ipv6, greeting.limits
+        if self._warned:
+            self._watch(True)
         self._pause, self._warned = FIRST_RETRY, False
         self._agree(rows)
         init(log, "connected to the relay service, which has {count} relays", count=len(rows))
@@ -164,6 +171,7 @@ class RemoteRelay(Relay):
         if not self._warned:
             log.warn("{path}: {reason}; no new calls until it answers", path=str(self._path), reason=reason)
             self._warned = True
+            self._watch(False)
         self._retry = self._reactor.callLater(self._pause, self._connect)
         self._pause = min(LONGEST_RETRY, 2 * self._pause)
 

@@ -30,8 +30,18 @@ LIMIT = 10_000
 """Operations that may wait; about 40 MiB with messages of a common size."""
 GROUP = 1_000
 """Requests in one commit at most, so that the first of them does not wait for ever."""
+_MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat.html 1.2
 LOCK_TIMEOUT = 5.0
 """Seconds to wait for a lock of another process, such as a backup, before a write fails."""
+
+
+def check_file(path: Path) -> None:
+    """See that a file is a database, if it is there. Raises StoreError, OSError."""
+    if path.exists():
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+        if head not in {b"", _MAGIC}:
+            raise StoreError(f"{path}: is not a database")
 
 
 class _Job(NamedTuple):
@@ -46,6 +56,7 @@ class SqliteStore:
     asked for.
 
     `wall` gives UTC seconds. The file is made with mode 0600 if it is not there; its directory must be.
+    `watch(problem)` is told when nothing can be written any more, and "" when that is over.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class SqliteStore:
         reactor: IReactorFromThreads,
         wall: Callable[[], float] = time.time,
         limit: int = LIMIT,
+        watch: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self._path = Path(path)
         self._reactor = reactor
@@ -65,6 +77,8 @@ class SqliteStore:
         self._running = False
         self._waiting = 0
         self._stopped: Deferred[None] = Deferred()
+        self._watch = watch
+        self._problem = ""
 
     @property
     def waiting(self) -> int:
@@ -163,10 +177,21 @@ class SqliteStore:
 
     def _finish(self, group: list[_Job], outcomes: list[Any]) -> None:
         """Tell the callers (in the reactor's thread)."""
+        self._look_at([outcome for job, outcome in zip(group, outcomes, strict=True) if job.writes])
         for job, outcome in zip(group, outcomes, strict=True):
             self._waiting -= job.cost
             if not job.done.called:  # else the caller has cancelled it
                 job.done.callback(outcome)
+
+    def _look_at(self, outcomes: list[Any]) -> None:
+        """See whether anything could be written."""
+        if not outcomes:
+            return
+        failed = all(isinstance(each, Failure) for each in outcomes)
+        problem = outcomes[0].getErrorMessage() if failed else ""
+        if bool(problem) != bool(self._problem):
+            self._watch(problem)
+        self._problem = problem
 
 
 class _GroupLost(Exception):
