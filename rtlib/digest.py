@@ -11,7 +11,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from struct import Struct
@@ -103,6 +103,19 @@ def parse_challenge(value: bytes) -> Challenge | None:
     qop = tuple(word.strip().lower() for word in found.get("qop", "").split(",") if word.strip())
     stale = found.get("stale", "").lower() == "true"
     return Challenge(realm, nonce, found.get("algorithm", "MD5"), qop, found.get("opaque"), stale)
+
+
+def parse_challenges(values: Iterable[bytes]) -> list[Challenge]:
+    """The digest challenges among (Proxy- or WWW-)Authenticate values; malformed ones are left out."""
+    found = []
+    for value in values:
+        try:
+            challenge = parse_challenge(value)
+        except DigestError:
+            continue
+        if challenge is not None:
+            found.append(challenge)
+    return found
 
 
 def parse_credentials(value: bytes) -> Credentials | None:

@@ -48,12 +48,5 @@ class Authorization:
 
 
 def _digests(values: Sequence[bytes]) -> list[digest.Challenge]:
-    found = []
-    for value in values:
-        try:
-            challenge = digest.parse_challenge(value)
-        except digest.DigestError:
-            continue
-        if challenge is not None and (not challenge.qop or {"auth", "auth-int"} & set(challenge.qop)):
-            found.append(challenge)
-    return found
+    known = digest.parse_challenges(values)
+    return [each for each in known if not each.qop or {"auth", "auth-int"} & set(each.qop)]

@@ -25,7 +25,7 @@ class Credentials:
     def answer(self, request: Request, response: Response) -> bool:
         """Put credentials and the next CSeq into `request`; False where sending it again is no use."""
         asked, given = _HEADERS[response.status]
-        challenge = digest.strongest(_challenges(response.all(asked)))
+        challenge = digest.strongest(digest.parse_challenges(response.all(asked)))
         if challenge is None or not self._password:
             return False
         secret = digest.ha1(self._user, challenge.realm, self._password, challenge.algorithm)
@@ -41,13 +41,3 @@ class Credentials:
         request.append(given, bytes(credentials))
         request.set(b"CSeq", b"%d %b" % (request.cseq_number + 1, request.method))
         return True
-
-
-def _challenges(values: list[bytes]) -> list[digest.Challenge]:
-    challenges = []
-    for value in values:
-        try:
-            challenges.append(digest.parse_challenge(value))
-        except digest.DigestError:
-            continue
-    return [challenge for challenge in challenges if challenge is not None]

@@ -52,7 +52,7 @@ class Authorization:
     def challenged(self, response: Response) -> None:
         """Take a 401 or 407. Raises Unanswerable where sending the request again is no use."""
         asked, given = _HEADERS[response.status]
-        challenge, secret = self._choose(_challenges(response.all(asked)))
+        challenge, secret = self._choose(digest.parse_challenges(response.all(asked)))
         key = given, challenge.realm
         before = self._answering.get(key)
         if before is not None and before.challenge.nonce == challenge.nonce:
@@ -100,15 +100,3 @@ class Authorization:
         if chosen.qop and not {"auth", "auth-int"} & set(chosen.qop):
             raise Unanswerable(f"the registrar asks for an unknown qop: {', '.join(chosen.qop)}")
         return chosen, ours.secret(chosen) or ""
-
-
-def _challenges(values: list[bytes]) -> list[digest.Challenge]:
-    found = []
-    for value in values:
-        try:
-            challenge = digest.parse_challenge(value)
-        except digest.DigestError:
-            continue
-        if challenge is not None:
-            found.append(challenge)
-    return found

@@ -97,12 +97,12 @@ class Registration:
         """What is registered."""
         return self._identity.account
 
-    def begin(self, when: float, now: float) -> None:
+    def begin(self, when: float) -> None:
         """Register, first at `when`."""
         self._wanted = True
         if self.attempt is None:
             self.state = State.WAITING
-            self._plan(max(when, now))
+            self._plan(when)
 
     def refresh(self, now: float) -> bool:
         """Register now; False where that is going on, or is not wanted at all."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from haproxy.proxy.event import RegistrationChanged
 from haproxy.uac.account import Account
 from haproxy.uac.attempt import Stack
 from haproxy.uac.registration import Registration, State, Tally
 from rtlib.address import Address
+
+SPACING: Final = 0.02
+"""Seconds between the first requests of two that begin together: a provider takes no burst for a flood."""
 
 
 class Registrations:
@@ -31,8 +35,8 @@ class Registrations:
         self._tell = tell
         self._started: float | None = None
         self._current = {account.uuid: self._make(account) for account in accounts}
-        self._leaving: dict[Registration, Registration | None] = {}
-        """Those taken out, until they have un-registered; and what takes their place then."""
+        self._leaving: dict[str, Registration] = {}
+        """Those taken out, until they have un-registered; one of the same name waits for that."""
 
     def __iter__(self) -> Iterator[Registration]:
         """Those of the configuration."""
@@ -44,7 +48,7 @@ class Registrations:
     @property
     def settled(self) -> bool:
         """Whether none is registered any more, and none tries."""
-        everyone = (*self._current.values(), *self._leaving)
+        everyone = (*self._current.values(), *self._leaving.values())
         return all(each.state in {State.WAITING, State.UNREGISTERED} for each in everyone)
 
     def by_state(self) -> dict[str, float]:
@@ -59,8 +63,7 @@ class Registrations:
         self.active = True
         if self._started is None:
             self._started = now
-        for each in self:
-            self._begin(each, now)
+        self._begin(self, now)
 
     def deactivate(self, now: float) -> None:
         """This node does not register any more: un-register everything."""
@@ -76,57 +79,57 @@ class Registrations:
         """Take other accounts: what is gone is un-registered, what is new registers, the rest goes on."""
         changed, self._retry = retry != self._retry, retry
         before, self._current = self._current, {}
+        new = []
         for account in accounts:
-            old = before.pop(account.uuid, None)
-            self._current[account.uuid] = self._successor(account, old, now)
+            kept = self._keep(before, account, now)
+            if kept is None:
+                kept = self._make(account)
+                new.append(kept)
+            self._current[account.uuid] = kept
         for gone in before.values():
-            self._remove(gone, None, now)
+            self._remove(gone, now)
+        if self.active:
+            self._begin(new, now)
         for each in self if changed else ():
             each.retry_changed(now)
 
     def trouble(self, remote: Address, reason: str) -> None:
         """Something is known of a peer that no response will tell: that TLS failed, that it sends garbage."""
-        for each in (*self._current.values(), *self._leaving):
+        for each in (*self._current.values(), *self._leaving.values()):
             attempt = each.attempt
             if attempt is not None and attempt.flow is not None and attempt.flow.remote == remote:
                 attempt.trouble = attempt.trouble or reason
 
-    def _successor(self, account: Account, old: Registration | None, now: float) -> Registration:
-        if old is not None and old.account == account:
-            return old
-        if old is not None and old.account.same_binding(account):
+    def _keep(self, before: dict[str, Registration], account: Account, now: float) -> Registration | None:
+        """The registration that goes on with this account, taken out of `before`."""
+        old = before.get(account.uuid)
+        if old is None or not old.account.same_binding(account):
+            return None
+        if old.account != account:
             old.change(account, now)
-            return old
-        new = self._make(account)
-        # The two could be one binding to the registrar: not both at a time.
-        if old is not None:
-            self._remove(old, new, now)
-            return new
-        for each in self._leaving:
-            if each.account.uuid == account.uuid:
-                self._leaving[each] = new
-                return new
-        if self.active:
-            self._begin(new, now)
-        return new
+        return before.pop(account.uuid)
 
-    def _remove(self, old: Registration, successor: Registration | None, now: float) -> None:
-        for each, waiting in self._leaving.items():
-            if waiting is old:
-                # It has not begun: another one waits in its place.
-                self._leaving[each] = successor
-                return
-        self._leaving[old] = successor
-        old.leave(now)
+    def _remove(self, old: Registration, now: float) -> None:
+        uuid = old.account.uuid
+        if uuid not in self._leaving:  # else it has waited for that one, and has not begun
+            self._leaving[uuid] = old
+            old.leave(now)
 
     def _gone(self, registration: Registration, now: float) -> None:
-        successor = self._leaving.pop(registration, None)
-        if successor is not None and self.active and self._current.get(successor.account.uuid) is successor:
-            self._begin(successor, now)
+        uuid = registration.account.uuid
+        if self._leaving.get(uuid) is not registration:
+            return
+        del self._leaving[uuid]
+        successor = self._current.get(uuid)
+        if successor is not None and self.active:
+            self._begin([successor], now)
 
-    def _begin(self, registration: Registration, now: float) -> None:
+    def _begin(self, registrations: Iterable[Registration], now: float) -> None:
+        """Register; not while the same one with other values leaves: it could be one binding there."""
         assert self._started is not None
-        registration.begin(self._started + registration.account.delay, now)
+        ready = (each for each in registrations if each.account.uuid not in self._leaving)
+        for number, each in enumerate(ready):
+            each.begin(max(now, self._started + each.account.delay) + number * SPACING)
 
     def _make(self, account: Account) -> Registration:
         return Registration(

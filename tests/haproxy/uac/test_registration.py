@@ -40,10 +40,16 @@ def test_it_is_refreshed_before_it_expires(line: Any) -> None:
 
 
 def test_refreshes_of_many_do_not_come_at_once(new: Any) -> None:
-    line = new(*[{"l_uuid": f"line{number}"} for number in range(20)])
+    line = new(*[{"l_uuid": f"line{number}"} for number in range(20)]).advance(1)
     for request, _ in list(line.requests):
         line.accept(request=request)
     assert len({round(each.due) for each in line.registrations}) > 10
+
+
+def test_many_do_not_begin_at_once(new: Any) -> None:
+    line = new(*[{"l_uuid": f"line{number}"} for number in range(100)])
+    assert len(line.requests) <= 10
+    assert len(line.advance(2.2).requests) == 100
 
 
 def test_a_short_life_does_not_make_a_flood(line: Any) -> None:

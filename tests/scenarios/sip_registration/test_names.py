@@ -29,6 +29,7 @@ def test_failover_and_tls(tmp_path: Path, entry: Any, lines: Any) -> None:
             f"--host-record=silent.test,{silent_host}",
             f"--host-record=dead.test,{dead_host}",
             f"--host-record=tls.test,{provider.host}",
+            f"--host-record=other.test,{provider.host}",
             *(
                 f"--srv-host=_sip._udp.{name}.trunk.test,{target},5060,{priority}"
                 for name, first in (("one", "dead.test"), ("two", "silent.test"))
@@ -42,7 +43,7 @@ def test_failover_and_tls(tmp_path: Path, entry: Any, lines: Any) -> None:
             "silent_first": "sip:two.trunk.test",
             "right_name": "sip:tls.test;transport=tls",
             "sips": "sips:tls.test",
-            "wrong_name": f"sip:{provider.host};transport=tls",
+            "wrong_name": "sip:other.test;transport=tls",
             "no_name": "sip:nobody.test",
         }
         entries = [entry(provider, l_uuid=uuid, auth_proxy=place) for uuid, place in changes.items()]
@@ -51,7 +52,7 @@ def test_failover_and_tls(tmp_path: Path, entry: Any, lines: Any) -> None:
         client = {"tlsDomain": "default", "tlsRole": "client", **trust}
         with lines(*entries, tls=[client], system=system, proxy={"enableTLS": True}) as world:
             rows = world.until("failed", "wrong_name", "no_name")
-            assert "certificate" in rows["wrong_name"]["reason"]
+            assert "the certificate is for tls.test, not for other.test" in rows["wrong_name"]["reason"]
             assert rows["no_name"]["reason"] == "its name has no address"
             rows = world.until("registered", *changes.keys() - {"wrong_name", "no_name"})
             for uuid in ("dead_first", "silent_first"):
