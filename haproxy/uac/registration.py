@@ -126,8 +126,8 @@ class Registration:
             wait = self._retry()
             self._plan(None if wait is None else now + wait)
 
-    def leave(self, now: float) -> None:
-        """Un-register; `left` is told when that is done, or is given up."""
+    def leave(self, when: float, now: float) -> None:
+        """Un-register at `when`; `left` is told when that is done, or is given up."""
         self._wanted = False
         self._plan(None)
         if self.attempt is not None:
@@ -136,16 +136,18 @@ class Registration:
             self._end(now)
             return
         self.state = State.UNREGISTERING
-        self.attempt = Attempt(self._stack, self._identity, 0, self._concluded)
-        if self.flow is not None:
-            self.attempt.go((self.flow,), now)
+        if when > now:
+            self._plan(when)
         else:
-            self.attempt.begin(now)
+            self._unregister(now)
 
     def expired(self, now: float) -> None:
         """The next attempt is due (wheel)."""
         self._timer = self.due = None
-        self._register(now)
+        if self._wanted:
+            self._register(now)
+        else:
+            self._unregister(now)
 
     def _register(self, now: float) -> None:
         self._plan(None)
@@ -154,6 +156,13 @@ class Registration:
         expires = max(self.account.expires, self._identity.least)
         self.attempt = Attempt(self._stack, self._identity, expires, self._concluded)
         self.attempt.begin(now)
+
+    def _unregister(self, now: float) -> None:
+        self.attempt = Attempt(self._stack, self._identity, 0, self._concluded)
+        if self.flow is not None:
+            self.attempt.go((self.flow,), now)
+        else:
+            self.attempt.begin(now)
 
     def _concluded(self, outcome: Outcome, now: float) -> None:
         attempt, self.attempt = self.attempt, None
@@ -168,7 +177,7 @@ class Registration:
         else:
             self._failed(outcome, now)
         if not self._wanted:
-            self.leave(now)
+            self.leave(now, now)
             return
         again, self._changed = self._changed, False
         if again:

@@ -13,7 +13,7 @@ from haproxy.uac.registration import Registration, State, Tally
 from rtlib.address import Address
 
 SPACING: Final = 0.02
-"""Seconds between the first requests of two that begin together: a provider takes no burst for a flood."""
+"""Seconds between two that begin, or are taken out, together: that is no flood to their provider."""
 
 
 class Registrations:
@@ -66,10 +66,10 @@ class Registrations:
         self._begin(self, now)
 
     def deactivate(self, now: float) -> None:
-        """This node does not register any more: un-register everything."""
+        """This node does not register any more: un-register everything, at once."""
         self.active = False
         for each in list(self):
-            each.leave(now)
+            each.leave(now, now)
 
     def refresh(self, uuid: str, now: float) -> bool:
         """Register now; False where that is going on already, or is not wanted. KeyError if there is none."""
@@ -86,8 +86,8 @@ class Registrations:
                 kept = self._make(account)
                 new.append(kept)
             self._current[account.uuid] = kept
-        for gone in before.values():
-            self._remove(gone, now)
+        for number, gone in enumerate(before.values()):
+            self._remove(gone, now + number * SPACING, now)
         if self.active:
             self._begin(new, now)
         for each in self if changed else ():
@@ -109,11 +109,11 @@ class Registrations:
             old.change(account, now)
         return before.pop(account.uuid)
 
-    def _remove(self, old: Registration, now: float) -> None:
+    def _remove(self, old: Registration, when: float, now: float) -> None:
         uuid = old.account.uuid
         if uuid not in self._leaving:  # else it has waited for that one, and has not begun
             self._leaving[uuid] = old
-            old.leave(now)
+            old.leave(when, now)
 
     def _gone(self, registration: Registration, now: float) -> None:
         uuid = registration.account.uuid

@@ -52,6 +52,20 @@ def test_many_do_not_begin_at_once(new: Any) -> None:
     assert len(line.advance(2.2).requests) == 100
 
 
+def test_many_do_not_end_at_once(new: Any) -> None:
+    line = new(*[{"l_uuid": f"line{number}"} for number in range(100)]).advance(2.2)
+    for request, _ in list(line.requests):
+        line.accept(request=request)
+    line.reload({"l_uuid": "line0"})
+    assert len(line.requests) <= 110
+    line.reload({"l_uuid": "line0"}, {"l_uuid": "line99"})  # which has not left yet
+    assert len(line.advance(2.2).requests) == 199
+    assert line.registrations.settled is False
+    for request, _ in line.requests[100:]:
+        line.answer(200, request=request)
+    assert line.advance(0.2).find("line99").state is State.REGISTERING
+
+
 def test_a_short_life_does_not_make_a_flood(line: Any) -> None:
     assert line.accept(1).wait == 5.0
 
