@@ -78,7 +78,15 @@ def main() -> None:
         place,
         help="Manages the rendezvous server crs.",
         local=_local_registry,
-        complete={"account": _accounts, "client": _clients, "blacklisted": _blacklisted, "admin": _admins},
+        complete={
+            "account": _accounts,
+            "admin": _admins,
+            "blacklisted": _blacklisted,
+            "client": _clients,
+            "iw-crs": _peers,
+            "room": _rooms,
+            "team-code": _team_codes,
+        },
     )
     cli.main(group)
 
@@ -114,6 +122,22 @@ def _blacklisted(client: Client, before: Mapping[str, Any]) -> Iterable[str]:
     """The blacklisted clients of the account before them on the line."""
     rows = client.call("show blacklist", {"account_id": before.get("account_id")}, COMPLETION_TIME)
     return [row["uri"] for row in rows]
+
+
+def _peers(client: Client, _before: Mapping[str, Any]) -> Iterable[str]:
+    """The addresses of inter-working servers."""
+    return [row["ip"] for row in client.call("show iw-crs", {}, COMPLETION_TIME)]
+
+
+def _rooms(client: Client, _before: Mapping[str, Any]) -> Iterable[str]:
+    """The numbers of all conference rooms."""
+    return [row["number"] for row in client.call("list conference-room", {}, COMPLETION_TIME)]
+
+
+def _team_codes(client: Client, before: Mapping[str, Any]) -> Iterable[str]:
+    """The team codes of the account before them on the line."""
+    rows = client.call("list team-code", {"account_id": before.get("account_id")}, COMPLETION_TIME)
+    return [row["code"] for row in rows]
 
 
 def _admins(client: Client, _before: Mapping[str, Any]) -> Iterable[str]:

@@ -84,7 +84,6 @@ from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
 from rtlib.offence import OffenceLog
 from rtlib.settings import SettingsError
-from rtlib.settings.change import changes
 from rtlib.store.server import Login, parse_place
 
 log = Logger()
@@ -141,9 +140,10 @@ class Server(DaemonService):
         self._relay = self._make_relay(sockets.relay)
         self._keep_alive: Rules[KeepAlive] = Rules(_keep_alive(settings.main))
         self._cleanup: Rules[float] = Rules(_cleanup(settings.main))
+        self._sealer = Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes)
         self._machine = Rendezvous(
             Identification(f"{NAME}/{VERSION}", secrets.token_hex(16), time.time),
-            Sealer(token_key(home / "data", settings.main.key), secrets.token_bytes),
+            self._sealer,
             Policy(self._denial, self._cleanup.find, accounts.are_connected, self._rooms.find, self._offered),
             self._limits,
         )
@@ -420,14 +420,15 @@ class Server(DaemonService):
         except SettingsError as error:
             self._notifier.notify(NAME, f"reload failed: {error}")
             raise
-        for old_file, new_file in zip(self._settings.files, new.files, strict=True):
-            live, restart = changes(old_file, new_file)
-            for key in live:
-                log.info("{key} is changed", key=key)
-            for key in restart:
-                log.warn("{key} is changed in its file, which needs a restart", key=key)
+        live, restart = self._settings.changes(new)
+        for key in live:
+            log.info("{key} is changed", key=key)
+        for key in restart:
+            log.warn("{key} is changed in its file, which needs a restart", key=key)
         if self._log_observer is not None:
-            self._log_observer.level = new.main.log_level
+            self._log_observer.level, self._log_observer.format = new.main.log
+        if new.main.key != self._settings.main.key:
+            self._sealer.change(token_key(self._home / "data", new.main.key))
         self._keep_alive.replace(_keep_alive(new.main))
         self._cleanup.replace(_cleanup(new.main))
         self._limits.replace(_limits(new.main))

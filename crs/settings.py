@@ -15,7 +15,9 @@ from pydantic import AfterValidator, model_validator
 from crs.identity import parse as parse_identity
 from crs.limits import BOUNDS, OF_ADDRESSES
 from crs.relay.allocation import KINDS
+from rtlib.log import Format, Level
 from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue, setting
+from rtlib.settings.change import changes
 from rtlib.settings.directives import Directive, Grammar
 from rtlib.settings.schema import Named
 from rtlib.settings.types import Endpoint, Host, IpAddress, ListenPort, Port, parse_network
@@ -136,9 +138,11 @@ class DbBackup(Section):
 class Main(Section):
     """crs.conf, the same on all hosts of a pool."""
 
-    key: str | None = setting(None, "secret shared by the hosts of the pool", secret=True, min_length=8)
-    ips: tuple[HostAddress, ...] = setting((), "public addresses of the hosts")
-    hosts: tuple[Name, ...] = setting((), "the hosts of the pool")
+    key: str | None = setting(
+        None, "secret shared by the hosts of the pool", secret=True, min_length=8, live=True
+    )
+    ips: tuple[HostAddress, ...] = setting((), "public addresses of the hosts", live=True)
+    hosts: tuple[Name, ...] = setting((), "the hosts of the pool", live=True)
     listen_ip: IpAddress = setting(
         "0.0.0.0",  # noqa: S104  the server's purpose
         "address to listen on for clients and media; :: is all of IPv6 and IPv4",
@@ -180,12 +184,14 @@ class Main(Section):
         None, "the Redis server for what is expendable, such as message counts; without it, redis-high"
     )
     log_level: Literal["debug", "info", "warn"] = setting("info", "least type of event to log", live=True)
-    log_format: Literal["text", "json"] = setting("text", "lines of the manual's format, or JSON lines")
+    log_format: Literal["text", "json"] = setting(
+        "text", "lines of the manual's format, or JSON lines", live=True
+    )
     pool_listen_port: ListenPort = setting(8090, "TCP port for the other hosts of the pool")
     sync_listen_port: ListenPort = setting(8091, "TCP port for database synchronization")
     iw_listen_port: ListenPort = setting(8080, "TCP port for inter-working servers")
-    cps: Cps | None = setting(None, "push server")
-    features: tuple[Literal["push"], ...] = setting((), "optional features that are on")
+    cps: Cps | None = setting(None, "push server", live=True)
+    features: tuple[Literal["push"], ...] = setting((), "optional features that are on", live=True)
     push_config: tuple[tuple[str, ...], ...] = setting((), "how push notifications are sent")
     addr_map: tuple[AddressMap, ...] = setting(
         (), "addresses to use in place of other servers' public ones; the first match counts", live=True
@@ -198,6 +204,11 @@ class Main(Section):
     detach_cleanup: tuple[DetachCleanup, ...] = setting(
         (), "when unregistered clients are disconnected; the first match counts", live=True
     )
+
+    @property
+    def log(self) -> tuple[Level, Format]:
+        """Level and format of the log."""
+        return self.log_level, self.log_format
 
     @property
     def push(self) -> bool:
@@ -311,6 +322,9 @@ _WITHOUT_EFFECT: Final = frozenset(
     }
 )
 
+_NAMES: Final = {directive.field: directive.name for directive in (*MAIN.directives, *LOCAL.directives)}
+"""The directives by their fields."""
+
 DEFAULT_NAME: Final = "crs1"
 
 
@@ -342,11 +356,20 @@ class Settings:
         """The most allocations of each kind."""
         return {kind: getattr(self.relay, kind.replace("-", "_")) for kind in KINDS}
 
+    def changes(self, new: Settings) -> tuple[list[str], list[str]]:
+        """What differs in the new files, as they call it: what a reload applies, what needs a restart."""
+        live: list[str] = []
+        restart: list[str] = []
+        for old_file, new_file in zip(self.files, new.files, strict=True):
+            applied, kept = changes(old_file, new_file)
+            live += [_NAMES.get(key, key) for key in applied]
+            restart += [_NAMES.get(key, key) for key in kept]
+        return live, restart
+
     def without_effect(self) -> list[str]:
         """The directives and keys that the files have and that do nothing in this version."""
-        names = {directive.field: directive.name for directive in (*MAIN.directives, *LOCAL.directives)}
         return [
-            names.get(field) or type(section).model_fields[field].alias or field
+            _NAMES.get(field) or type(section).model_fields[field].alias or field
             for section in self.files
             for field in type(section).model_fields
             if field in section.model_fields_set & _WITHOUT_EFFECT

@@ -110,7 +110,7 @@ def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
         commands,
         settings.relay_limits,
         pause=main.relay_pause / 1e6,
-        log_level=lambda: load(options.home).main.log_level,
+        log=lambda: load(options.home).main.log,
         script=notify_script(options.home),
         reactor=reactor,
         observer=observer,

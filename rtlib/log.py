@@ -94,19 +94,19 @@ class LogFile:
 
 @implementer(ILogObserver)
 class LogObserver:
-    """Formats events and hands the lines to each of `writes`. `level` may be changed while it runs."""
+    """Formats events and hands the lines to each of `writes`. `level` and `format` may be changed."""
 
     def __init__(self, writes: Sequence[Write], level: Level = "info", format: Format = "text") -> None:
         self.level = level
+        self.format = format
         self._writes = writes
-        self._format = _FORMATS[format]
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event, if its level asks for it."""
         kind = _kind(event)
         if _RANKS[kind] < _RANKS[self.level.upper()]:
             return
-        text = self._format(event, kind)
+        text = _FORMATS[self.format](event, kind)
         for write in self._writes:
             write(text)
 

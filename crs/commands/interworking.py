@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_PEERS: Final = 1000
 DOWN: Final = "down"
 
-Ip = Annotated[str, Argument("IP address of the inter-working server.")]
+Ip = Annotated[str, Argument("IP address of the inter-working server.", completes="iw-crs")]
 SharedSecret = Annotated[str, Argument("As agreed between the hosts: letters and digits, or base64.")]
 Comment = Annotated[str, Option("-c", "--comment", help='What it is, such as -c "comment with spaces".')]
 

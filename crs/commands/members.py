@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crs.signaling.rendezvous import Rendezvous
     from crs.update.applied import Applied
 
-TeamCode = Annotated[str, Argument("The team code.")]
+TeamCode = Annotated[str, Argument("The team code.", completes="team-code")]
 Verbose = Annotated[bool, Option("-v", "--verbose", help="Print the tokens of client and domain, too.")]
 
 HERE = "local"

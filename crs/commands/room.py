@@ -14,7 +14,7 @@ from rtlib.command.render import Column
 if TYPE_CHECKING:
     from crs.signaling.group import Room
 
-Number = Annotated[str, Argument("The conference room's number: six digits.")]
+Number = Annotated[str, Argument("The conference room's number: six digits.", completes="room")]
 Owner = Annotated[str, Argument("The URI of the client that owns the conference room.", completes="client")]
 
 

@@ -12,7 +12,7 @@ from crs.relay.server import RelayControl
 from crs.relay.service import RelayService
 from rtlib.daemon import DaemonService
 from rtlib.listen import StreamPort
-from rtlib.log import Level, LogObserver
+from rtlib.log import Format, Level, LogObserver
 from rtlib.media.choice import forwarder
 from rtlib.notify import Announcer, ScriptNotifier
 from rtlib.offence import OffenceLog
@@ -30,19 +30,19 @@ class RelayDaemon(DaemonService):
         limits: Mapping[str, int | None],
         *,
         pause: float,
-        log_level: Callable[[], Level],
+        log: Callable[[], tuple[Level, Format]],
         script: Path,
         reactor: Any,
         observer: LogObserver | None,
     ) -> None:
         """`pause`: seconds between two drains of the port under load.
 
-        `log_level` reads it from the settings again; it may raise SettingsError. `script` is told of start
-        and stop.
+        `log` reads level and format from the settings again; it may raise SettingsError. `script` is told
+        of start and stop.
         """
         super().__init__(NAME, reactor, observer, self._reread)
         self._log_observer = observer
-        self._log_level = log_level
+        self._log = log
         notifier = ScriptNotifier(reactor, script)
         notifier.setServiceParent(self)
         relay = RelayService(media, forwarder(reactor, pause), reactor, limits=limits, offences=OffenceLog())
@@ -52,6 +52,6 @@ class RelayDaemon(DaemonService):
 
     def _reread(self) -> None:
         """Limits wait for a restart, as the manual says (4.1.2.3)."""
-        level = self._log_level()
+        level, format = self._log()
         if self._log_observer is not None:
-            self._log_observer.level = level
+            self._log_observer.level, self._log_observer.format = level, format

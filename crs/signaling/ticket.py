@@ -42,22 +42,33 @@ class Sealer:
     def __init__(self, key: bytes, entropy: Callable[[int], bytes]) -> None:
         """`key`: any number of secret bytes that all hosts of the pool have; `entropy(n)`: n random bytes."""
         self._key = key
+        self._former = key
         self._entropy = entropy
+
+    def change(self, key: bytes) -> None:
+        """Seal with another key from now on. Tokens of the one before it can still be read."""
+        self._key, self._former = key, self._key
 
     def seal(self, ticket: Ticket) -> bytes:
         """A token."""
         salt = self._entropy(_SALT)
-        key, nonce = self._derive(salt)
+        key, nonce = _derive(self._key, salt)
         return salt + ChaCha20Poly1305(key).encrypt(nonce, _encode(ticket), None)
 
     def open(self, token: bytes) -> Ticket | None:
-        """What a token says; None if no server with our key has made it."""
-        key, nonce = self._derive(token[:_SALT])
-        try:
-            return _decode(ChaCha20Poly1305(key).decrypt(nonce, token[_SALT:], None))
-        except (InvalidTag, msgspec.MsgspecError):
-            return None
+        """What a token says; None if no server with our key, or our former one, has made it."""
+        ticket = _open(self._key, token)
+        return ticket if ticket is not None or self._former == self._key else _open(self._former, token)
 
-    def _derive(self, salt: bytes) -> tuple[bytes, bytes]:
-        okm = HKDF(algorithm=SHA256(), length=_KEY + _NONCE, salt=salt, info=_INFO).derive(self._key)
-        return okm[:_KEY], okm[_KEY:]
+
+def _open(secret: bytes, token: bytes) -> Ticket | None:
+    key, nonce = _derive(secret, token[:_SALT])
+    try:
+        return _decode(ChaCha20Poly1305(key).decrypt(nonce, token[_SALT:], None))
+    except (InvalidTag, msgspec.MsgspecError):
+        return None
+
+
+def _derive(secret: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    okm = HKDF(algorithm=SHA256(), length=_KEY + _NONCE, salt=salt, info=_INFO).derive(secret)
+    return okm[:_KEY], okm[_KEY:]

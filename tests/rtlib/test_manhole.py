@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,46 +18,7 @@ from twisted.python.components import Componentized
 
 from rtlib.manhole import AuthorizedKeys, _Session, load_host_key, manhole_factory
 from rtlib.testing.loop import installed_reactor, run
-
-PROXY = """\
-import os, socket, sys, threading
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-def up():
-    while data := os.read(0, 4096):
-        s.sendall(data)
-    # ssh has ended; the signal that it sends us is ignored where the suite runs under nohup.
-    s.shutdown(socket.SHUT_RDWR)
-threading.Thread(target=up, daemon=True).start()
-while data := s.recv(4096):
-    os.write(1, data)
-"""
-
-
-def make_key(path: Path) -> str:
-    """A new key pair; the public key's line."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    return path.with_suffix(".pub").read_text()
-
-
-def ssh(folder: Path, key: str, words: str) -> subprocess.CompletedProcess[str]:
-    """Type these words into the manhole with this key."""
-    (folder / "proxy.py").write_text(PROXY)
-    command: list[str | Path] = ["ssh", "-tt", "-F", "none", "-i", folder / key]
-    for option in (
-        f"ProxyCommand={sys.executable} -S {folder}/proxy.py {folder}/manhole.sock",
-        "StrictHostKeyChecking=no",
-        f"UserKnownHostsFile={folder}/known",
-        "IdentitiesOnly=yes",
-        "IdentityAgent=none",
-        "PreferredAuthentications=publickey,password,keyboard-interactive",
-        "BatchMode=yes",
-        "LogLevel=ERROR",
-    ):
-        command += ["-o", option]
-    return subprocess.run(
-        [*command, "crs"], input=words, capture_output=True, text=True, timeout=20, check=False
-    )
+from rtlib.testing.ssh import make_key, ssh
 
 
 @contextlib.asynccontextmanager

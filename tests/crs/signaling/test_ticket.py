@@ -20,6 +20,17 @@ def test_any_server_with_the_key_reads_a_token() -> None:
     assert b"+46" not in token
 
 
+def test_a_changed_key_reads_tokens_of_the_one_before() -> None:
+    sealer = Sealer(b"first", os.urandom)
+    first = sealer.seal(TICKET)
+    sealer.change(b"second")
+    second = sealer.seal(TICKET)
+    assert sealer.open(first) == sealer.open(second) == TICKET
+    assert Sealer(b"first", os.urandom).open(second) is None
+    sealer.change(b"third")
+    assert sealer.open(first) is None and sealer.open(second) == TICKET
+
+
 @given(st.data())
 def test_a_changed_token_says_nothing(data: st.DataObject) -> None:
     token = bytearray(Sealer(b"pool key", os.urandom).seal(TICKET))

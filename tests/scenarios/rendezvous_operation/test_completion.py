@@ -77,6 +77,10 @@ def test_commands_and_options(shell: Shell) -> None:
     assert shell("crs-cli bl") == ["blacklist"]
     assert shell("crs-cli blacklist ") == ["add", "remove"]
     assert {"attach", "blacklist", "session", "services", "version"} <= set(shell("crs-cli show "))
+    elements = {"attach", "session", "message", "object", "event", "connection", "statistics"}
+    assert set(shell("crs-cli trace ")) == elements
+    assert set(shell("crs-cli create ")) == {"account", "sharedSecret", "admin", "conference-room"}
+    assert shell("crs-cli add admin-account-authorization eve x s") == ["statistics"]
     assert shell("crs-cli show se", " --json") == ["services", "session"]
     assert set(shell("crs-cli create account --b")) == {"--bits", "--bytes"}
 
@@ -104,6 +108,13 @@ def test_accounts_and_clients_of_the_server(shell: Shell, server: CrsServer) -> 
     run(story, timeout=60)
     server.cli("blacklist", "add", ACCOUNT, "+4799")
     assert shell(f"crs-cli blacklist remove {ACCOUNT} ") == ["+4799"]
+    server.cli("create", "admin", "eve")
+    assert shell("crs-cli show admin ") == ["eve"]
+    server.cli("add", "iw-crs", "192.0.2.7", "0123456789abcdef")
+    assert shell("crs-cli delete iw-crs ") == ["192.0.2.7"]
+    server.cli("create", "conference-room", "123456", ACCOUNT, "+1")
+    assert shell("crs-cli delete conference-room 1") == ["123456"]
+    assert shell(f"crs-cli delete conference-room 123456 {ACCOUNT[0]}") == [ACCOUNT]
 
 
 def test_without_a_server(program: Path, tmp_path: Path) -> None:
