@@ -87,10 +87,11 @@ def entry() -> Callable[..., dict[str, Any]]:
 def lines(tmp_path: Path) -> Callable[..., Lines]:
     """Makes a proxy with these registrations; settings by table."""
 
-    def make(*entries: dict[str, Any], tls: Any = (), **settings: Any) -> Lines:
+    def make(*entries: dict[str, Any], tls: Any = (), host: str = "", **settings: Any) -> Lines:
         # The registrations last, so that `configure` finds them.
         tables: Any = {"tls": tls, "outbound_registrations": entries}
         folder = tmp_path / "proxy"
-        return Lines(Genproxy(folder, settings=settings, subscribers=SUBSCRIBERS, tables=tables))
+        proxy = Genproxy(folder, host=host, settings=settings, subscribers=SUBSCRIBERS, tables=tables)
+        return Lines(proxy)
 
     return make

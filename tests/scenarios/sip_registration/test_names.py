@@ -11,7 +11,9 @@ import pytest
 from haproxy.testing.authority import Authority
 from haproxy.testing.genproxy import own_host
 from haproxy.testing.nameserver import DNS_PORT, NameServer
+from haproxy.testing.phone import Phone
 from haproxy.testing.provider import TLS_PORT, Provider
+from haproxy.testing.stage import Stage, play
 
 pytestmark = pytest.mark.peer("kamailio", "dnsmasq")
 
@@ -46,11 +48,14 @@ def test_failover_and_tls(tmp_path: Path, entry: Any, lines: Any) -> None:
             "wrong_name": "sip:other.test;transport=tls",
             "no_name": "sip:nobody.test",
         }
+        host = own_host()
         entries = [entry(provider, l_uuid=uuid, auth_proxy=place) for uuid, place in changes.items()]
+        secure = {"r_username": "secure", "reg_contact_addr": f"{host}:{TLS_PORT};transport=tls"}
+        entries = [each | secure if each["l_uuid"] == "right_name" else each for each in entries]
         system = {"nameServers": [f"{names.host}:{DNS_PORT}"], "tlsKeyPath": str(authority.folder)}
         trust = {"tlsVerify": "on", "tlsCaList": str(authority.certificate)}
         client = {"tlsDomain": "default", "tlsRole": "client", **trust}
-        with lines(*entries, tls=[client], system=system, proxy={"enableTLS": True}) as world:
+        with lines(*entries, host=host, tls=[client], system=system, proxy={"enableTLS": True}) as world:
             rows = world.until("failed", "wrong_name", "no_name")
             assert "the certificate is for tls.test, not for other.test" in rows["wrong_name"]["reason"]
             assert rows["no_name"]["reason"] == "its name has no address"
@@ -60,8 +65,19 @@ def test_failover_and_tls(tmp_path: Path, entry: Any, lines: Any) -> None:
             for uuid in ("right_name", "sips"):
                 assert rows[uuid]["place"] == f"tls:{provider.host}:{TLS_PORT}"
             assert world.proxy.metric("outbound_registration_failovers_total") == 2
-            (secure,) = {each for each in provider.registers if "sips@" in each.contact and each.cseq == "2"}
-            assert secure.transport == "tls"
-            assert secure.to.startswith("sips:")
-            assert secure.contact.startswith("<sips:sips@")
+            (sips,) = {each for each in provider.registers if "sips@" in each.contact and each.cseq == "2"}
+            assert sips.transport == "tls"
+            assert sips.to.startswith("sips:")
+            assert sips.contact.startswith("<sips:sips@")
+
+            async def story(stage: Stage) -> None:
+                (genesis,) = await stage.registered("genesis_a")
+                caller = Phone(stage.reactor, "caller", (provider.host, 5060), host=own_host())
+                stage.keep(caller)
+                call, answered = await stage.connect(caller, f"sip:secure@{provider.host}", genesis)
+                assert answered.invite is not None
+                assert answered.invite.values(b"via")[1].startswith(b"SIP/2.0/TLS ")
+                await stage.hang_up(answered, call)
+
+            play(world.proxy, story)
             assert "Traceback" not in world.text

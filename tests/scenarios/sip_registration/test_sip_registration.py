@@ -74,11 +74,14 @@ def test_calls_of_the_provider_and_drain(tmp_path: Path, entry: Any, lines: Any)
             world.proxy.cli("drain", "--cancel")
             world.until("registered")
             await stage.hang_up(answered, call)
-            # l_username@l_domain is a phone here.
+            # l_username@l_domain is a phone here; reg_contact_addr wants TCP.
             call, answered = await stage.connect(caller, f"sip:bob@{provider.host}", phone)
+            assert answered.invite is not None
+            assert answered.invite.values(b"via")[1].startswith(b"SIP/2.0/TCP " + provider.host.encode())
             await stage.hang_up(call, answered)
 
         bob = {"l_uuid": "line2", "r_username": "bob", "l_username": "5000", "l_domain": world.proxy.host}
+        bob["reg_contact_addr"] = f"{world.proxy.host};transport=tcp"
         assert "outbound_registrations  applied" in world.configure(entry(provider), entry(provider, **bob))
         world.until("registered")
         play(world.proxy, story)
