@@ -390,6 +390,9 @@ class Server(DaemonService):
             "timers", "Calls that are scheduled for later.", lambda: len(self._reactor.getDelayedCalls())
         )
         metrics.counter("notifications_dropped", "Events not notified.", lambda: self._notifier.dropped)
+        metrics.counter(
+            "notifications_failed", "Scripts that failed or took too long.", lambda: self._notifier.failed
+        )
         return metrics
 
     def _relay_packets(self) -> dict[str, float]:

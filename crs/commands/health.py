@@ -43,7 +43,12 @@ class HealthCommands:
         self._client = client
 
     @command("health-check system", role=Role.viewer, local=True)
-    def system(self, *, output_format: OutputFormat = Format.json) -> Report:
+    def system(
+        self,
+        *,
+        output_format: OutputFormat = Format.json,
+        local_only: LocalOnly = False,
+    ) -> Report:
         """Check that the services run, that clients can connect, and that there is room on the disk.
 
         Exit code: 0 when all is well, 1 for an error, 3 for a warning.

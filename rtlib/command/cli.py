@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -176,11 +176,24 @@ def _command(spec: Spec, program: _Program) -> click.Command:
     return click.Command(
         spec.words[-1],
         callback=run,
-        params=[_parameter(parameter, program) for parameter in spec.parameters],
+        params=[_parameter(parameter, program) for parameter in spec.parameters] + _json_option(spec),
         short_help=spec.help,
         help="\n\n".join(filter(None, [spec.help, spec.description, _arguments(spec)])),
         epilog=f"Example: {spec.example}",
     )
+
+
+def _json_option(spec: Spec) -> list[click.Parameter]:
+    """`--json` behind the command's words as before them; a report has forms of its own."""
+
+    def switch(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value and isinstance(context.obj, _Context):
+            context.obj = replace(context.obj, json=True)
+
+    if spec.reply is Report:
+        return []
+    help = "Print the reply as JSON, without its secrets."
+    return [click.Option(["--json"], is_flag=True, expose_value=False, callback=switch, help=help)]
 
 
 def _call_here(context: _Context, spec: Spec, arguments: dict[str, Any], local: Local) -> Any:

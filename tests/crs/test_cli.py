@@ -10,11 +10,14 @@ from base64 import b64decode
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import Struct
 
 from crs.cli import COMMANDS, main
-from rtlib.command.registry import Spec, declared
+from rtlib.command.registry import Role, Spec, declared
+from rtlib.command.render import columns
 from rtlib.testing.program import Ended, ended
 
 LIMIT = 0.25
@@ -46,6 +49,41 @@ def test_it_starts_within_a_quarter_second() -> None:
         return (after.children_user - before.children_user) + (after.children_system - before.children_system)
 
     assert min(cost() for _ in range(5)) < LIMIT
+
+
+LOOKING = (
+    "show ",
+    "list ",
+    "lookup ",
+    "trace ",
+    "check slot",
+    "client-info",
+    "summarize client-info",
+    "create sharedSecret",
+    "health-check system",
+)
+
+
+def test_whatever_changes_something_or_prints_a_secret_is_audited() -> None:
+    """That is what a viewer may not call."""
+    for spec in declared(*COMMANDS):
+        if spec.role is Role.viewer:
+            assert spec.name.startswith(LOOKING), spec.name
+    secret = {
+        "list account",
+        "list iw-crs",
+        "show admin",
+        "show push-token",
+        "create admin",
+        "create account",
+    }
+    for spec in declared(*COMMANDS):
+        kinds = [spec.reply, *get_args(spec.reply)]
+        rows = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Struct)]
+        if any(column.secret for row in rows for column in columns(row).values()):
+            assert spec.role is Role.administrator, spec.name
+            secret.discard(spec.name)
+    assert secret == set()
 
 
 SPECS = {spec.name: spec for spec in declared(*COMMANDS)}

@@ -20,6 +20,8 @@ from crs.commands.secret import SecretCommands
 from crs.commands.show import AttachRow, MessageRow, SessionRow, ShowCommands
 from crs.commands.trace import TraceCommands
 from crs.commands.version import VersionCommands
+from crs.doorway import ConnectionEvent
+from crs.identity import Identity
 from crs.rooms import Rooms
 from crs.signaling import message
 from crs.signaling.event import AttachEvent, MessageEvent, SessionEvent
@@ -206,6 +208,20 @@ def test_the_trace_of_what_is_counted() -> None:
         "system-outgoing, +1, a\n",
         "system-incoming, +2, a\n",
     ]
+
+
+def test_a_trace_costs_nothing_while_nobody_watches() -> None:
+    """No row is made: not even the time is asked for."""
+
+    def clock() -> float:
+        raise AssertionError
+
+    trace = TraceCommands(clock, lambda watcher: None)
+    client = Identity("+1", "acc")
+    trace.publish(AttachEvent(1, client, "192.0.2.1", 1, "registered", ""))
+    trace.publish_object(client, "update client_token")
+    trace.publish_connection(ConnectionEvent(1, client, "192.0.2.1", 1, "closed"))
+    assert trace.totals == {("attach", "registered"): 1}
 
 
 def test_the_log_is_watched_only_while_somebody_traces_it() -> None:

@@ -1,6 +1,8 @@
 """A bash completes crs-cli's commands, options, and the running server's accounts and clients."""
 
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from crs.client.testing import ACCOUNT, CrsServer
 from rtlib.testing.daemon import ROOT
 from rtlib.testing.loop import installed_reactor, run
 
+LOADER = Path("/usr/share/bash-completion/bash_completion")
 SCRIPT = ROOT / "etc" / "bash-completion" / "crs-cli"
 
 pytestmark = pytest.mark.peer("bash")
@@ -115,6 +118,42 @@ def test_accounts_and_clients_of_the_server(shell: Shell, server: CrsServer) -> 
     server.cli("create", "conference-room", "123456", ACCOUNT, "+1")
     assert shell("crs-cli delete conference-room 1") == ["123456"]
     assert shell(f"crs-cli delete conference-room 123456 {ACCOUNT[0]}") == [ACCOUNT]
+
+
+@pytest.mark.skipif(
+    not LOADER.exists() and "REQUIRE_PEERS" not in os.environ, reason="bash-completion is not installed"
+)
+def test_bash_completion_loads_it_when_it_is_needed(program: Path, server: CrsServer, tmp_path: Path) -> None:
+    """As installed: in its folder of completions, under the name of the program."""
+    place = tmp_path / "bash-completion" / "completions" / "crs-cli"
+    place.parent.mkdir(parents=True)
+    shutil.copy(SCRIPT, place)
+    script = f"""
+        source {shlex.quote(str(LOADER))}
+        complete -p crs-cli 2>/dev/null && exit 8
+        [[ $(complete -p -D) =~ -F\\ ([^ ]+) ]] || exit 9
+        "${{BASH_REMATCH[1]}}" crs-cli
+        complete -p crs-cli
+        COMP_WORDS=(crs-cli purge clients "") COMP_CWORD=3 COMP_LINE="crs-cli purge clients " COMP_POINT=22
+        _crs_cli
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = {
+        "PATH": f"{program.parent}:/usr/bin:/bin",
+        "CRS_HOME": str(server.home),
+        "BASH_COMPLETION_USER_DIR": str(place.parent.parent),
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"complete -F _crs_cli crs-cli\n{ACCOUNT}\n"
 
 
 def test_without_a_server(program: Path, tmp_path: Path) -> None:
