@@ -163,7 +163,7 @@ class DaemonService(MultiService):
         self.__reactor.callWhenRunning(self.__started)
 
     def stopService(self) -> Deferred[None]:
-        """Stop the children; after STOP_LIMIT seconds the process ends without those that still wait."""
+        """Say farewell, stop the children; STOP_LIMIT seconds from now the process ends in any case."""
         init(self.__log, "{name} stops", name=self.name)
         return Deferred.fromCoroutine(self.__stop())
 
@@ -180,9 +180,10 @@ class DaemonService(MultiService):
         """What is to be done before the services stop. It has to end by itself, within half a second."""
 
     async def __stop(self) -> None:
+        deadline = self.__reactor.seconds() + STOP_LIMIT
         with _deaf_to_signals():
             await self.__part()
-            clean = await self.__stop_children()
+            clean = await self.__stop_children(max(0.0, deadline - self.__reactor.seconds()))
         if clean:
             init(self.__log, "{name} stopped", name=self.name)
         else:
@@ -196,10 +197,10 @@ class DaemonService(MultiService):
         except Exception:  # noqa: BLE001  the services have to stop in any case
             self.__log.failure("the farewell failed")
 
-    async def __stop_children(self) -> bool:
-        """Stop them; whether all have stopped in time."""
+    async def __stop_children(self, limit: float) -> bool:
+        """Stop them; whether all have stopped in time, which is `limit` seconds."""
         ended: Deferred[bool] = Deferred()
-        timer = self.__reactor.callLater(STOP_LIMIT, ended.callback, False)
+        timer = self.__reactor.callLater(limit, ended.callback, False)
 
         def stopped(results: list[tuple[bool, Any]]) -> None:
             for success, failure in results:

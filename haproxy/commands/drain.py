@@ -21,7 +21,8 @@ class DrainCommands:
     def drain(self, *, patience: Patience = DEFAULT_PATIENCE, cancel: Cancel = False) -> str:
         """Refuse new calls with 503 and Retry-After, wait for those that run, then stop the proxy.
 
-        Registrations are accepted until the end. The command does not wait.
+        Registrations are accepted until the end; those of the proxy elsewhere end at once.
+        The command does not wait.
 
         Example: genproxy-cli drain --patience 600
         """

@@ -33,6 +33,9 @@ ROUNDS: Final = 8
 LONGEST: Final = 7 * 86400
 """Seconds of a Min-Expires that we follow."""
 
+LONGEST_REASON: Final = 160
+"""Characters."""
+
 _ELSEWHERE: Final = frozenset({408, 500, 502, 503, 504})
 """Answers of a place that does not work, so that another one is tried (RFC 3263 section 4.3)."""
 
@@ -184,7 +187,7 @@ class Attempt:
             return
         if self.trouble:
             reason = f"{'does not answer' if status == 408 else 'cannot be reached'}: {self.trouble}"
-        self._end(Outcome(False, status, reason, heard=False), now)
+        self._end(Outcome(False, status, printable(reason), heard=False), now)
 
     def _next(self, now: float) -> None:
         if self.flow is not None:
@@ -214,7 +217,7 @@ class Attempt:
             return
         grant = grant_of(response, parse_uri(self._identity.account.contact), self.expires)
         ok = grant.life > 0
-        self._end(Outcome(ok, response.status, grant.complaint, grant.life, flow=self.flow), now)
+        self._end(Outcome(ok, response.status, printable(grant.complaint), grant.life, flow=self.flow), now)
 
     def _challenged(self, response: Response, now: float) -> None:
         try:
@@ -239,7 +242,7 @@ class Attempt:
         self._send(now)
 
     def _refused(self, response: Response, reason: str, now: float) -> None:
-        text = reason or printable(response.reason)
+        text = printable(reason or response.reason.decode("utf-8", "replace"))
         wait = _retry_after(response)
         self._end(Outcome(False, response.status, text, retry_after=wait, flow=self.flow), now)
 
@@ -249,10 +252,9 @@ class Attempt:
             self._done(outcome, now)
 
 
-def printable(text: bytes) -> str:
-    """Words of a peer for log and screen: short, and without anything that moves the cursor."""
-    decoded = text[:80].decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in decoded)
+def printable(text: str) -> str:
+    """Words of a peer for log and screen: not too long, and without anything that moves the cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_REASON])
 
 
 def _retry_after(response: Response) -> int | None:

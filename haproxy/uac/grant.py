@@ -34,7 +34,9 @@ def grant_of(response: Response, contact: Uri, asked: int) -> Grant:
     ours = [each for each in contacts if _is_ours(each, contact)]
     if not ours:
         return Grant(0, "the answer lists other contacts, not ours")
-    own = ours[0].param(b"expires")
+    # One of another time, with another host, may be there too.
+    exact = [each for each in ours if each.target.sent_by == contact.sent_by]
+    own = (exact or ours)[0].param(b"expires")
     life = _seconds(own)
     if life is not None:
         return _limited(life, asked, "")

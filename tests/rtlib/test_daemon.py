@@ -32,6 +32,7 @@ from pathlib import Path
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from rtlib.command.registry import Registry, command
 from rtlib.command.server import CommandFactory
@@ -45,6 +46,7 @@ class Toy(Section):
     port: int = setting(0, "A port.", alias="PORT", ge=0)
     hang: bool = setting(False, "Never stop.", alias="HANG")
     crash: bool = setting(False, "Fail in startService.", alias="CRASH")
+    farewell: bool = setting(False, "Say farewell, and fail.", alias="FAREWELL")
 
 class Commands:
     @command("show pid")
@@ -69,7 +71,16 @@ class Odd(Service):
         if self.settings.crash:
             raise RuntimeError("no luck")
     def stopService(self):
+        Logger(namespace="toy").info("odd stops")
         return Deferred() if self.settings.hang else None
+
+class Daemon(DaemonService):
+    said = False
+    async def farewell(self):
+        if self.said:
+            await deferLater(reactor, 0.05)
+            Logger(namespace="toy").info("farewell")
+            raise RuntimeError("too sad")
 
 def makeService(options):
     home = Path(options["home"])
@@ -81,7 +92,8 @@ def makeService(options):
     log = Logger(namespace="toy")
     def reload():
         log.info("read again: {settings}", settings=read(home / "toy.conf", Toy))
-    service = DaemonService("toy", reactor, observer, reload)
+    service = Daemon("toy", reactor, observer, reload)
+    service.said = settings.farewell
     registry = Registry()
     registry.add(Commands())
     factory = CommandFactory(registry, reactor, OffenceLog())
@@ -268,6 +280,15 @@ def test_a_service_that_does_not_stop_is_left_behind_in_time(toy: Toy) -> None:
     with toy.foreground() as daemon:
         assert STOP_LIMIT <= daemon.stop(within=2.0) < 2.0
         assert "toy did not stop within 1.5 s and ends now" in daemon.output
+
+
+def test_a_farewell_comes_before_all_services_stop(toy: Toy) -> None:
+    toy.configure("FAREWELL=yes\n")
+    with toy.foreground() as daemon:
+        daemon.stop()
+        said, failed, stopped = (daemon.output.index(text) for text in ("farewell", "too sad", "odd stops"))
+        assert said < failed < stopped
+        assert "toy stopped" in daemon.output
 
 
 def test_more_signals_while_it_stops_change_nothing(toy: Toy) -> None:

@@ -175,7 +175,13 @@ def test_words_of_a_peer_are_harmless(line: Any) -> None:
     line.core.receive(bytes(response), line.flow, line.now)
     line.collect()
     assert line.find().reason.startswith("No?[2Jx")
-    assert len(line.find().reason) == 80
+    assert len(line.find().reason) == 160
+
+
+def test_words_of_a_challenge_are_harmless(line: Any) -> None:
+    line.answer(401, challenge(algorithm="\x1b[2J\xff" + "x" * 500))
+    assert line.find().reason.isprintable()
+    assert "an unknown algorithm: ?[2J" in line.find().reason
 
 
 def test_no_secret_in_what_is_shown(line: Any) -> None:

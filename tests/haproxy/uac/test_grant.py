@@ -21,6 +21,7 @@ def grant(*headers: tuple[bytes, bytes]) -> Grant:
         (b"<sip:line1@192.0.2.1>;q=1;Expires=60", 60),
         (b"<sip:other@192.0.2.1>;expires=10, <sip:line1@192.0.2.1>;expires=60", 60),
         (b"<sip:line1@198.51.100.1:34567>;expires=60", 60),
+        (b"<sip:line1@192.0.2.9>;expires=7, <sip:line1@192.0.2.1>;expires=60", 60),
         (b'"Line" <sip:line1@192.0.2.1:5060;transport=udp>;expires=3600', 3600),
     ],
 )
