@@ -51,10 +51,10 @@ from crs.keepalive import GRACE, KeepAlive
 from crs.limits import LimitTable
 from crs.monthly import Monthly
 from crs.peers import Peers
-from crs.relay.daemon import NAME as RELAY_NAME
+from crs.relay.inside import NAME as RELAY_NAME
+from crs.relay.inside import InsideRelay
 from crs.relay.interface import Relay
 from crs.relay.remote import RemoteRelay
-from crs.relay.service import RelayService
 from crs.rooms import Rooms
 from crs.rotation import Deadlines
 from crs.rules import Rules
@@ -78,7 +78,7 @@ from rtlib.daemon import DaemonService
 from rtlib.drain import Drain
 from rtlib.lateness import Lateness
 from rtlib.listen import StreamPort
-from rtlib.log import LogObserver, LogWatch
+from rtlib.log import Divided, LogObserver, LogWatch
 from rtlib.media.choice import forwarder
 from rtlib.metrics import Metrics
 from rtlib.notify import ScriptNotifier
@@ -115,7 +115,7 @@ class Server(DaemonService):
         accounts: Accounts,
         *,
         reactor: Any,
-        observer: LogObserver | None,
+        observer: LogObserver | Divided | None,
     ) -> None:
         super().__init__(NAME, reactor, observer, self._reread)
         self._home = home
@@ -200,7 +200,7 @@ class Server(DaemonService):
                 translate=translate,
                 watch=partial(stores.changed, self._notifier.notify, RELAY_NAME),
             )
-        return RelayService(
+        return InsideRelay(
             sock,
             forwarder(self._reactor, self._settings.main.relay_pause / 1e6),
             self._reactor,
@@ -429,7 +429,7 @@ class Server(DaemonService):
         for key in restart:
             log.warn("{key} is changed in its file, which needs a restart", key=key)
         if self._log_observer is not None:
-            self._log_observer.level, self._log_observer.format = new.main.log
+            self._log_observer.change(*new.main.log)
         if new.main.key != self._settings.main.key:
             self._sealer.change(token_key(self._home / "data", new.main.key))
         self._keep_alive.replace(_keep_alive(new.main))

@@ -22,14 +22,15 @@ from twisted.logger import Logger
 
 from crs.accounts import AccountError, Accounts
 from crs.home import DATABASE, DEFAULT_HOME, RELAY_SOCKET, SOCKET, log_folder, notify_script
-from crs.relay.daemon import NAME as RELAY_NAME
 from crs.relay.daemon import RelayDaemon
+from crs.relay.inside import NAME as RELAY_NAME
 from crs.service import NAME, Server, Sockets
 from crs.settings import Settings, load
 from crs.update.error import ArchiveError
 from rtlib import psk
 from rtlib.daemon import DaemonOptions, DaemonService, fail, refusing
 from rtlib.listen import ListenError, bind_datagram, bind_stream, bind_unix, listening
+from rtlib.log import Divided, LogFile, LogObserver
 from rtlib.notify import DEFAULT_SCRIPT
 from rtlib.store import StoreError
 from rtlib.store.sqlite import check_file
@@ -94,8 +95,17 @@ def _server(options: Options, settings: Settings, reactor: Any) -> Server:
         check_file(home / DATABASE)
     psk.self_test()
     sockets = _bind(home, settings)
-    observer = options.observer(options.log, settings.main.log_level, settings.main.log_format)
+    observer = _observer(options, settings)
     return Server(home, settings, sockets, accounts, reactor=reactor, observer=observer)
+
+
+def _observer(options: Options, settings: Settings) -> LogObserver | Divided | None:
+    """Of the server's log; a relay that is a part of it has its own, as the manual says (6.2)."""
+    observer = options.observer(options.log, *settings.main.log)
+    if observer is None or settings.main.relay_service == "separate":
+        return observer
+    file = LogFile(options.log.with_name(f"{RELAY_NAME}.log"))
+    return Divided(RELAY_NAME, LogObserver([file.write], *settings.main.log), observer)
 
 
 def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
@@ -104,7 +114,7 @@ def _relay(options: Options, settings: Settings, reactor: Any) -> RelayDaemon:
         fail(RELAY_NAME, "crs itself is the relay: crs.conf must say `relay-service separate` first")
     media = _bind_media(settings)
     commands = listening("control socket", bind_unix, options.home / RELAY_SOCKET)
-    observer = options.observer(options.log, main.log_level, main.log_format)
+    observer = options.observer(options.log, *main.log)
     return RelayDaemon(
         media,
         commands,

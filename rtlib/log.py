@@ -101,6 +101,10 @@ class LogObserver:
         self.format = format
         self._writes = writes
 
+    def change(self, level: Level, format: Format) -> None:
+        """From now on write in this way."""
+        self.level, self.format = level, format
+
     def __call__(self, event: LogEvent) -> None:
         """Write one event, if its level asks for it."""
         kind = _kind(event)
@@ -109,6 +113,26 @@ class LogObserver:
         text = _FORMATS[self.format](event, kind)
         for write in self._writes:
             write(text)
+
+
+@implementer(ILogObserver)
+class Divided:
+    """Hands the events of one namespace to an observer of their own, all others to another one."""
+
+    def __init__(self, namespace: str, own: LogObserver, others: LogObserver) -> None:
+        self._namespace = namespace
+        self._own = own
+        self._others = others
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event."""
+        mine = event.get("log_namespace") == self._namespace
+        (self._own if mine else self._others)(event)
+
+    def change(self, level: Level, format: Format) -> None:
+        """From now on write in this way."""
+        for observer in (self._own, self._others):
+            observer.change(level, format)
 
 
 class LogWatch:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import Any, Final
+from typing import Any
 
+from crs.relay.inside import NAME
 from crs.relay.server import RelayControl
 from crs.relay.service import RelayService
 from rtlib.daemon import DaemonService
@@ -16,8 +17,6 @@ from rtlib.log import Format, Level, LogObserver
 from rtlib.media.choice import forwarder
 from rtlib.notify import Announcer, ScriptNotifier
 from rtlib.offence import OffenceLog
-
-NAME: Final = "crs_relay"
 
 
 class RelayDaemon(DaemonService):
@@ -54,4 +53,4 @@ class RelayDaemon(DaemonService):
         """Limits wait for a restart, as the manual says (4.1.2.3)."""
         level, format = self._log()
         if self._log_observer is not None:
-            self._log_observer.level, self._log_observer.format = level, format
+            self._log_observer.change(level, format)
