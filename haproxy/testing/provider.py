@@ -36,6 +36,7 @@ loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
 loadmodule "xlog.so"
+modparam("registrar", "max_expires", {longest})
 modparam("auth", "algorithm", "{algorithm}")
 {modules}
 request_route {{
@@ -103,11 +104,12 @@ class Provider:
         algorithm: str = "MD5",
         proxy: bool = False,
         brief: int = 0,
+        longest: int = 3600,
         certificate: Path | None = None,
     ) -> None:
-        """`proxy`: it challenges by 407, as a proxy. `brief`: registrations shorter than that get 423.
+        """`proxy`: it challenges by 407, as a proxy. `certificate`: a .crt with its .key beside, for TLS.
 
-        `certificate`: the path of a .crt with its .key beside; then it speaks TLS.
+        `brief`: registrations shorter than that get 423. `longest`: longer ones are shortened.
         """
         folder.mkdir()
         self.host = host or own_host()
@@ -131,6 +133,7 @@ class Provider:
                 password=PASSWORD,
                 user=USER,
                 brief=brief,
+                longest=longest,
             )
         )
         config.chmod(0o600)

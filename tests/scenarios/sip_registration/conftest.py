@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,12 @@ class Lines:
         return self.rows()
 
     def refresh(self, uuid: str) -> None:
-        """Have it tried now."""
-        assert "is being tried" in self.proxy.cli("refresh", "registration", uuid)
+        """Have it tried now, unless it is being tried."""
+        try:
+            said = self.proxy.cli("refresh", "registration", uuid)
+        except subprocess.CalledProcessError as error:
+            said = str(error.stderr)
+        assert "is being tried" in said
 
     def configure(self, *entries: dict[str, Any]) -> str:
         """Have these registrations instead; what `reload` says."""

@@ -95,11 +95,15 @@ def test_calls_of_the_provider_and_drain(tmp_path: Path, entry: Any, lines: Any)
 
 
 def test_the_provider_goes_away_and_comes_back(tmp_path: Path, entry: Any, lines: Any) -> None:
-    with Provider(tmp_path / "provider") as provider, lines(entry(provider)) as world:
+    # The provider grants 6 s, and hears of us again before they are over.
+    with Provider(tmp_path / "provider", longest=6) as provider, lines(entry(provider)) as world:
         script = world.proxy.state / "scripts" / "notify.sh"
         heard = tmp_path / "heard"
         script.write_text(f'#!/bin/sh\necho "$1: $2" >> {heard}\n')
-        world.until("registered")
+        assert 0 < world.until("registered")["line1"]["expires"] <= 6
+        wait_until(lambda: len(provider.registers) > 2, 20, "a refresh")
+        again = provider.registers[-1]
+        assert (again.call_id, int(again.cseq)) == (provider.registers[0].call_id, len(provider.registers))
         provider.stop()
         world.refresh("line1")
         found = world.until("failed")["line1"]
