@@ -18,6 +18,7 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from crs.cli import COMMANDS
+from crs.client.error import Refused
 from crs.client.testing import ACCOUNT, CrsServer, program
 from crs.signaling.message import ClientData, ClientInfo, ClientToken, PushTokens
 from crs.version import VERSION
@@ -28,7 +29,22 @@ from rtlib.testing.loop import run as run_on_reactor
 
 ALICE: Final = "+4671"
 BOB: Final = "+4672"
+CAROL: Final = "+4673"
+MALLORY: Final = "+4674"
+NOBODY: Final = "+4675"
 TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+STATISTICS: Final = "\t".join(
+    (
+        "tel-uri",
+        *("session-outgoing", "session-incoming"),
+        *("message-outgoing", "message-incoming"),
+        *("system-outgoing", "system-incoming"),
+        "conference-calls",
+        *("initiated-multi-session", "accepted-multi-session"),
+        *("sent-group-call-invite", "accepted-group-call-invite"),
+        *("current-offered", "current-confirmed", "next-offered", "next-confirmed"),
+    )
+)
 SECRET: Final = r"[\w+/]+={0,2}"
 
 
@@ -110,13 +126,15 @@ TABLE: Final = (
             rf"\{BOB} | {ACCOUNT} | \d+ | \S+ | 127.0.0.1:\d+ | crs1",
         ),
     ),
-    Row("show session", ("CALLER | CALLEE | TIME | STATE", rf"\{ALICE} | \{BOB} | \d+ | talk")),
+    # What has ended, or never began, is there for another 60 seconds.
+    Row("show session", ("CALLER | CALLEE | TIME | STATE", "...", rf"\{ALICE} | \{BOB} | \d+ | talk")),
     Row(
         "show message",
         (
             "URI | POST | DELIV | READ | ACCOUNT | .*",
             rf"\{ALICE} | 1 | 1 | {TIME} | {ACCOUNT} | .*",
             rf"\{BOB} | 0 | 0 | {TIME} | {ACCOUNT} | .*",
+            rf"\{CAROL} | 0 | 0 | .* | {ACCOUNT} | .*",
         ),
     ),
     Row("show system", ("SERVER | PROCESS | PID | SLOTS", r"crs1 | app: crs | \d+ | 0-1023")),
@@ -162,9 +180,9 @@ TABLE: Final = (
     Row(f"lookup client {ACCOUNT} +4699", code=1, error="neither in"),
     Row(
         f"list observed {ACCOUNT}",
-        ("URI | ATTACHED", rf"\{ALICE} | yes", rf"\{BOB} | yes"),
+        ("URI | ATTACHED", rf"\{ALICE} | yes", rf"\{BOB} | yes", rf"\{CAROL} | no"),
     ),
-    Row(f"purge observed {ACCOUNT}", (f"0 observed clients of {ACCOUNT} are purged",)),
+    Row(f"purge observed {ACCOUNT}", (f"1 observed clients of {ACCOUNT} are purged",)),
     Row(
         f"show client-info {ACCOUNT}",
         (
@@ -196,7 +214,7 @@ TABLE: Final = (
     Row(f"delete client-info {ACCOUNT} {ALICE}", code=1, error="no client info"),
     Row(
         f"stats export {ACCOUNT}",
-        ("tel-uri\t.*\tnext-confirmed", rf"\{ALICE}\t1\t0\t1\t.*", rf"\{BOB}\t0\t1\t0\t1\t.*"),
+        (STATISTICS, rf"\{ALICE}\t2\t0\t1\t.*", rf"\{BOB}\t0\t2\t0\t1\t.*"),
     ),
     Row(f"stats disable {ACCOUNT}"),
     Row(f"stats clear {ACCOUNT}"),
@@ -230,15 +248,55 @@ TABLE: Final = (
 )
 
 TRACES: Final = {
-    "attach": rf"event, {TIME}, \d+, primary, \{BOB}, {ACCOUNT}, 127.0.0.1, \d+, registered, .*",
-    "session": rf"event, {TIME}, \{ALICE}, \{BOB}, invite, {ACCOUNT}, \S+",
-    "message": rf"event, {TIME}, \{ALICE}, \{BOB}, posted content, {ACCOUNT}, \S+",
-    "object": rf"event, {TIME}, \{ALICE}, update client_info",
-    "event": rf"[\w-]+, dbg, {TIME}, .*",
-    "connection": rf"event, {TIME}, \d+, client, \{BOB}@{ACCOUNT}, 127.0.0.1, \d+, negotiated",
-    "statistics": rf"event, {TIME}, session-outgoing, \{ALICE}, {ACCOUNT}",
+    "attach": tuple(
+        rf"event, {TIME}, \d+, primary, \{uri}, {ACCOUNT}, 127.0.0.1, \d+, {state}, .*"
+        for uri, state in ((BOB, "registered"), (CAROL, "unregistered"), (MALLORY, "denied"))
+    ),
+    "session": tuple(
+        rf"event, {TIME}, \{ALICE}, \{callee}, {state}, {ACCOUNT}, .*"
+        for callee, state in (
+            (BOB, "invite"),
+            (BOB, "ringing"),
+            (BOB, "talk"),
+            (BOB, r"hangup\(decline; callee\)"),
+            (CAROL, "responder not connected"),
+            (NOBODY, "responder not found"),
+        )
+    ),
+    "message": tuple(
+        rf"event, {TIME}, \{sender}, \{recipient}, {state}, {ACCOUNT}, \S+"
+        for sender, recipient, state in (
+            (ALICE, BOB, "posted content"),
+            (ALICE, BOB, "delivered"),
+            (BOB, ALICE, "posted ack"),
+            (ALICE, NOBODY, "not-found"),
+        )
+    ),
+    "object": tuple(
+        rf"event, {TIME}, \{ALICE}, update {item}"
+        for item in ("client_info", "push_token", "client_storage", "client_token")
+    ),
+    "event": (rf"[\w-]+, dbg, {TIME}, .*",),
+    "connection": tuple(
+        rf"event, {TIME}, \d+, {user}, 127.0.0.1, \d+, {state}"
+        for user, state in (
+            ("unknown, unknown", "connected"),
+            (rf"client, \{BOB}@{ACCOUNT}", "authenticated"),
+            (rf"client, \{BOB}@{ACCOUNT}", "negotiated"),
+            (rf"client, \{CAROL}@{ACCOUNT}", "closed"),
+        )
+    ),
+    "statistics": tuple(
+        rf"event, {TIME}, {kind}, \{uri}, {ACCOUNT}"
+        for kind, uri in (
+            ("session-outgoing", ALICE),
+            ("session-incoming", BOB),
+            ("message-outgoing", ALICE),
+            ("message-incoming", BOB),
+        )
+    ),
 }
-"""A line that each trace must show."""
+"""Lines that each trace must show: every state of the manual that one server has."""
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +325,8 @@ def test_every_command(server: CrsServer) -> None:
         try:
             alice, bob = await stage(server, reactor)
             for element, trace in zip(TRACES, traces, strict=True):
-                await deferToThread(trace.wait_for_text, TRACES[element])
+                for line in TRACES[element]:
+                    await deferToThread(trace.wait_for_text, f"(?m)^{line}$")
         finally:
             for trace in traces:
                 await deferToThread(trace.__exit__, None, None, None)
@@ -284,7 +343,10 @@ def test_every_command(server: CrsServer) -> None:
 
 
 async def stage(server: CrsServer, reactor: Any) -> tuple[Any, Any]:
-    """Two clients in a call, one of which has left a message and keeps things at the server."""
+    """Two clients in a call, one of which has left a message and keeps things at the server.
+
+    Before that: whom others cannot reach, and who may not attach.
+    """
     alice, _ = await server.attached(reactor, ALICE)
     bob, news = await server.attached(reactor, BOB)
     now = time.time()
@@ -296,8 +358,29 @@ async def stage(server: CrsServer, reactor: Any) -> tuple[Any, Any]:
     await alice.store(ClientToken(token=b"token"))
     await alice.post(BOB, b"text")
     await news.messages.get()
+    await deferToThread(server.cli, "blacklist", "add", ACCOUNT, MALLORY)
+    carol, _ = await server.attached(reactor, CAROL)
+    await carol.detach()
+    await carol.close()
+    mallory, _ = server.client(reactor, MALLORY)
+    await mallory.connect()
+    for attempt in (
+        mallory.attach(),
+        alice.call(CAROL),
+        alice.call(NOBODY),
+        alice.post(NOBODY, b"text"),
+    ):
+        with pytest.raises(Refused):
+            await attempt
+    await mallory.close()
+    await deferToThread(server.cli, "blacklist", "remove", ACCOUNT, MALLORY)
+    declined = await alice.call(BOB)
+    await (await news.calls.get()).decline()
+    await declined.ended.wait()
     call = await alice.call(BOB)
-    await (await news.calls.get()).answer()
+    incoming = await news.calls.get()
+    await incoming.ring()
+    await incoming.answer()
     await call.answered.wait()
     return alice, bob
 
