@@ -165,7 +165,7 @@ class Daemon:
         assert match is not None
         return match
 
-    def stop(self, within: float = 2.0) -> float:
+    def stop(self, within: float = 5.0) -> float:
         """Send SIGTERM and return the seconds until it ended cleanly; DaemonError when that takes longer."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)

@@ -48,7 +48,7 @@ from rtlib.testing.loop import run as run_on_reactor
 
 Result = TypeVar("Result")
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds within which a neighbour's message must come back, whatever others do."""
 
 
@@ -432,7 +432,7 @@ def relay_counters(server: CrsServer) -> dict[str, int]:
 def commands(server: CrsServer) -> socket.socket:
     """A connection to the command socket."""
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(5)
+    sock.settimeout(20)
     sock.connect(str(server.home / "run" / "crs.sock"))
     return sock
 
