@@ -6,6 +6,7 @@ JOBS   ?= 3
 MINUTES ?= 30
 CLIENTS ?= 2000
 KILLS  ?= 200
+FUZZ_SECONDS ?= 60
 STORE  ?= sqlite
 
 .PHONY: help demo run test fuzz soak soak-sip kill9 test-native compiled test-compiled lint bench docs clean
@@ -15,7 +16,8 @@ help:
 	@echo "make demo    set everything up and see a real call go through each server (under a minute)"
 	@echo "make run     start both servers with sample configuration on loopback ports; ctrl-c stops them"
 	@echo "make test    run the tests; PYTEST='-k registrar' passes options on"
-	@echo "make fuzz    the property tests with many random examples; FUZZ=tests/haproxy narrows it down"
+	@echo "make fuzz    atheris on each parser for $(FUZZ_SECONDS) s (FUZZ_SECONDS=, TARGETS=sdp), then the property tests"
+	@echo "             with many random examples (FUZZ=tests/haproxy narrows these down)"
 	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
 	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
 	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
@@ -36,7 +38,8 @@ run: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
 
-fuzz: $(VENV)/.test
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz $(FUZZ_SECONDS) $(TARGETS)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) -m hypothesis --timeout 7200 $(or $(FUZZ),tests)
 
 soak: $(VENV)/.test
@@ -74,7 +77,7 @@ docs: $(VENV)/.base
 
 NATIVE := setup.py rtlib/media/_forwarder.c $(wildcard rtlib/media/native/*.[ch])
 
-# Three stamps, so that the demo does not wait for linters.
+# Four stamps, so that the demo does not wait for linters.
 $(VENV)/.base: setup.cfg pyproject.toml $(NATIVE)
 	@tools/make-venv $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
@@ -82,6 +85,10 @@ $(VENV)/.base: setup.cfg pyproject.toml $(NATIVE)
 
 $(VENV)/.test: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

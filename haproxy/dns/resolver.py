@@ -63,7 +63,7 @@ class DnsResolver:
             log.failure("asking name servers for {name} failed", name=question.name)
             self.failed += 1
             return Answer(failed=True)
-        records = [each for header in answers if (each := _record(header, question)) is not None]
+        records = [each for header in answers if (each := record_of(header, question)) is not None]
         if not records:
             return Answer((), _negative_ttl(authority))
         return Answer(tuple(records), float(min(header.ttl for header in answers)))
@@ -92,7 +92,8 @@ class DnsResolver:
         return Answer(tuple(each for each in found if wanted and (":" in each) == colon), HOSTS_TTL)
 
 
-def _record(header: Any, question: Question) -> Record | None:
+def record_of(header: Any, question: Question) -> Record | None:
+    """A record of twisted's as ours; None for one of another kind than was asked for."""
     if dns.QUERY_TYPES.get(header.type) != question.kind:
         return None
     payload = header.payload

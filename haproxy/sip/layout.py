@@ -19,6 +19,9 @@ _EACH: Final = 8
 _LONGEST: Final = 48
 """Lines of a header whose layout is kept."""
 
+_LONGEST_NAMES: Final = 1024
+"""Bytes of all names together: they are kept, and the sender chooses them."""
+
 _starts_with: Final = bytes.startswith
 
 
@@ -101,8 +104,11 @@ class Layouts:
         """Know the layout of these lines from now on; each is `Name: value`, without a folding."""
         if len(lines) > _LONGEST:
             return
+        starts = tuple(line[: line.index(b":") + 1] for line in lines)
+        if sum(map(len, starts)) > _LONGEST_NAMES:
+            return
         if len(self._known) >= _KINDS:
             self._known.clear()
-        layout.starts = tuple(line[: line.index(b":") + 1] for line in lines)
+        layout.starts = starts
         others = self._known.get((kind, len(lines)), EMPTY)
         self._known[kind, len(lines)] = (layout, *others[: _EACH - 1])

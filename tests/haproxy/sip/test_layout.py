@@ -59,3 +59,10 @@ def test_a_long_header_is_not_kept() -> None:
     lines = [b"A: b"] * 49
     layouts, _ = known(lines)
     assert layouts.find(b"INVITE", lines) is None
+
+
+def test_long_names_are_not_kept() -> None:
+    """Thousands of layouts are, and the sender chooses the names."""
+    lines = [b"X" * 1024 + b": a"]
+    layouts, _ = known(lines)
+    assert layouts.find(b"INVITE", lines) is None
