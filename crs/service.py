@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from crs import blacklist, stores
+from crs import blacklist, measure, stores
 from crs.accounts import Accounts
 from crs.addressmap import AddressMap
 from crs.admins import Admins
@@ -230,7 +230,7 @@ class Server(DaemonService):
         self._drain.setServiceParent(self)
         _Closing(self._trace.close).setServiceParent(self)
         if sockets.metrics is not None:
-            StreamPort(sockets.metrics, self._metrics().site(), self._reactor).setServiceParent(self)
+            StreamPort(sockets.metrics, self._metrics(factory).site(), self._reactor).setServiceParent(self)
         if sockets.manhole is not None:
             self._manhole(sockets.manhole).setServiceParent(self)
 
@@ -342,70 +342,19 @@ class Server(DaemonService):
         }
         return stores.redis(servers, self._reactor, self._notifier.notify)
 
-    def _metrics(self) -> Metrics:
+    def _metrics(self, commands: CommandFactory) -> Metrics:
         metrics = Metrics(NAME, VERSION)
         self._lateness.add_to(metrics)
-        machine, relay = self._machine, self._relay
-        metrics.gauge("connections", "Clients that are connected.", lambda: self._switchboard.connections)
-        metrics.gauge("attached", "Clients that are attached.", lambda: machine.attachments.attached_count)
-        metrics.gauge(
-            "suspended",
-            "Clients that lost their connection and may still resume.",
-            lambda: machine.attachments.suspended_count,
-        )
-        metrics.counter(
-            "resumed", "Attachments that went on over another connection.", lambda: machine.registrar.resumed
-        )
-        metrics.counter(
-            "limits_reached", "Limits that clients have reached.", lambda: dict(self._limits.reached), "limit"
-        )
-        metrics.counter(
-            "updates",
-            "Offers of monthly updates, and answers to them.",
-            lambda: dict(machine.offers.counts),
-            "step",
-        )
-        metrics.gauge("clients_known", "Clients that have ever attached.", lambda: len(machine.directory))
-        metrics.gauge("sessions", "Calls that have not ended.", lambda: machine.calls.live_count)
-        metrics.gauge(
-            "asks_pending", "Work that the storage or the relay has not done yet.", lambda: machine.pending
-        )
-        metrics.gauge("store_waiting", "Operations that wait for the disk.", lambda: self._stores.waiting)
-        metrics.gauge("redis_up", "Redis servers that are there.", lambda: self._stores.connected, "service")
-        metrics.gauge("relays", "Relay resources in use.", lambda: dict(relay.last_statistics.in_use), "type")
-        metrics.counter(
-            "events",
-            "Events of clients, calls and messages.",
-            self._events,
-            "kind",
-            "state",
-        )
-        metrics.counter("relay_packets", "Packets of the relay's port.", self._relay_packets, "kind")
-        metrics.counter("relay_binds", "Bind packets by outcome.", self._binds, "outcome")
-        metrics.counter("offences", "What clients and strangers did wrong.", self._all_offences, "kind")
-        metrics.counter(
-            "receipts_dropped", "Receipts for overfull mailboxes.", lambda: self._storage.dropped_receipts
-        )
+        measure.signaling(metrics, self._machine, lambda: self._switchboard.connections)
+        measure.abuse(metrics, self._limits, self._relay, self._offences.totals)
+        measure.storing(metrics, self._stores, self._storage)
+        measure.media(metrics, self._relay)
+        measure.domains(metrics, self._accounts, self._blacklists)
+        measure.operation(metrics, self._trace, self._drain, self._notifier, commands.totals)
         metrics.gauge(
             "timers", "Calls that are scheduled for later.", lambda: len(self._reactor.getDelayedCalls())
         )
-        metrics.counter("notifications_dropped", "Events not notified.", lambda: self._notifier.dropped)
-        metrics.counter(
-            "notifications_failed", "Scripts that failed or took too long.", lambda: self._notifier.failed
-        )
         return metrics
-
-    def _relay_packets(self) -> dict[str, float]:
-        return dict(self._relay.last_statistics.port._asdict())
-
-    def _all_offences(self) -> dict[str, float]:
-        return {**self._relay.last_statistics.offences, **self._offences.totals}
-
-    def _events(self) -> dict[tuple[str, ...], float]:
-        return dict(self._trace.totals.items())
-
-    def _binds(self) -> dict[str, float]:
-        return dict(self._relay.last_statistics.binds)
 
     def _manhole(self, sock: socket) -> StreamPort:
         from rtlib.manhole import manhole_factory

@@ -53,6 +53,11 @@ class Stores:
         redis = zip(("redis_high", "redis_low"), self._all, strict=False)
         return {name: int(store.connected) for name, store in redis if isinstance(store, RedisStore)}
 
+    @property
+    def failed(self) -> bool:
+        """Whether the database cannot be written at present."""
+        return any(store.failed for store in self._all if isinstance(store, SqliteStore))
+
     def start(self) -> None:
         """Open all. Raises StoreError if that cannot be."""
         for store in self._all:

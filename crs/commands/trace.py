@@ -77,7 +77,17 @@ class TraceCommands:
 
     def close(self) -> None:
         """End all traces: the server stops."""
-        feeds: tuple[Feed[Any], ...] = (
+        for feed in self._feeds:
+            feed.close()
+
+    @property
+    def readers(self) -> int:
+        """How many traces are running."""
+        return sum(feed.readers for feed in self._feeds)
+
+    @property
+    def _feeds(self) -> tuple[Feed[Any], ...]:
+        return (
             self._attach,
             self._session,
             self._message,
@@ -86,8 +96,6 @@ class TraceCommands:
             self._statistics,
             self._log,
         )
-        for feed in feeds:
-            feed.close()
 
     @command("trace attach", role=Role.viewer)
     def attach(self) -> Stream[AttachEventRow]:

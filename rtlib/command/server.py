@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -64,6 +65,8 @@ class CommandFactory(Factory):
         self.role = role
         self._limit = connections
         self._audit = audit
+        self.totals: Counter[tuple[str, str]] = Counter()
+        """Commands by name and outcome, ok or failed; what is no command has the name unknown."""
         self._connections: set[CommandConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
@@ -88,13 +91,18 @@ class CommandFactory(Factory):
             log.warn("command socket: {kind} from {source}", kind=kind, source=source)
 
     def ended(self, caller: Caller, call: Call, result: str) -> None:
-        """A command is done, or has failed: put it into the audit log."""
+        """A command is done, or has failed: count it, and put it into the audit log."""
+        outcome = "ok" if result == DONE else "failed"
+        try:
+            spec = self.registry.spec(call.command)
+        except BadArgument:
+            self.totals["unknown", outcome] += 1
+            return
+        self.totals[spec.name, outcome] += 1
         if self._audit is None:
             return
         try:
-            self._audit.record(caller, self.registry.spec(call.command), call.arguments, result)
-        except BadArgument:
-            return  # there is no such command
+            self._audit.record(caller, spec, call.arguments, result)
         except OSError as error:
             log.warn("{path}: {error}", path=str(self._audit.path), error=error.strerror or error)
 

@@ -85,6 +85,11 @@ class SqliteStore:
         """Operations accepted and not finished yet."""
         return self._waiting
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last that was to be written could not be."""
+        return bool(self._problem)
+
     def start(self) -> None:
         """Open or create the file and start the thread. StoreError if the file cannot be used."""
         try:

@@ -82,6 +82,7 @@ def test_a_life(server: CrsServer, events: Events) -> None:
     with server:
         events.wait_for(r"crs\|started")
         events.wait_for(rf"crs\|update expired: {ACCOUNT}")
+        assert server.metrics()["crs_accounts_expired"] == 1
         server.daemon.process.send_signal(signal.SIGHUP)
         events.wait_for(r"crs\|reloaded")
         configuration.write_text(right + "colour red\n")
@@ -123,6 +124,7 @@ def test_a_full_disk(server: CrsServer, events: Events) -> None:
         resource.prlimit(server.daemon.pid, resource.RLIMIT_FSIZE, (0, size[1]))
         await attach("+1")
         await deferToThread(events.wait_for, r"crs\|store failed: .*disk.*")
+        assert (await deferToThread(server.metrics))["crs_store_failed"] == 1
         resource.prlimit(server.daemon.pid, resource.RLIMIT_FSIZE, size)
         await attach("+2")
         await deferToThread(events.wait_for, r"crs\|store works again")

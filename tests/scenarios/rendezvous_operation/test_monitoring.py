@@ -9,8 +9,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from crs.client.testing import CrsServer
-from rtlib.testing.daemon import ROOT
+from crs.client.testing import CrsServer, program
+from rtlib.testing.daemon import ROOT, Daemon, wait_until
 
 DASHBOARD = ROOT / "etc" / "grafana" / "crs.json"
 METRIC = re.compile(r"\b(?:crs|process)_[a-z_]+\b")
@@ -56,3 +56,21 @@ def test_panels_do_not_overlap() -> None:
     places = [tuple(panel["gridPos"].values()) for panel in json.loads(DASHBOARD.read_text())["panels"]]
     assert len({place[:2] for place in places}) == len(places)
     assert Path(DASHBOARD).stat().st_size < 100_000
+
+
+def test_what_operators_do_is_measured(tmp_path: Path) -> None:
+    with CrsServer(tmp_path / "crs") as server:
+        server.ok("create", "account", "blue")
+        server.cli("create", "account", "blue")
+        server.ok("blacklist", "add", "blue", "+1")
+        server.ok("rotate", "secret", "blue")
+        metrics = server.metrics()
+        assert metrics["crs_accounts"] == 2
+        assert metrics["crs_accounts_with_two_secrets"] == metrics["crs_blacklisted"] == 1
+        assert metrics["crs_accounts_expired"] == metrics["crs_draining"] == metrics["crs_store_failed"] == 0
+        for outcome in ("ok", "failed"):
+            assert metrics[f'crs_commands_total{{command="create account",outcome="{outcome}"}}'] == 1
+        command = program("crs.cli", "--home", str(server.home), "trace", "attach")
+        with Daemon(command, lambda: server.metrics()["crs_traces"] == 1):
+            pass
+        wait_until(lambda: server.metrics()["crs_traces"] == 0, 10, "the end of the trace")
