@@ -473,8 +473,14 @@ def test_too_many_connections_to_the_command_socket(server: CrsServer) -> None:
     with ExitStack() as stack:
         waiting = [stack.enter_context(commands(server)) for _ in range(16)]
         with commands(server) as refused:
-            assert until_closed(refused) == b""
-        assert server.cli("show", "attach").returncode == 1
+            refused.sendall(b"{}\n")
+            assert b"too many commands at once" in until_closed(refused)
+        shown = server.cli("show", "attach")
+        assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+        assert "too many commands at once" in shown.stderr
+        waiting += [stack.enter_context(commands(server)) for _ in range(16)]
+        with commands(server) as shut:
+            assert until_closed(shut) == b""
         for sock in waiting:
             sock.close()
         wait_until(lambda: server.cli("show", "attach").returncode == 0, 5, "a place is free again")
