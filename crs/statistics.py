@@ -13,7 +13,7 @@ from crs.identity import Identity, is_test_client
 
 if TYPE_CHECKING:
     from crs.signaling.directory import Directory
-    from crs.signaling.event import MessageEvent, SessionEvent, Trace
+    from crs.signaling.event import MessageEvent, MultiSession, SessionEvent, Trace
 
 KINDS: Final = (
     "session-outgoing",
@@ -76,6 +76,12 @@ def _session(event: SessionEvent) -> Iterator[Count]:
         yield "accepted-multi-session", event.callee
 
 
+def _multi_session(event: MultiSession) -> Iterator[Count]:
+    """A call that has become one of several streams; once, like one that began so."""
+    yield "initiated-multi-session", event.initiator
+    yield "accepted-multi-session", event.acceptor
+
+
 def _message(event: MessageEvent) -> Iterator[Count]:
     """A message when it is stored, and when it has been fetched."""
     kind = "system" if event.system else "message"
@@ -87,6 +93,7 @@ def _message(event: MessageEvent) -> Iterator[Count]:
 
 _COUNTED: Final[dict[str, Callable[[Any], Iterator[Count]]]] = {
     "SessionEvent": _session,
+    "MultiSession": _multi_session,
     "MessageEvent": _message,
 }
 """By name: the command line program, which imports this too, must not load the machine."""

@@ -31,6 +31,7 @@ from crs.signaling.event import (
     ItemChanged,
     LookUp,
     MessageEvent,
+    MultiSession,
     Node,
     Offence,
     ReadBlob,
@@ -111,6 +112,7 @@ class Switchboard(Service):
             ItemChanged: lambda notice: on_object(notice.client, notice.what),
             AttachEvent: on_trace,
             SessionEvent: on_trace,
+            MultiSession: on_trace,
             MessageEvent: on_trace,
         }
         self._driver: Driver[int, Event] = Driver(machine, clock, self._send, self._event, now)

@@ -222,6 +222,7 @@ class TraceCommands:
 _PUBLISH: Final[dict[str, tuple[str, Callable[[TraceCommands, Any], None]]]] = {
     "AttachEvent": ("attach", TraceCommands._publish_attach),
     "SessionEvent": ("session", TraceCommands._publish_session),
+    "MultiSession": ("session", lambda _commands, _event: None),
     "MessageEvent": ("message", TraceCommands._publish_message),
 }
 """By name: the command line program, which imports this too, must not load the machine."""

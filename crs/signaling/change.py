@@ -13,7 +13,16 @@ from typing import Final, TypeAlias
 from crs.signaling import message
 from crs.signaling.announcer import Announcer
 from crs.signaling.attachment import Connection
-from crs.signaling.event import AllocateRelay, Failed, Full, Relays, ReleaseRelay, Result, Wanted
+from crs.signaling.event import (
+    AllocateRelay,
+    Failed,
+    Full,
+    MultiSession,
+    Relays,
+    ReleaseRelay,
+    Result,
+    Wanted,
+)
 from crs.signaling.message import ChangeEnd, ErrorCode, RelayKind, Who
 from crs.signaling.message.call import MAX_STREAMS
 from crs.signaling.outlet import Outlet
@@ -172,7 +181,11 @@ class Changes:
         change.answer = answer
         for number in change.remove:
             self._outlet.tell(ReleaseRelay(self._table.reduce(session, number).group))
+        single = not session.several
         self._table.extend(session, change.streams)
+        if single and session.several:
+            initiator, acceptor = session.client(change.by), session.client(_other(change.by))
+            self._outlet.tell(MultiSession(initiator, acceptor))
         self._tell_acceptance(session, change, self._announcer.connection(session, change.by))
 
     def _end(

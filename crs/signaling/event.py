@@ -40,6 +40,16 @@ class SessionEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class MultiSession:
+    """A talk over one stream has got more by a change; no row of `trace session`, for it is still a talk."""
+
+    initiator: Identity
+    """Who has offered the change."""
+    acceptor: Identity
+    state: str = "multi-session"
+
+
+@dataclass(frozen=True, slots=True)
 class MessageEvent:
     """Something happened to a message; the row of `trace message`."""
 
@@ -291,7 +301,7 @@ class Items:
     items: tuple[KeptItem, ...]
 
 
-Trace: TypeAlias = AttachEvent | SessionEvent | MessageEvent
+Trace: TypeAlias = AttachEvent | SessionEvent | MultiSession | MessageEvent
 Ask: TypeAlias = (
     AllocateRelay
     | AddNode

@@ -139,6 +139,8 @@ class Session:
     streams: dict[int, Stream] = field(default_factory=dict)
     """By number; empty until the relays are allocated, and those of the end once it has ended."""
     next_stream: int = 0
+    several: bool = False
+    """Whether it has, or ever had, several streams at a time."""
     change: Change | None = None
     idle: dict[int, float] = field(default_factory=dict)
     """When the relay last said of a stream's group that it is idle."""
@@ -264,6 +266,7 @@ class SessionTable:
         for stream in streams:
             session.streams[stream.caller.stream] = stream
             self._groups[stream.group] = session
+        session.several = session.several or len(session.streams) > 1
 
     def reduce(self, session: Session, number: int) -> Stream:
         """A call has this stream no more."""

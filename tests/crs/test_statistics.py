@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crs.identity import Identity
-from crs.signaling.event import AttachEvent, MessageEvent, SessionEvent, Trace
+from crs.signaling.event import AttachEvent, MessageEvent, MultiSession, SessionEvent, Trace
 from crs.statistics import KINDS, counted
 
 ALICE, BOB = Identity("+1", "blue"), Identity("+2", "green")
@@ -29,6 +29,7 @@ def mail(state: str, system: bool = False) -> MessageEvent:
         (session("hangup(cancel; caller)", 2), []),
         (session("invite", 2), ["session-outgoing +1", "session-incoming +2", "initiated-multi-session +1"]),
         (session("talk", 2), ["accepted-multi-session +2"]),
+        (MultiSession(ALICE, BOB), ["initiated-multi-session +1", "accepted-multi-session +2"]),
         (session("invite", 1, "group"), ["sent-group-call-invite +1"]),
         (session("talk", 1, "group"), ["accepted-group-call-invite +2"]),
         (session("talk", 1, "conference"), ["conference-calls +1"]),

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from crs.identity import Identity
 from crs.signaling import message
 from crs.signaling.change import DECISION_TIME
+from crs.signaling.event import MultiSession
 from crs.signaling.exchange import GRACE
 from crs.signaling.message import ChangeEnd, EndReason, ErrorCode, RelayKind
 from crs.signaling.testing import Phone, World
@@ -76,6 +78,20 @@ def test_a_stream_is_replaced() -> None:
     talk.offered(change="d", add=[RelayKind.rtp])
     talk.accept(talk.two, "d")
     assert talk.streams == [1, 2]
+
+
+def test_a_call_becomes_one_of_several_streams_once() -> None:
+    """For the statistics: by whom it was offered and by whom accepted, however often streams come and go."""
+    talk = Talk()
+    talk.change(talk.two, add=[RelayKind.rtp])
+    assert not talk.world.told(MultiSession), "nothing is decided yet"
+    talk.accept(talk.one)
+    assert talk.world.told(MultiSession) == [MultiSession(Identity("+2", "a"), Identity("+1", "a"))]
+    talk.change(talk.one, "d", remove=[1])
+    talk.accept(talk.two, "d")
+    talk.change(talk.one, "e", add=[RelayKind.rtp])
+    talk.accept(talk.two, "e")
+    assert talk.streams == [0, 2] and not talk.world.told(MultiSession)
 
 
 @pytest.mark.parametrize("withdrawn", [False, True])
