@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +37,14 @@ class Peer:
 def check_ip(text: str) -> str:
     """An address as it is kept. Raises ValueError."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         raise ValueError(f"{text[:64]!r} is no IP address") from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError(f"{text[:64]!r} is no host's address")
+    return str(address)
 
 
 def check_secret(text: str) -> str:

@@ -149,21 +149,24 @@ class UpdateCommands:
 def _apply(accounts: Accounts, file: File) -> tuple[str, Updates, Updates]:
     """Check and store an update; blocks. What was and what is to be applied of its account, by name.
 
-    Raises NotFound, CommandError, UpdateError, ArchiveError.
+    Raises NotFound, CommandError, ArchiveError.
     """
+    from crs.update.error import UpdateError
     from crs.update.protection import MAX_FILE, check_size, read_header, unprotect
 
-    check_size(file.size)
     try:
+        check_size(file.size)
         data = file.read(MAX_FILE + 1)
+        name = read_header(data).account
+        account = accounts.get(name)
+        if account is None:
+            raise NotFound(f"{file.name}: the update file is for the account {name}, which is not here")
+        content = unprotect(data, name, account.secrets(accounts.now()))
+        return name, accounts.updates[name], accounts.updates.write(content, name, accounts.now())
+    except UpdateError as error:
+        raise CommandError(f"{file.name}: {error}") from error
     except OSError as error:
         raise CommandError(f"{file.name}: {error.strerror or error}") from error
-    name = read_header(data).account
-    account = accounts.get(name)
-    if account is None:
-        raise NotFound(f"{file.name}: the update file is for the account {name}, which is not here")
-    content = unprotect(data, name, account.secrets(accounts.now()))
-    return name, accounts.updates[name], accounts.updates.write(content, name, accounts.now())
 
 
 def _told(account: str, update: Applied) -> str:

@@ -120,6 +120,8 @@ def _sentence(group: click.Group, error: click.ClickException) -> str:
     """A wrong usage on one line, with where to look."""
     text = " ".join(error.format_message().split()).rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None and isinstance(context.command, click.Group) and text == "Missing command":
+        text = f"Missing word, one of {', '.join(sorted(context.command.commands))}"
     return f"{text}; see {group.name if context is None else context.command_path} --help"
 
 
@@ -153,7 +155,7 @@ def _subgroup(group: click.Group, word: str) -> click.Group:
     found = group.commands.get(word)
     if isinstance(found, click.Group):
         return found
-    new = click.Group(word, help=f"Commands: {word} ...", no_args_is_help=True)
+    new = click.Group(word, help=f"Commands: {word} ...", no_args_is_help=False)
     group.add_command(new)
     return new
 

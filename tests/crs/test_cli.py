@@ -141,6 +141,16 @@ def test_one_argument_too_many_is_told_on_one_line(
     assert re.fullmatch(rf"crs-cli: .*superfluous.*; see crs-cli {name} --help\n", done.err)
 
 
+@pytest.mark.parametrize("word", sorted({spec.words[0] for spec in SPECS.values() if len(spec.words) > 1}))
+def test_a_missing_element_is_told_on_one_line(word: str, crs_cli: Callable[..., Ended]) -> None:
+    if word in SPECS:
+        pytest.skip("the word alone is a command as well")
+    done = crs_cli(word)
+    assert (done.code, done.out) == (2, "")
+    elements = sorted({spec.words[1] for spec in SPECS.values() if spec.words[0] == word and spec.words[1:]})
+    assert done.err == f"crs-cli: Missing word, one of {', '.join(elements)}; see crs-cli {word} --help\n"
+
+
 @pytest.mark.parametrize(
     "name", [spec.name for spec in SPECS.values() if any(each.required for each in spec.parameters)]
 )

@@ -26,6 +26,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert peers.read() == {}
 
 
+def test_an_address_is_that_of_a_host() -> None:
+    assert check_ip("::ffff:192.0.2.1") == "192.0.2.1"
+    assert check_ip("2001:DB8:0::1") == "2001:db8::1"
+    for text in ("0.0.0.0", "::", "224.0.0.1", "ff02::1"):
+        with pytest.raises(ValueError, match="is no host's address"):
+            check_ip(text)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

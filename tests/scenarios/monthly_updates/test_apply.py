@@ -132,7 +132,8 @@ def test_each_refusal_has_its_message(server: CrsServer, cms: Cms, tmp_path: Pat
     ):
         done = server.cli("apply", str(tmp_path / name))
         assert (done.returncode, done.stdout) == (code, ""), done
-        assert reason in done.stderr and "Traceback" not in done.stderr
+        assert reason in done.stderr and f"{tmp_path / name}" in done.stderr, done
+        assert done.stderr.count("\n") == 1
     assert {path: path.read_bytes() for path in (server.home / "accounts").glob("*/*")} == before
     audit = (server.home / "log" / "audit.log").read_text()
     assert f'command="apply" update_file="{new}" result="ok"' in audit
