@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
+from haproxy.dispatcher.door import ControlSocket
 from haproxy.proxy.side import TRANSPORTS, Side, Sides
 from haproxy.settings import Settings
 from haproxy.settings.system import System
@@ -79,6 +80,18 @@ def bind_all(settings: Settings, sides: Sides) -> Iterator[BoundSocket]:
             yield BoundSocket(side.local(transport), transport, sock, side.host)
 
 
+CONTROL_PORT = {"tcp": 80, "tls": 443}
+
+
+def bind_control(settings: Settings) -> Iterator[ControlSocket]:
+    """Bind the sockets of HTTP dispatcher control (guide 7.1.24). Raises ListenError."""
+    for text in settings.proxy.dispatchListenSock:
+        transport, _, place = text.partition(":") if text[:4] in {"tcp:", "tls:"} else ("tcp", "", text)
+        host, port = _split(place, CONTROL_PORT[transport])
+        sock = listening("dispatchListenSock", bind_stream, host, port)
+        yield ControlSocket(sock, host, secure=transport == "tls")
+
+
 def bind_media(host: str, port: int, tos: int) -> socket.socket:
     """A socket for RTP with the type of service that the operator wants (guide 8.1.1). Raises ListenError."""
     sock = bind_datagram(host, port, MEDIA_BUFFER)
@@ -107,8 +120,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _split(alias: str) -> tuple[str, int]:
-    if _is_address(alias):
-        return alias, DEFAULT_PORT
-    host, _, port = alias.rpartition(":") if ":" in alias else (alias, "", "")
-    return host.strip("[]"), int(port or DEFAULT_PORT)
+def _split(place: str, default: int = DEFAULT_PORT) -> tuple[str, int]:
+    if _is_address(place):
+        return place, default
+    host, _, port = place.rpartition(":") if ":" in place else (place, "", "")
+    return host.strip("[]"), int(port or default)

@@ -26,6 +26,8 @@ from haproxy.commands.system import Changes, SystemCommands
 from haproxy.commands.tls import TlsCommands
 from haproxy.commands.trace import TraceCommands
 from haproxy.commands.version import VersionCommands
+from haproxy.dispatcher.door import ControlDoor, ControlSocket
+from haproxy.dispatcherconfig import doorman_of
 from haproxy.dns.record import Answer, Question
 from haproxy.exchange import Exchange
 from haproxy.measure import (
@@ -78,6 +80,7 @@ class Sockets:
     command: socket.socket
     manhole: socket.socket
     metrics: socket.socket | None
+    control: Sequence[ControlSocket] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class Genproxy(DaemonService):
         measure_notifications(self.metrics, self.notifications)
         measure_registrations(self.metrics, self.exchange.outbound.machine)
         measure_dispatcher(self.metrics, self.exchange)
+        self._control = self._make_control(sockets.control, reactor)
         if state.tls is not None:
             measure_tls(self.metrics, state.tls, time.time)
             TlsWatch(reactor, state.tls, time.time, self._certificate_ends).setServiceParent(self)
@@ -200,6 +204,7 @@ class Genproxy(DaemonService):
             self._state.tls.replace(sections_of(new, self._state.folder / DEFAULT_PAIR))
         self.exchange.apply(new)
         self.notifications.replace(targets_of(new))
+        self._control.doorman = doorman_of(new)
         if self._log_observer is not None:
             self._log_observer.level = new.system.logLevel
         self.settings = new
@@ -277,6 +282,19 @@ class Genproxy(DaemonService):
             registry.add(owner)
         return registry
 
+    def _make_control(self, sockets: Sequence[ControlSocket], reactor: Any) -> ControlDoor:
+        control = ControlDoor(
+            reactor,
+            sockets,
+            self.exchange.assembly.dispatcher,
+            set_primary=self.exchange.set_primary,
+            offences=self.exchange.offences,
+            doorman=doorman_of(self.settings),
+            tls=self._state.tls,
+        )
+        control.measure(self.metrics)
+        return control
+
     def _make_doors(self, sockets: Sockets, state: State, reactor: Any) -> list[Service]:
         """Where operators come in: command socket, manhole, metrics."""
         commands = CommandFactory(self.commands, reactor, self.exchange.offences)
@@ -287,6 +305,7 @@ class Genproxy(DaemonService):
         doors: list[Service] = [
             _CommandPort(sockets.command, commands, reactor),
             StreamPort(sockets.manhole, shell, reactor),
+            self._control,
         ]
         if sockets.metrics is not None:
             doors.append(StreamPort(sockets.metrics, self.metrics.site(), reactor))

@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.internet import reactor as installed_reactor
 
-from haproxy.network import bind_all, sides_of
+from haproxy.network import bind_all, bind_control, sides_of
 from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database, DatabaseError
 from haproxy.service import NAME, Genproxy, Sockets, State
@@ -123,6 +123,7 @@ def _bind(settings: Settings, sides: Sides, run: Path) -> Sockets:
         listening("command socket", bind_unix, run / "genproxy.sock"),
         listening("manhole", bind_unix, run / "manhole.sock"),
         None if metrics is None else listening("metricsListen", bind_stream, metrics.host, metrics.port),
+        list(bind_control(settings)),
     )
 
 

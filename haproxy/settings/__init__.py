@@ -89,18 +89,6 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
         }
         | {"startup_fencing"}
     ),
-    "proxy": frozenset(
-        {
-            "dispatchListenSock",
-        }
-        | {
-            "dispatchAuthUser",
-            "dispatchAuthRealm",
-            "dispatchAuthPassword",
-            "dispatchAuthHa1",
-            "dispatchAuthHa1b",
-        }
-    ),
     "media": frozenset(
         {"foreign_timeout", "updateRtpDbPass", "amtelcoMediaEncryption", "rtpList", "dtlsList", "sdesList"}
         | {"changeMediaEncryption", "defaultMediaEncryption", "enableAvpf"}

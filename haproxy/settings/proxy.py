@@ -93,14 +93,20 @@ class Proxy(Section):
     dispatchLimit: int = setting(10, "destinations in one dispatch set at most", ge=1, le=65536)
     dispatchSize: int = setting(8, "destinations at most, as a power of two", ge=1, le=16)
     dispatchListenSock: ListenSockets = setting(
-        (), "[proto:]ip[:port] to listen on for HTTP dispatcher control"
+        (), "[proto:]ip[:port] to listen on for HTTP dispatcher control; proto is tcp or tls"
     )
-    dispatchAuthUser: str = setting("", "user name for HTTP dispatcher control; empty for no authentication")
-    dispatchAuthRealm: str = setting("", "realm for HTTP dispatcher control; required with a user name")
-    dispatchAuthPassword: str = setting("", "password for HTTP dispatcher control", secret=True)
-    dispatchAuthHa1: Md5 = setting("", "MD5 of user:realm:password, instead of the password", secret=True)
+    dispatchAuthUser: str = setting(
+        "", "user name for HTTP dispatcher control; empty for no authentication", live=True
+    )
+    dispatchAuthRealm: str = setting(
+        "", "realm for HTTP dispatcher control; required with a user name", live=True
+    )
+    dispatchAuthPassword: str = setting("", "password for HTTP dispatcher control", live=True, secret=True)
+    dispatchAuthHa1: Md5 = setting(
+        "", "MD5 of user:realm:password, instead of the password", live=True, secret=True
+    )
     dispatchAuthHa1b: Md5 = setting(
-        "", "MD5 of user@realm:realm:password, instead of the password", secret=True
+        "", "MD5 of user@realm:realm:password, instead of the password", live=True, secret=True
     )
     registerDefaultExpires: int = setting(
         3600,
@@ -169,6 +175,14 @@ class Proxy(Section):
         live=True,
     )
 
+    @field_validator("dispatchListenSock")
+    @classmethod
+    def _streams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for socket in value:
+            if socket.startswith("udp:"):
+                raise ValueError(f"{socket!r}: HTTP is spoken over tcp or tls")
+        return value
+
     @field_validator("regRetryInterval")
     @classmethod
     def _at_least_90(cls, value: int) -> int:
@@ -187,6 +201,12 @@ class Proxy(Section):
             raise ValueError("floodBurst must not be less than floodRate")
         if self.dispatchAuthUser and not self.dispatchAuthRealm:
             raise ValueError("dispatchAuthRealm is required with dispatchAuthUser")
+        if self.dispatchAuthUser and not (
+            self.dispatchAuthPassword or self.dispatchAuthHa1 or self.dispatchAuthHa1b
+        ):
+            raise ValueError(
+                "dispatchAuthPassword, dispatchAuthHa1 or dispatchAuthHa1b is required with dispatchAuthUser"
+            )
         lives = (self.registerMinExpires, self.registerDefaultExpires, self.registerMaxExpires)
         if list(lives) != sorted(lives):
             raise ValueError(

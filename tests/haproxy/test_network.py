@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from haproxy.network import bind_all, bind_media, names_of, sides_of
+from haproxy.network import bind_all, bind_control, bind_media, names_of, sides_of
 from haproxy.settings import Settings
 from rtlib.listen import ListenError, bind_datagram
 
@@ -115,3 +115,22 @@ def test_tls_ports(keys: Any, places: Any) -> None:
 def test_names_have_the_tls_ports_too() -> None:
     names = names_of(settings_of(tls=True, publicIP="203.0.113.1", publicPortTLS=443))
     assert names[2:] == [("127.0.0.1", 5061), ("203.0.113.1", 443)]
+
+
+@pytest.mark.parametrize(
+    ("socket", "place"),
+    [
+        ("192.0.2.250", "192.0.2.250:80"),
+        ("tcp:192.0.2.250", "192.0.2.250:80"),
+        ("tls:192.0.2.250", "192.0.2.250:443"),
+        ("tls:192.0.2.250:8443", "192.0.2.250:8443"),
+        ("tcp:[2001:db8::250]", r"\[2001:db8::250\]:80"),
+        ("[2001:db8::250]:8080", r"\[2001:db8::250\]:8080"),
+    ],
+)
+def test_where_the_dispatcher_is_controlled(socket: str, place: str) -> None:
+    """An address that is not ours, so that nothing is bound, whoever runs this."""
+    system = {"privateIP": "192.0.2.1", "privateSubnet": 24}
+    settings = Settings.model_validate({"system": system, "proxy": {"dispatchListenSock": [socket]}})
+    with pytest.raises(ListenError, match=f"^dispatchListenSock {place}: "):
+        list(bind_control(settings))

@@ -68,6 +68,8 @@ def test_the_guides_defaults(table: str, key: str, value: Any) -> None:
         ("[proxy]\ndispatchPriUser = 'a b'", "proxy.dispatchPriUser"),
         ("[proxy]\ndispatchSecUser = 'genesis_b@host'", "proxy.dispatchSecUser"),
         ("[proxy]\nastDownThreshold = 0", "proxy.astDownThreshold"),
+        ("[proxy]\ndispatchListenSock = ['udp:192.0.2.1']", "HTTP is spoken over tcp or tls"),
+        ("[proxy]\ndispatchAuthUser = 'u'\ndispatchAuthRealm = 'r'", "dispatchAuthHa1b is required"),
         ("[proxy]\ndispatchSize = 17", "proxy.dispatchSize"),
         ("[proxy]\ndispatchAuthUser = 'x'", "dispatchAuthRealm is required"),
         ("[proxy]\nenableNat = true", "enableNAT"),
