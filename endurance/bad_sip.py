@@ -2,8 +2,10 @@
 
     python -m endurance.bad_sip [MESSAGES]
 
-Prints the resident memory at each tenth; exit code 1 if it grew by more than a twentieth after the third
-of these, by which time the bounded tables of recent sources, URIs and offences are full.
+Prints the resident memory at each tenth; exit code 1 if it grew by more than a twentieth after the fifth of
+these, by which time the bounded tables of recent start lines, URIs, Via and offences are full. They come at a
+steady rate: a refused INVITE whose ACK never comes is remembered for 32 s (timer H), so that the memory
+depends on how many come in that time, too.
 """
 
 from __future__ import annotations
@@ -11,16 +13,19 @@ from __future__ import annotations
 import random
 import socket
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from haproxy.testing.badinput import KINDS, make
-from haproxy.testing.genproxy import Genproxy
+from haproxy.testing.genproxy import Genproxy, Settings
 
 MESSAGES: Final = 1_000_000
 PARTS: Final = 10
-WARM: Final = 3
+WARM: Final = 5
+RATE: Final = 1500
+"""Messages a second."""
 ROUND: Final = 24
 """Messages between two looks whether the proxy keeps up: a datagram lost before it is no test of it."""
 PATIENCE: Final = 30
@@ -30,6 +35,8 @@ OPTIONS: Final = (
     "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 )
 ALLOWED: Final = 1.05
+OPEN: Final[Settings] = {"proxy": {"enableAntiFlood": False, "allowList": ["127.0.0.1"]}}
+"""One sender is all there is: it may ask with OPTIONS, and is not banned."""
 
 
 def resident(pid: int) -> int:
@@ -56,16 +63,18 @@ def caught_up(sock: socket.socket, host: str, number: int) -> None:
 def main(count: int) -> int:
     """Run it; the exit code."""
     dice = random.Random(1)
-    with TemporaryDirectory() as folder, Genproxy(Path(folder) / "proxy") as proxy:
+    with TemporaryDirectory() as folder, Genproxy(Path(folder) / "proxy", settings=OPEN) as proxy:
         sizes = []
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(1.0)
             sock.connect((proxy.host, proxy.port))
+            begin = time.monotonic()
             for part in range(PARTS):
                 for number in range(count * part // PARTS, count * (part + 1) // PARTS):
                     sock.send(make(KINDS[number % len(KINDS)], dice))
                     if number % ROUND == 0:
                         caught_up(sock, proxy.host, number)
+                        time.sleep(max(0.0, begin + number / RATE - time.monotonic()))
                 sizes.append(resident(proxy.daemon.pid))
                 print(f"{count * (part + 1) // PARTS:>9} messages, {sizes[-1] / 1024:6.1f} MiB", flush=True)
         received = proxy.metric("udp_received_total")

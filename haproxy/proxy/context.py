@@ -20,6 +20,9 @@ from haproxy.sip.timers import TIMER_C
 PATIENCE = 4.0
 """Seconds that a Genesis system gets for its first response, before the next one is tried."""
 
+TURN = 20.0
+"""Seconds that phones ring before those that their user would rather not use have their turn."""
+
 RING_LIMIT = TIMER_C + 1.0
 """Seconds that may pass without a provisional response: more than three minutes (section 16.6 step 11)."""
 
@@ -100,7 +103,7 @@ class Branch:
         if self.target.destination is not None or self.alternatives is not None:
             self._wait(now + PATIENCE)
         elif transaction.method == b"INVITE":
-            self._wait(now + RING_LIMIT)
+            self._wait(now + (TURN if self._has_successor else RING_LIMIT))
 
     def responded(self, response: Response, now: float) -> None:
         """A response came."""
@@ -169,11 +172,16 @@ class Branch:
         if self.finished:
             return
         if self.context.request.method == b"INVITE":
-            self._wait(now + RING_LIMIT)
+            self._wait(self.began + TURN if self._has_successor else now + RING_LIMIT)
         else:
             self._stop()
         if response.status > 100:
             self.context.progressed(self, response, now)
+
+    @property
+    def _has_successor(self) -> bool:
+        """Whether it is one of a user's phones, and others wait for their turn."""
+        return self.target.destination is None and bool(self.context.groups)
 
     def _unavailable(self, now: float) -> bool:
         """It answered 503; whether another place of the target is tried."""
@@ -288,8 +296,10 @@ class ResponseContext:
         self.settle(now)
 
     def _may_go_on(self) -> bool:
-        """Only a server's failure, or its silence, says nothing about the user that was called."""
+        """Of a Genesis system only the failure or silence says nothing about whom it was called for."""
         last = self.branches[-1]
+        if last.target.destination is None:
+            return True  # one phone does not speak for the user's others, except with 6xx
         if last.response is None:
             return False
         return last.response.status // 100 == 5 or (last.response.status == 408 and not last.answered)

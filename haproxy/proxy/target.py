@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import groupby
 from typing import NamedTuple
 
 from haproxy.dispatcher.destination import Destination
@@ -91,7 +92,7 @@ class Targets:
         aor = address_of_record(user, uri.host)
         found = self._location.bindings(aor) or self._at_own_domains(user)
         if found:
-            return [[_at_binding(binding) for binding in found]]
+            return _by_preference(found)
         raise Refused(480 if self._is_known(user, aor) else 404)
 
     def _at_own_domains(self, user: bytes) -> tuple[Binding, ...]:
@@ -110,7 +111,7 @@ class Targets:
         """
         found = self._location.bindings(address_of_record(contact.user, contact.domain))
         if found and self._dispatcher.set_of(contact.user) is None:
-            return [[_at_binding(binding) for binding in found]]
+            return _by_preference(found)
         return self._of_genesis(now, contact.uri)
 
     def _of_genesis(self, now: float, uri: bytes | None = None) -> Groups:
@@ -119,6 +120,11 @@ class Targets:
         if not candidates:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
         return [[_at_destination(destination, uri)] for destination in candidates]
+
+
+def _by_preference(bindings: tuple[Binding, ...]) -> Groups:
+    """Those of the highest q together, then the others (RFC 3261 sections 10.2.1.2, 16.6)."""
+    return [[_at_binding(each) for each in group] for _, group in groupby(bindings, key=lambda each: each.q)]
 
 
 def _at_binding(binding: Binding) -> Target:

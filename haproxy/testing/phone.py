@@ -113,11 +113,11 @@ class Phone:
         suffix = b"" if self._transport == "udp" else b";transport=" + self._transport.encode()
         return b"<sip:%b@%b%b>" % (self._user, join(*self.address).encode(), suffix)
 
-    async def register(self, expires: int = 300) -> int:
-        """Register, or with 0 unregister; the seconds granted. Raises Refused."""
+    async def register(self, expires: int = 300, q: str = "") -> int:
+        """Register, or with 0 unregister; the seconds granted. `q` is its preference. Raises Refused."""
         self._sequence += 1
         request = self._request(b"REGISTER", self._uri.partition(b"@")[2], self._uri, self._registration)
-        request.append(b"Contact", self.contact)
+        request.append(b"Contact", self.contact + (b";q=" + q.encode() if q else b""))
         request.append(b"Expires", b"%d" % expires)
         response = _accepted(await self._authenticated(request, None))
         own = [each for each in response.addresses(b"contact") if bytes(each.uri) == self.contact[1:-1]]

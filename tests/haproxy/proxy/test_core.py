@@ -393,6 +393,51 @@ class TestForking:
         world.answer(two, 486)
         assert world.statuses(GENESIS_A) == [486]
 
+    def in_order(self, world: Any) -> tuple[str, str, str]:
+        """Two phones that the user would rather use, and a third one."""
+        world.systems()
+        phones = PHONE, "192.0.2.51:5060", "192.0.2.52:5060"
+        for number, (phone, q) in enumerate(zip(phones, ("1.0", "1", "0.3"), strict=True)):
+            world.register("5000", phone, contact=f"<sip:5000@{phone}>;q={q}", call=f"reg-{number}")
+        world.sent.clear()
+        call(world, GENESIS_A, "sip:5000@192.0.2.1")
+        assert sorted(world.reached()) == sorted(phones[:2])
+        return phones
+
+    @pytest.mark.parametrize("status", [404, 408, 486, 500, 503])
+    def test_the_next_in_order_after_all_of_a_kind_have_failed(self, world: Any, status: int) -> None:
+        one, two, three = self.in_order(world)
+        world.answer(one, status)
+        assert three not in world.reached()
+        world.answer(two, 486)
+        assert world.reached()[2:] == [three]
+        world.answer(three, 200)
+        assert world.statuses(GENESIS_A) == [200]
+
+    def test_the_next_in_order_after_ringing_for_a_while(self, world: Any) -> None:
+        one, two, three = self.in_order(world)
+        world.answer(one, 180)
+        world.answer(two, 180)
+        world.advance(15)
+        world.answer(one, 180)
+        assert three not in world.reached()
+        world.advance(6)
+        assert world.reached()[2:] == [three]
+        assert sorted(world.reached(b"CANCEL")) == sorted([one, two])
+        world.answer(one, 487)
+        world.answer(three, 180)
+        world.advance(60)
+        assert three not in world.reached(b"CANCEL"), "the last one rings on"
+        world.answer(three, 200)
+        assert world.statuses(GENESIS_A) == [180, 200]
+
+    def test_6xx_ends_all_also_for_those_whose_turn_has_not_come(self, world: Any) -> None:
+        one, two, three = self.in_order(world)
+        world.answer(one, 603)
+        world.answer(two, 487)
+        assert world.statuses(GENESIS_A) == [603]
+        assert three not in world.reached()
+
     def test_6xx_ends_all(self, world: Any) -> None:
         one, two = self.fork(world)
         world.answer(two, 180)

@@ -54,6 +54,27 @@ def test_all_phones_of_a_user_ring_and_the_first_answer_wins(tmp_path: Path) -> 
     tell(tmp_path, story)
 
 
+def test_phones_ring_in_the_order_that_their_user_wants(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        (genesis,) = await stage.registered("genesis_a")
+        desk, mobile, voicemail = (stage.phone("5000") for _ in range(3))
+        for phone, q in ((voicemail, "0.1"), (desk, "1.0"), (mobile, "0.5")):
+            await stage.within(phone.register(q=q))
+        desk.answering = mobile.answering = False
+        call = genesis.dial(stage.uri("5000"))
+        first = await desk.calls.get().addTimeout(PATIENCE, stage.reactor)
+        assert not mobile.calls.pending
+        first.decline(486)
+        second = await mobile.calls.get().addTimeout(PATIENCE, stage.reactor)
+        assert not voicemail.calls.pending
+        second.decline(480)
+        third = await voicemail.calls.get().addTimeout(PATIENCE, stage.reactor)
+        await call.answered.wait().addTimeout(PATIENCE, stage.reactor)
+        await stage.hang_up(call, third)
+
+    tell(tmp_path, story)
+
+
 def test_genesis_calls_a_user_who_is_not_there(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         (genesis,) = await stage.registered("genesis_a")
