@@ -19,9 +19,6 @@ from crs.signaling.locker import KeptItem, decode_kept
 from crs.signaling.message import ItemKind
 from rtlib.store import Delete, Put, Store, slot_of
 
-MAX_ITEMS: Final = 256
-"""What one client may keep, all kinds together."""
-
 _INDEX: Final = "index"
 _PAGE: Final = 100
 """Items that are read at a time; each has up to 40 KiB."""
@@ -68,10 +65,9 @@ def _client(key: str) -> Identity:
 class ClientState:
     """Does what is asked in coroutines, which raise StoreError."""
 
-    def __init__(self, store: Store, limits: LimitTable, max_items: int = MAX_ITEMS) -> None:
+    def __init__(self, store: Store, limits: LimitTable) -> None:
         self._store = store
         self._limits = limits
-        self._max_items = max_items
         self._locks: dict[Identity, DeferredLock] = {}
 
     async def put(self, client: Identity, kind: ItemKind, name: str, value: bytes) -> Result:
@@ -141,12 +137,13 @@ class ClientState:
         return Done(former is not None)
 
     def _over_quota(self, client: Identity, others: _Index, size: int) -> str:
-        if len(others) >= self._max_items:
-            return f"{client} keeps {self._max_items} items, its limit"
-        most = self._limits.of(client.account).stored_bytes
-        if sum(entry.size for entry in others.values()) + size > most:
+        limits = self._limits.of(client.account)
+        if len(others) >= limits.stored_items:
+            self._limits.reached["stored-items"] += 1
+            return f"{client} may keep {limits.stored_items} items"
+        if sum(entry.size for entry in others.values()) + size > limits.stored_bytes:
             self._limits.reached["stored-bytes"] += 1
-            return f"{client} may keep {most} bytes"
+            return f"{client} may keep {limits.stored_bytes} bytes"
         return ""
 
     async def _scan(self, slot: int | None, prefix: str) -> AsyncIterator[tuple[str, bytes]]:

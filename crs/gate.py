@@ -33,7 +33,6 @@ from rtlib.psk import KeyLookup
 from rtlib.pskstream import PskAcceptor
 from rtlib.wheel import Wheel
 
-MAX_CONNECTIONS: Final = 50_000
 ACCEPTS: Final = 32
 """New connections in one turn, so that a storm of them does not keep the others waiting."""
 READY: Final = 128
@@ -243,14 +242,16 @@ class ClientGate(Service):
 
     def _admits(self, host: str, place: str) -> bool:
         """Whether another connection from this address may begin."""
-        if len(self._clients) >= MAX_CONNECTIONS:
-            self.receiver.offended("too many connections", host, f"{MAX_CONNECTIONS} are open")
+        limits = self.limits.general
+        if len(self._clients) >= limits.connections:
+            self.limits.reached["connections"] += 1
+            self.receiver.offended("too many connections", host, f"{limits.connections} are open")
             return False
-        most = self.limits.general.handshakes_per_address
-        if self.handshakes[place] < most:
+        if self.handshakes[place] < limits.handshakes_per_address:
             return True
         self.limits.reached["handshakes-per-address"] += 1
-        self.receiver.offended("too many handshakes", host, f"{most} are under way")
+        reason = f"{limits.handshakes_per_address} are under way"
+        self.receiver.offended("too many handshakes", host, reason)
         return False
 
     def _pause(self) -> None:

@@ -278,7 +278,9 @@ class Server(DaemonService):
             BlacklistCommands(self._files, self._expulsion.enforce, self._trace.publish_object),
             InterworkingCommands(self._files, Peers(self._home / PEERS)),
             PurgeCommands(self._files, self._doorway.purge, self._expulsion.enforce),
-            RoomCommands(self._files, self._machine.bridge.find_rooms, self._switchboard.close_room),
+            RoomCommands(
+                self._files, self._machine.bridge.find_rooms, self._switchboard.close_room, self._limits
+            ),
             self._rotate,
             SecretCommands(),
             StatisticsCommands(

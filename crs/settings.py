@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, model_validator
 
 from crs.identity import parse as parse_identity
-from crs.limits import BOUNDS, OF_ADDRESSES
+from crs.limits import BOUNDS
 from crs.relay.allocation import KINDS
 from rtlib.log import Format, Level
 from rtlib.settings import Problem, Section, SettingsError, directives, keyvalue, setting
@@ -36,6 +36,13 @@ def _place(text: str) -> str:
     return str(parse_place(text))
 
 
+def _limit_name(text: str) -> str:
+    if text not in BOUNDS:
+        raise ValueError(f"there is no limit of that name; the limits are {', '.join(BOUNDS)}")
+    return text
+
+
+LimitName = Annotated[str, AfterValidator(_limit_name), Named("name of a limit")]
 Name = Annotated[str, Named("name of a host")]
 RedisPlace = Annotated[str, AfterValidator(_place), Named("unix:/path or host:port")]
 Match = Annotated[str, AfterValidator(_match), Named("IP range or uri@account-id")]
@@ -91,19 +98,7 @@ class DetachCleanup(Section):
 class Limit(Section):
     """`limit <name> <value> [account]`."""
 
-    name: Literal[
-        "message-size",
-        "outgoing-buffer",
-        "requests-per-second",
-        "requests-per-address",
-        "handshakes-per-address",
-        "handshake-time",
-        "sessions-per-client",
-        "stored-bytes",
-        "mailbox-items",
-        "mailbox-bytes",
-        "message-lifetime",
-    ] = setting(..., "what is limited")
+    name: LimitName = setting(..., "what is limited")
     value: int = setting(..., "the limit, for one client or address")
     account: str | None = setting(
         None, "account whose clients it is for; else those of all others", pattern=r"^[A-Za-z0-9_-]{1,20}$"
@@ -111,11 +106,11 @@ class Limit(Section):
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Limit:
-        least, most = BOUNDS[self.name]
-        if not least <= self.value <= most:
-            raise ValueError(f"{self.name} must be from {least} to {most}")
-        if self.account is not None and self.name in OF_ADDRESSES:
-            raise ValueError(f"{self.name} is a limit of addresses: no account can have its own")
+        bounds = BOUNDS[self.name]
+        if not bounds.least <= self.value <= bounds.most:
+            raise ValueError(f"{self.name} must be from {bounds.least} to {bounds.most}")
+        if self.account is not None and not bounds.account:
+            raise ValueError(f"{self.name} holds for all accounts: none can have its own")
         return self
 
 
@@ -168,10 +163,8 @@ class Main(Section):
     )
     limits: tuple[Limit, ...] = setting(
         (),
-        "what one client may use: message-size, outgoing-buffer, stored-bytes and mailbox-bytes in bytes,"
-        " mailbox-items, message-lifetime in seconds, requests-per-second, sessions-per-client;"
-        " what one address may use: requests-per-address (per second), handshakes-per-address, handshake-time"
-        " in seconds; those of connections hold from the next one on",
+        "what clients and addresses may use, for all or for the clients of one account: see the table of"
+        " limits; those of connections hold from the next one on",
         live=True,
     )
     store: Literal["sqlite", "redis"] = setting(

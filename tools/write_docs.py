@@ -11,6 +11,7 @@ from pathlib import Path
 import crs.cli
 import haproxy.cli
 from crs import settings as crs_settings
+from crs.limits import BOUNDS, Limits
 from haproxy.notification import event as notification
 from haproxy.settings import Settings as ProxySettings
 from rtlib import reference
@@ -60,9 +61,29 @@ def _crs_settings() -> str:
             "crs.conf", crs_settings.Main, crs_settings.MAIN, "The same on all hosts of a pool."
         ),
         reference.directives("crs-local.conf", crs_settings.Local, crs_settings.LOCAL, "Of this host only."),
+        _limits(),
         reference.settings("crs-relay.conf", crs_settings.Relay, RELAY),
     )
     return "\n".join(parts)
+
+
+def _limits() -> str:
+    """The table behind `limit` of crs.conf."""
+    lines = [
+        "## Limits",
+        "",
+        "What `limit <name> <value> [account]` can set; those with a star also for one account.",
+        "",
+        "| name | what is limited | default | least | most |",
+        "|---|---|---|---|---|",
+    ]
+    for name, bounds in BOUNDS.items():
+        default = getattr(Limits(), name.replace("-", "_"))
+        star = " *" if bounds.account else ""
+        lines.append(
+            f"| `{name}`{star} | {bounds.about} | {default:,} | {bounds.least:,} | {bounds.most:,} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _proxy_settings() -> str:

@@ -33,12 +33,14 @@ PROGRAM_TIMEOUT: Final = 60.0
 
 
 class CrsServer:
-    """A home with one account, whose server runs while the context is open."""
+    """A home with one account or several, whose server runs while the context is open."""
 
-    def __init__(self, home: Path, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, home: Path, settings: Sequence[str] = (), accounts: Sequence[str] = (ACCOUNT,)
+    ) -> None:
         """`settings` are further lines of crs.conf. Ports are free ones of 127.0.0.1."""
         self.home = home
-        self.secret = secrets.token_bytes(16)
+        self.secrets = {account: secrets.token_bytes(16) for account in accounts}
         self.address = Server("127.0.0.1", free_port("tcp"))
         self.relay_port = free_port("udp")
         self.metrics_port = free_port("tcp")
@@ -50,7 +52,8 @@ class CrsServer:
         )
         home.mkdir(exist_ok=True)
         (home / "crs.conf").write_text("\n".join((*lines, *settings)) + "\n")
-        self._write_account()
+        for account, secret in self.secrets.items():
+            self._write_account(account, secret)
         self.daemon = Daemon(
             twistd("-n", "crs", "--home", home), READY, directory=home, timeout=PROGRAM_TIMEOUT
         )
@@ -69,18 +72,28 @@ class CrsServer:
         command = twistd("-n", "crs", "--role", "relay", "--home", self.home)
         return Daemon(command, "crs_relay started", directory=self.home, timeout=PROGRAM_TIMEOUT)
 
-    def credentials(self, uri: str) -> Credentials:
-        """A client's name in the account, and its key."""
-        return Credentials.derived(uri, ACCOUNT, self.secret)
+    @property
+    def secret(self) -> bytes:
+        """That of the account ACCOUNT."""
+        return self.secrets[ACCOUNT]
 
-    def client(self, reactor: Any, uri: str, secret: bytes | None = None) -> tuple[Client, Memory]:
+    def credentials(self, uri: str, account: str = ACCOUNT) -> Credentials:
+        """A client's name in its account, and its key."""
+        return Credentials.derived(uri, account, self.secrets[account])
+
+    def client(
+        self, reactor: Any, uri: str, secret: bytes | None = None, *, account: str = ACCOUNT
+    ) -> tuple[Client, Memory]:
         """A client that is not connected yet, and what it will be told."""
         memory = Memory()
-        return Client(reactor, self.address, self.credentials(uri), memory, secret=secret), memory
+        credentials = self.credentials(uri, account)
+        return Client(reactor, self.address, credentials, memory, secret=secret), memory
 
-    async def attached(self, reactor: Any, uri: str, secret: bytes | None = None) -> tuple[Client, Memory]:
+    async def attached(
+        self, reactor: Any, uri: str, secret: bytes | None = None, *, account: str = ACCOUNT
+    ) -> tuple[Client, Memory]:
         """A client that is attached."""
-        client, memory = self.client(reactor, uri, secret)
+        client, memory = self.client(reactor, uri, secret, account=account)
         await client.connect()
         await client.attach()
         return client, memory
@@ -113,11 +126,11 @@ class CrsServer:
         """What clients and strangers did wrong so far, by kind."""
         return self.counted("offences", "kind")
 
-    def _write_account(self) -> None:
-        folder = self.home / "accounts" / ACCOUNT
+    def _write_account(self, account: str, secret: bytes) -> None:
+        folder = self.home / "accounts" / account
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "account.conf"
-        file.write_text(f"secret {b64encode(self.secret).decode()}\ncreated 2026-01-01T00:00:00Z\n")
+        file.write_text(f"secret {b64encode(secret).decode()}\ncreated 2026-01-01T00:00:00Z\n")
         file.chmod(0o600)
 
 

@@ -9,13 +9,13 @@ from crs.client.testing import ACCOUNT, CrsServer, run
 
 
 class Cms:
-    """The CMS's folder of the server's account, and `crs-cms` for it."""
+    """The CMS's folder of one of the server's accounts, and `crs-cms` for it."""
 
-    def __init__(self, folder: Path, server: CrsServer) -> None:
+    def __init__(self, folder: Path, server: CrsServer, account: str = ACCOUNT) -> None:
         self.folder = folder
         secret = folder.with_suffix(".secret")
-        secret.write_text(b64encode(server.secret).decode())
-        self("create", ACCOUNT, "--server", str(server.address), "--secret-file", str(secret))
+        secret.write_text(b64encode(server.secrets[account]).decode())
+        self("create", account, "--server", str(server.address), "--secret-file", str(secret))
 
     def __call__(self, *arguments: str) -> str:
         """What `crs-cms` prints."""

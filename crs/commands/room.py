@@ -12,6 +12,7 @@ from rtlib.command.registry import Argument, BadArgument, Conflict, NotFound, Ro
 from rtlib.command.render import Column
 
 if TYPE_CHECKING:
+    from crs.limits import LimitTable
     from crs.signaling.group import Room
 
 Number = Annotated[str, Argument("The conference room's number: six digits.", completes="room")]
@@ -42,12 +43,14 @@ class RoomCommands:
         files: AccountFiles,
         find: Callable[[str, str], list[Room]],
         close: Callable[[Room], None],
+        limits: LimitTable,
     ) -> None:
         """`find(account, number)`: the rooms that an account's clients can dial; `close` ends a call."""
         self._files = files
         self._rooms = files.rooms
         self._find = find
         self._close = close
+        self._limits = limits
 
     @command("create conference-room")
     async def create(self, number: Number, account_id: AccountId, uri: Owner) -> None:
@@ -65,6 +68,10 @@ class RoomCommands:
                 raise Conflict(f"{account_id} has a conference room {number} already, of {rooms[number]}")
             if len(rooms) >= MAX_ROOMS:
                 raise Conflict(f"{account_id} has {MAX_ROOMS} conference rooms, its limit")
+            most = self._limits.of(account_id).rooms_per_client
+            if sum(owner == uri for owner in rooms.values()) >= most:
+                self._limits.reached["rooms-per-client"] += 1
+                raise Conflict(f"{uri} may have {most} conference rooms (limit rooms-per-client)")
             await self._set(account_id, {**rooms, number: uri})
 
     @command("delete conference-room")

@@ -14,7 +14,6 @@ from crs.signaling.message import ErrorCode
 from crs.signaling.outlet import Outlet
 from crs.signaling.session import Key
 
-MAX_SESSIONS: Final = 50_000
 NOT_FOUND: Final = "responder not found"
 NOT_CONNECTED: Final = "responder not connected"
 
@@ -58,7 +57,11 @@ class Admission:
 
     def closed(self) -> Objection | None:
         """Why nobody can begin a call."""
-        return (ErrorCode.unavailable, self.refusal) if self.refusal else None
+        if self.refusal:
+            return ErrorCode.unavailable, self.refusal
+        if self._load.live_count >= self._limits.general.sessions:
+            return self._reached("sessions", "the server has too many calls")
+        return None
 
     def is_taken(self, client: Identity, key: Key) -> bool:
         """Whether a client has a call of this name."""
@@ -83,13 +86,19 @@ class Admission:
 
     def limit(self, connection: Connection, *clients: Identity, now: float) -> Objection | None:
         """The limit that a call of these clients would exceed."""
-        if not connection.invites.take(now):
-            return ErrorCode.limit, "too many calls in a short time; wait a little"
+        if not connection.allowance.invite(now):
+            return self._reached("invites-per-second", "too many calls in a short time; wait a little")
         for client in clients:
             most = self._limits.of(client.account).sessions_per_client
             if self._load.count(client) >= most:
-                self._limits.reached["sessions-per-client"] += 1
-                return ErrorCode.limit, f"{client} may have {most} calls at a time"
-        if self._load.live_count >= MAX_SESSIONS:
-            return ErrorCode.limit, "the server has too many calls"
+                return self._reached("sessions-per-client", f"{client} may have {most} calls at a time")
         return None
+
+    def crowd(self, owner: Identity, size: int) -> Objection | None:
+        """The limit that one more party of this client's group or room would exceed."""
+        most = self._limits.of(owner.account).group_members
+        return self._reached("group-members", f"{owner} may gather {most} parties") if size >= most else None
+
+    def _reached(self, limit: str, reason: str) -> Objection:
+        self._limits.reached[limit] += 1
+        return ErrorCode.limit, reason

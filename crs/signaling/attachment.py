@@ -8,23 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from crs.identity import Identity
-from crs.signaling.limit import BURST, TokenBucket
-from crs.signaling.message import ErrorCode
+from crs.signaling.limit import AddressAllowance, ClientAllowance
 from crs.signaling.outlet import Alarm, Outlet
 from crs.signaling.replay import Replay
-
-INVITES_PER_SECOND: Final = 5.0
-INVITES_BURST: Final = 20.0
-"""Invites are the one thing that a client can push to another without the other's consent."""
-
-REFUSALS_PER_SECOND: Final = 5.0
-REFUSALS_BURST: Final = 500.0
-
-MAX_PENDING: Final = 256
-"""Requests of one connection that may wait for the store at a time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,12 +24,10 @@ class Connection:
     client: Identity
     host: str
     port: int
-    requests: TokenBucket
-    address: TokenBucket
-    """Requests of all connections from the same address."""
-    invites: TokenBucket
-    patience: TokenBucket
-    """How many requests over the limit are still answered before the connection is closed."""
+    allowance: ClientAllowance
+    """What the client may ask for, over all its connections."""
+    address: AddressAllowance
+    """The same of all connections from the same address."""
     version: str = ""
     attached_at: float | None = None
     attaching: int | None = None
@@ -53,13 +39,6 @@ class Connection:
     ending: Alarm | None = None
     """Will end this: close a connection that is not registered any more, or forget a suspended one."""
 
-    def wait(self) -> bool:
-        """Count one more request that waits for the store; False if there are too many."""
-        if self.pending >= MAX_PENDING:
-            return False
-        self.pending += 1
-        return True
-
     def keep(self) -> None:
         """Do not end this."""
         if self.ending is not None:
@@ -69,21 +48,12 @@ class Connection:
 
 def may_wait(connection: Connection, outlet: Outlet, request: int) -> bool:
     """Count one more request of a connection that waits for the store, or refuse it."""
-    if connection.wait():
+    if connection.pending < connection.allowance.limits.requests_waiting:
+        connection.pending += 1
         return True
     reason = "too many of your requests are waiting; wait for replies"
-    outlet.refuse(connection.number, request, ErrorCode.limit, reason)
+    outlet.refuse_over(connection.number, request, "requests-waiting", reason)
     return False
-
-
-def connect(
-    number: int, client: Identity, host: str, port: int, *, rate: int, address: TokenBucket, now: float
-) -> Connection:
-    """A new connection with its full allowance of requests, `rate` per second, within that of its address."""
-    requests = TokenBucket(rate, BURST * rate, now)
-    invites = TokenBucket(INVITES_PER_SECOND, INVITES_BURST, now)
-    patience = TokenBucket(REFUSALS_PER_SECOND, REFUSALS_BURST, now)
-    return Connection(number, number, client, host, port, requests, address, invites, patience)
 
 
 class AttachmentTable:
@@ -189,6 +159,7 @@ class AttachmentTable:
         connection.link, newer.link = newer.link, None
         assert connection.link is not None
         self._links[connection.link] = connection
-        connection.host, connection.port, connection.address = newer.host, newer.port, newer.address
+        connection.host, connection.port = newer.host, newer.port
+        connection.allowance, connection.address = newer.allowance, newer.address
         self.attach(connection, now)
         return former

@@ -20,7 +20,6 @@ from crs.signaling.event import AddNode, Node, ReleaseRelay, RemoveNode, Result
 from crs.signaling.group import Group, GroupTable, Party, PartyState, Room
 from crs.signaling.groupannouncer import GroupAnnouncer
 from crs.signaling.message import EndReason, ErrorCode, Who
-from crs.signaling.message.group import MAX_PARTIES
 from crs.signaling.outlet import Outlet
 from crs.signaling.session import Key, Origin
 
@@ -124,8 +123,8 @@ class Bridge:
             self._announce.joined(group, party, origin)
         elif party.state is PartyState.joining:
             self._announce.refuse(origin, (ErrorCode.wrong_state, "you are about to join already"))
-        elif party.state is PartyState.left and group.size >= MAX_PARTIES:
-            self._announce.refuse(origin, (ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"))
+        elif party.state is PartyState.left and (crowd := self._admission.crowd(group.owner, group.size)):
+            self._announce.refuse(origin, crowd)
         else:
             self._enter(group, party, origin)
 
@@ -347,8 +346,9 @@ class Bridge:
     def _not_invitable(
         self, group: Group, client: Identity, connection: Connection, now: float
     ) -> Objection | None:
-        if group.size >= MAX_PARTIES:
-            return ErrorCode.limit, f"a group has at most {MAX_PARTIES} parties"
+        crowd = self._admission.crowd(group.owner, group.size)
+        if crowd is not None:
+            return crowd
         former = group.parties.get(client)
         if former is not None:
             self.table.forget(group, former)
@@ -364,8 +364,8 @@ class Bridge:
             self._left(group, party, EndReason.hangup, Who.callee, now)
             self._announce.end(party)
             group = self.table.of_room(room)
-        if group is not None and group.size >= MAX_PARTIES:
-            self._announce.refuse(origin, (ErrorCode.limit, f"a room has at most {MAX_PARTIES} parties"))
+        if group is not None and (crowd := self._admission.crowd(group.owner, group.size)):
+            self._announce.refuse(origin, crowd)
             return
         first = group is None
         if group is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -48,12 +48,15 @@ class Outlet:
 
     Both queues are emptied by the driver after each batch, so the input bounds them. Pending
     asks are bounded by those who ask: one of each kind for a connection or session, and
-    `attachment.MAX_PENDING` requests.
+    the limit `requests-waiting` of requests.
     """
 
-    def __init__(self, route: Route) -> None:
-        """`route` tells which link carries a message to a connection, if one does."""
+    def __init__(self, route: Route, reached: Counter[str] | None = None) -> None:
+        """`route` tells which link carries a message to a connection, if one does; `reached` counts the
+        limits.
+        """
         self._route = route
+        self._reached: Counter[str] = Counter() if reached is None else reached
         self._sends: list[tuple[bytes, int]] = []
         self._events: deque[Event] = deque()
         self._pending: dict[int, Continuation] = {}
@@ -81,6 +84,11 @@ class Outlet:
     def refuse(self, connection: int, request: int | None, code: message.ErrorCode, reason: str) -> None:
         """Answer a request with an Error."""
         self.send(connection, message.Error(id=request, code=code, reason=reason))
+
+    def refuse_over(self, connection: int, request: int | None, limit: str, reason: str) -> None:
+        """Refuse a request for the named limit, which is counted."""
+        self._reached[limit] += 1
+        self.refuse(connection, request, message.ErrorCode.limit, reason)
 
     def tell(self, notice: Notice) -> None:
         """Hand out what needs no answer."""

@@ -96,8 +96,8 @@ class PostOffice:
 
     def post_group(self, connection: Connection, request: message.PostGroup, now: float) -> None:
         """Put a message into several mailboxes; it counts as that many requests."""
-        connection.requests.charge(len(request.to) - 1)
-        connection.address.charge(len(request.to) - 1)
+        connection.allowance.requests.charge(len(request.to) - 1)
+        connection.address.requests.charge(len(request.to) - 1)
         if may_wait(connection, self._outlet, request.id):
             group = _Group(connection, request)
             for index, each in enumerate(request.to):

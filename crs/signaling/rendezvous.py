@@ -14,12 +14,12 @@ import msgspec
 from crs.identity import Identity
 from crs.limits import LimitTable
 from crs.signaling import message
-from crs.signaling.attachment import AttachmentTable, Connection, connect
+from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.calls import Calls
 from crs.signaling.directory import Directory
 from crs.signaling.event import Event, Offence, Result
 from crs.signaling.group import Room
-from crs.signaling.limit import AddressBuckets
+from crs.signaling.limit import AddressAllowance, Allowances, ClientAllowance
 from crs.signaling.locker import Locker
 from crs.signaling.message import EndReason, ErrorCode
 from crs.signaling.offers import Offers
@@ -27,6 +27,7 @@ from crs.signaling.outlet import Outlet
 from crs.signaling.postoffice import PostOffice
 from crs.signaling.registrar import Identification, Policy, Registrar
 from crs.signaling.ticket import Sealer
+from rtlib.address import subnet
 
 CLOSE_POLICY: Final = 1008
 CLOSE_SHUTDOWN: Final = 4001
@@ -58,11 +59,12 @@ class Rendezvous:
     ) -> None:
         """`sealer` makes the resume tokens."""
         self.attachments = AttachmentTable()
-        self._outlet = Outlet(self.attachments.route)
+        self._limits = limits or LimitTable()
+        self._outlet = Outlet(self.attachments.route, self._limits.reached)
         policy = policy or Policy()
         self.directory = Directory(self._outlet, policy.is_connected)
-        self._limits = limits or LimitTable()
-        self._addresses = AddressBuckets()
+        self._clients: Allowances[Identity, ClientAllowance] = Allowances(ClientAllowance)
+        self._addresses: Allowances[str, AddressAllowance] = Allowances(AddressAllowance)
         self.calls = Calls(self._outlet, self.attachments, self.directory, self._limits, policy.rooms)
         self.exchange = self.calls.exchange
         self.bridge = self.calls.bridge
@@ -70,7 +72,6 @@ class Rendezvous:
             self._outlet, self.attachments, self.directory, self._limits, identification.wall
         )
         self.locker = Locker(self._outlet, identification.wall)
-        policy = policy or Policy()
         self.offers = Offers(
             self._outlet,
             self.attachments,
@@ -117,14 +118,16 @@ class Rendezvous:
 
     def connected(self, number: int, client: Identity, host: str, port: int, now: float) -> None:
         """A client has proven who it is; numbers are never used twice."""
-        rate = self._limits.of(client.account).requests_per_second
-        address = self._addresses.get(host, self._limits.general.requests_per_address, now)
-        self.attachments.add(connect(number, client, host, port, rate=rate, address=address, now=now))
+        allowance = self._clients.get(client, self._limits.of(client.account), now)
+        address = self._addresses.get(subnet(host), self._limits.general, now)
+        self.attachments.add(Connection(number, number, client, host, port, allowance, address))
 
     def disconnected(self, number: int, now: float) -> None:
         """A connection is gone; nothing happens if it was never announced."""
         connection = self.attachments.get(number)
         if connection is not None:
+            self._clients.leave(connection.allowance, now)
+            self._addresses.leave(connection.address, now)
             self.registrar.lost(connection, now)
 
     def receive(self, data: bytes, source: int, now: float) -> None:
@@ -212,19 +215,19 @@ class Rendezvous:
 
     def _exceeded(self, connection: Connection, now: float) -> str:
         """Count one more request; the limit that forbids it, if one does."""
-        if not connection.requests.take(now):
+        if not connection.allowance.requests.take(now):
             return "requests-per-second"
-        return "" if connection.address.take(now) else "requests-per-address"
+        return "" if connection.address.requests.take(now) else "requests-per-address"
 
     def _over_limit(self, connection: Connection, limit: str, request: int | None, now: float) -> None:
-        self._limits.reached[limit] += 1
         self._offence(connection, "too many requests", f"more than the limit {limit}")
-        if not connection.patience.take(now):
+        if not connection.allowance.forgive(now):
+            self._limits.reached[limit] += 1
             self.registrar.unregister(connection, "too many requests", now)
             self.registrar.close(connection, CLOSE_POLICY, "too many requests")
         else:
             reason = "too many requests in a short time; wait a little"
-            self._outlet.refuse(connection.number, request, ErrorCode.limit, reason)
+            self._outlet.refuse_over(connection.number, request, limit, reason)
 
     def _bad_message(self, connection: Connection, data: bytes, problem: str) -> None:
         self._offence(connection, "bad message", problem)

@@ -89,7 +89,7 @@ def test_the_lists_of_an_account(tmp_path: Path) -> None:
 
 def test_the_quota_counts_what_is_there_now(tmp_path: Path) -> None:
     async def story(store: SqliteStore) -> None:
-        state = ClientState(store, LimitTable([("stored-bytes", 400, "a")]), 3)
+        state = ClientState(store, LimitTable([("stored-bytes", 400, "a"), ("stored-items", 3, "a")]))
 
         def data(name: str, size: int) -> message.ClientData:
             return message.ClientData(name=name, data=bytes(size))
@@ -109,7 +109,7 @@ def test_the_quota_counts_what_is_there_now(tmp_path: Path) -> None:
 
 def test_changes_at_the_same_time_take_turns(tmp_path: Path) -> None:
     async def story(store: SqliteStore) -> None:
-        state = ClientState(store, LimitTable(), 10)
+        state = ClientState(store, LimitTable([("stored-items", 10, None)]))
         items = [message.ClientData(name=str(number), data=b"") for number in range(20)]
         working = [Deferred.fromCoroutine(keep(state, ME, item)) for item in items]
         results = await gatherResults(working)

@@ -82,7 +82,7 @@ def test_sections_and_empty_lists(tmp_path: Path) -> None:
         ("crs", "redis-low unix:/r", "have no effect without store redis"),
         ("crs", "store redis\nredis-high redis", "crs.conf:2: redis-high place: "),
         ("crs", "store mysql", "crs.conf:1: store: "),
-        ("crs", "limit requests-per-address 5 demo", "no account can have its own"),
+        ("crs", "limit requests-per-address 5 demo", "none can have its own"),
         ("crs", "limit sessions-per-clients 5", "crs.conf:1: limit name: "),
         ("crs", "limit stored-bytes 5 a/b", "crs.conf:1: limit account: "),
         ("crs", "keep-alive nobody ws 60000", "'nobody' is not an IP network"),

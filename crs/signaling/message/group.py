@@ -14,7 +14,7 @@ MAX_INVITEES: Final = 16
 """Clients invited by one request."""
 
 MAX_PARTIES: Final = 64
-"""Clients in a group, invited or joined."""
+"""Clients in a group, invited or joined, at most: a message names them all."""
 
 GroupPayload: TypeAlias = Annotated[bytes, Meta(max_length=16 * 1024)]
 """Less than in a call, for all parties are told in the same message."""

@@ -13,6 +13,7 @@ from crs.accounts import Account, Accounts
 from crs.blacklist import Blacklists
 from crs.commands.files import AccountFiles
 from crs.commands.room import FoundRow, RoomCommands, RoomRow
+from crs.limits import LimitTable
 from crs.rooms import Rooms
 from crs.signaling.group import Room
 from rtlib.command.registry import BadArgument, Conflict, NotFound, Registry
@@ -31,9 +32,10 @@ class Server:
             accounts.add(account)
         self.rooms = Rooms(folder)
         self.closed: list[Room] = []
+        self.limits = LimitTable([("rooms-per-client", 2, None)])
         self.registry = Registry()
         files = AccountFiles(accounts, Blacklists(folder), self.rooms, _in_this_thread)
-        self.registry.add(RoomCommands(files, self._find, self.closed.append))
+        self.registry.add(RoomCommands(files, self._find, self.closed.append, self.limits))
 
     def __call__(self, name: str, **arguments: Any) -> Any:
         """The reply of a command."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crs.signaling.limit import AddressBuckets, TokenBucket
+from crs.limits import Limits
+from crs.signaling.limit import Allowances, ClientAllowance, TokenBucket
 
 
 def test_burst_rate_and_debt() -> None:
@@ -15,12 +16,29 @@ def test_burst_rate_and_debt() -> None:
     assert bucket.take(3.5)
 
 
-def test_an_address_has_one_bucket_while_somebody_holds_it() -> None:
-    buckets = AddressBuckets()
-    first = buckets.get("2001:db8::1", 1.0, 0.0)
-    assert buckets.get("2001:db8::2", 1.0, 0.0) is first, "a subscriber has a /64"
-    assert buckets.get("2001:db8:0:1::1", 1.0, 0.0) is not first
-    for _ in range(4):
-        assert first.take(0.0)
+def test_a_client_has_one_allowance_while_it_is_there_and_a_little_longer() -> None:
+    allowances: Allowances[str, ClientAllowance] = Allowances(ClientAllowance)
+    limits = Limits(requests_per_second=1, invites_per_second=1)
+    first = allowances.get("a", limits, 0.0)
+    assert allowances.get("a", limits, 0.0) is first
+    assert allowances.get("b", limits, 0.0) is not first
+    assert [first.requests.take(0.0) for _ in range(5)] == [True] * 4 + [False]
+    assert [first.invite(0.0) for _ in range(5)] == [True] * 4 + [False]
+    allowances.leave(first, 0.0)
     del first
-    assert buckets.get("2001:db8::1", 1.0, 0.0).take(0.0)
+    back = allowances.get("a", limits, 0.5)
+    assert not back.requests.take(0.5) and not back.invite(0.5)
+    allowances.leave(back, 1.0)
+    del back
+    # Whoever comes next has the others forgotten.
+    allowances.get("b", limits, 12.0)
+    assert not len(allowances._values) or "a" not in allowances._values
+    assert allowances.get("a", limits, 12.0).requests.take(12.0)
+
+
+def test_new_limits_make_a_new_allowance() -> None:
+    allowances: Allowances[str, ClientAllowance] = Allowances(ClientAllowance)
+    first = allowances.get("a", Limits(), 0.0)
+    stricter = allowances.get("a", Limits(requests_per_second=1), 0.0)
+    assert stricter is not first
+    assert [stricter.requests.take(0.0) for _ in range(5)] == [True] * 4 + [False]

@@ -342,6 +342,7 @@ def test_a_client_that_does_not_read_is_cut_off(server: CrsServer, reactor: Any)
             await told.messages.get()
             slowest = max(slowest, reactor.seconds() - began)
         assert slowest < PATIENCE
+        assert (await deferToThread(server.counted, "limits_reached", "limit"))["outgoing-buffer"] == 1
         link.transport.transport.resumeProducing()
         assert "was lost" in str(await collector.end.wait())
         await neighbour.close()

@@ -123,7 +123,7 @@ async def come_back(server: CrsServer, reactor: Any) -> None:
     message = await news.messages.get()
     assert (message.message, message.payload, message.sender) == ("m-1", b"waits", ALICE)
     await bob.close()
-    server.secret = NEW
+    server.secrets[ACCOUNT] = NEW
     alice, _ = await server.attached(reactor, ALICE)
     assert (await alice.fetch(ItemKind.data, "contacts")).item == ClientData(name="contacts", data=b"sealed")
     await alice.close()
