@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from rtlib.store import sql
@@ -30,6 +29,8 @@ LIMIT = 10_000
 """Operations that may wait; about 40 MiB with messages of a common size."""
 GROUP = 1_000
 """Requests in one commit at most, so that the first of them does not wait for ever."""
+TURN = 32
+"""Outcomes that are handed out in one turn of the reactor: what callers do about 1,000 of them takes long."""
 _MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat.html 1.2
 LOCK_TIMEOUT = 5.0
 """Seconds to wait for a lock of another process, such as a backup, before a write fails."""
@@ -55,14 +56,15 @@ class SqliteStore:
     """See `rtlib.store.interface.Store`. All work is done in the store's own thread, in the order it was
     asked for.
 
-    `wall` gives UTC seconds. The file is made with mode 0600 if it is not there; its directory must be.
+    `reactor` provides IReactorTime and IReactorFromThreads; `wall` gives UTC seconds.
+    The file is made with mode 0600 if it is not there; its directory must be.
     `watch(problem)` is told when nothing can be written any more, and "" when that is over.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        reactor: IReactorFromThreads,
+        reactor: Any,
         wall: Callable[[], float] = time.time,
         limit: int = LIMIT,
         watch: Callable[[str], None] = lambda problem: None,
@@ -72,6 +74,8 @@ class SqliteStore:
         self._wall = wall
         self._limit = limit
         self._jobs: deque[_Job] = deque()
+        self._outcomes: deque[tuple[_Job, Any]] = deque()
+        """What is done and not told yet; only the reactor's thread has to do with it."""
         self._changed = threading.Condition()
         self._started = False
         self._running = False
@@ -172,7 +176,7 @@ class SqliteStore:
             outcomes = _commit(connection, group, self._wall())
             self._reactor.callFromThread(self._finish, group, outcomes)
         connection.close()
-        self._reactor.callFromThread(self._stopped.callback, None)
+        self._reactor.callFromThread(self._end)
 
     def _take(self) -> list[_Job]:
         """Wait for something to do and take all there is; [] when stopped with nothing left."""
@@ -181,12 +185,29 @@ class SqliteStore:
             return [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
 
     def _finish(self, group: list[_Job], outcomes: list[Any]) -> None:
-        """Tell the callers (in the reactor's thread)."""
+        """A group is done (in the reactor's thread)."""
         self._look_at([outcome for job, outcome in zip(group, outcomes, strict=True) if job.writes])
-        for job, outcome in zip(group, outcomes, strict=True):
+        telling = bool(self._outcomes)
+        self._outcomes.extend(zip(group, outcomes, strict=True))
+        if not telling:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell some of the callers; the others when the reactor has looked after its sockets."""
+        for _ in range(min(TURN, len(self._outcomes))):
+            job, outcome = self._outcomes.popleft()
             self._waiting -= job.cost
             if not job.done.called:  # else the caller has cancelled it
                 job.done.callback(outcome)
+        if self._outcomes:
+            self._reactor.callLater(0, self._tell)
+
+    def _end(self) -> None:
+        """The thread is at its end, and once all are told so is the store."""
+        if self._outcomes:
+            self._reactor.callLater(0, self._end)
+        else:
+            self._stopped.callback(None)
 
     def _look_at(self, outcomes: list[Any]) -> None:
         """See whether anything could be written."""

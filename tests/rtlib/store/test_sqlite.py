@@ -10,6 +10,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,33 @@ def test_writes_that_wait_together_share_a_commit(tmp_path: Path, monkeypatch: p
 
     run(main)
     assert sum(groups) == 2500 and len(groups) < 100 and max(groups) <= sqlite.GROUP
+
+
+def test_outcomes_of_a_large_group_leave_the_reactor_room(tmp_path: Path) -> None:
+    """Whoever waits for the reactor comes in between, and the order stays; a stop tells all of them first."""
+    seen: list[object] = []
+
+    async def main() -> None:
+        reactor = installed_reactor()
+        store = SqliteStore(tmp_path / "store.db", reactor)
+        store.start()
+        # While the store's thread is busy with this, the others come together in one group.
+        busy = threading.Event()
+        store._submit(lambda connection, now: busy.wait(60), 1)
+        first, *others = [store.write(1, [Increment("n")]) for _ in range(500)]
+        busy.set()
+        first.addCallback(lambda _: reactor.callLater(0, seen.append, "between"))
+        for number, write in enumerate(others):
+            write.addCallback(partial(_note, seen, number))
+        await store.stop()
+
+    run(main)
+    assert [each for each in seen if each != "between"] == list(range(499))
+    assert "between" in seen[:-1]
+
+
+def _note(seen: list[object], number: int, _result: object) -> None:
+    seen.append(number)
 
 
 def test_when_the_disk_is_full_all_of_the_group_fail_and_later_writes_succeed(tmp_path: Path) -> None:
