@@ -168,8 +168,8 @@ def test_what_is_too_large_too_many_or_nonsense_harms_nobody(tmp_path: Path) -> 
         wait_until(lambda: running.metric("control_connections") == 0, 10, "the end of the connections")
         for port in (TCP, TLS):
             place = running.host, port
-            with suppress(ConnectionError), socket.create_connection(place, timeout=10) as connection:
-                connection.sendall(b"\x16\x03\x01 no TLS and no HTTP\r\n\r\n")
+            with suppress(ConnectionError), socket.create_connection(place, timeout=30) as connection:
+                connection.sendall(b"neither TLS nor HTTP\r\n\r\n")
                 while connection.recv(4096):
                     pass
         assert Curl(url).primary == 1
