@@ -9,7 +9,7 @@ KILLS  ?= 200
 FUZZ_SECONDS ?= 60
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak soak-sip kill9 test-native compiled test-compiled lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip soak-failover kill9 test-native compiled test-compiled lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
 	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
 	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
+	@echo "make soak-failover  SIPp calls while Genesis systems die and come back; no other call is lost (MINUTES=, RATE=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make compiled     the hot path of SIP in machine code, below build/compiled; PYTHONPATH=build/compiled uses it"
 	@echo "make test-compiled  genproxy's tests on that"
@@ -47,6 +48,9 @@ soak: $(VENV)/.test
 
 soak-sip: $(VENV)/.test
 	$(BIN)/python -m endurance.bad_sip $(MESSAGES)
+
+soak-failover: $(VENV)/.test
+	$(BIN)/python -m endurance.failover $(MINUTES) $(RATE)
 
 kill9: $(VENV)/.test
 	$(BIN)/python -m endurance.kills $(KILLS) $(STORE)
