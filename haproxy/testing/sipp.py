@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from rtlib.testing.daemon import Daemon, free_port, wait_until
+from rtlib.testing.daemon import Daemon, bindable, free_port, wait_until
 
 TIMEOUT: Final = 30
 """Seconds after which SIPp gives up and fails."""
+
+
+MEDIA_PORTS: Final = range(20_000, 32_000, 4)
+"""Below those that the kernel gives to whoever asks for any: SIPp binds two, and is told the first only."""
 
 
 class SippError(AssertionError):
@@ -44,7 +49,7 @@ class Sipp:
             [
                 *("sipp", server, "-sf", scenario, "-m", str(calls), "-nostdin"),
                 *("-s", user, "-au", user, "-ap", password),
-                *("-i", host, "-p", str(self.port), "-mi", host, "-mp", str(free_port("udp", host))),
+                *("-i", host, "-p", str(self.port), "-mi", host, "-mp", str(_media_port(host))),
                 # Of the control socket's ports the first free one from 8888 on: SIPp gives up on a given one.
                 *("-ci", host, "-t", "u1" if transport == "udp" else "t1"),
                 *("-timeout", f"{TIMEOUT}s", "-timeout_error"),
@@ -89,6 +94,14 @@ class Sipp:
             raise SippError(
                 f"SIPp's {self._name} ended with {self._daemon.returncode}\n{errors}\n{self.messages[-6000:]}"
             )
+
+
+def _media_port(host: str) -> int:
+    """An even port that is free with the next three: audio is the first, video the third of them."""
+    while True:
+        port = random.choice(MEDIA_PORTS)
+        if all(bindable(host, port + number) for number in range(4)):
+            return port
 
 
 def run(*arguments: object, **options: object) -> Sipp:

@@ -38,6 +38,16 @@ def free_port(kind: Literal["tcp", "udp"] = "tcp", host: str = "127.0.0.1") -> i
         return port
 
 
+def bindable(host: str, port: int) -> bool:
+    """Whether nobody uses this UDP port right now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
 def wait_until(predicate: Callable[[], object], timeout: float = 10.0, what: str = "the condition") -> None:
     """Return once `predicate()` is true; raise AssertionError naming `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout

@@ -48,8 +48,8 @@ def test_events_in_order_while_one_server_fails_and_one_hangs(tmp_path: Path) ->
 
     async def story(stage: Stage) -> None:
         first, _ = await stage.registered("genesis_a", "genesis_b")
-        proxy.cli("set", "primary", "0")
-        proxy.cli("set", "primary", "1")
+        proxy.cli("dispatcher", "set", "0")
+        proxy.cli("dispatcher", "set", "1")
         await stage.within(first.register(expires=0))
         (caller,) = await stage.registered("5000")
         call = await stage.within(caller.call(stage.uri("5001")))
