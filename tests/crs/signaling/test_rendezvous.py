@@ -180,6 +180,26 @@ def test_an_account_has_limits_of_its_own() -> None:
     assert limits.reached["sessions-per-client"] == 1
 
 
+def test_all_connections_of_a_client_share_a_limit_and_the_next_one_as_well() -> None:
+    limits = LimitTable([("requests-per-second", 1, None)])
+    world = World(limits=limits)
+    one, other = world.connect("+1").attach(), world.connect("+1")
+    for _ in range(3):
+        one.ask(message.Hangup, session="s", caller="+1")
+    one.inbox.clear()
+    for phone in (one, other):
+        phone.ask(message.Attach, version="v")
+        assert phone.take(message.Error).code is ErrorCode.limit
+    for phone in (one, other):
+        world.disconnect(phone)
+    again = world.connect("+1")
+    again.ask(message.Attach, version="v")
+    assert again.take(message.Error).code is ErrorCode.limit
+    assert limits.reached == {"requests-per-second": 3}
+    world.advance(1)
+    again.attach()
+
+
 def test_all_connections_of_an_address_share_a_limit() -> None:
     limits = LimitTable([("requests-per-address", 2, None)])
     world = World(limits=limits)
