@@ -19,7 +19,7 @@ from haproxy.proxy.alarm import Alarm
 from haproxy.proxy.contact import OwnContacts
 from haproxy.proxy.conversation import Conversation
 from haproxy.proxy.core import ProxyCore
-from haproxy.proxy.domain import Domains
+from haproxy.proxy.domain import Domains, bracketed
 from haproxy.proxy.event import Event, Resolve
 from haproxy.proxy.forward import Forwarding
 from haproxy.proxy.hop import Resolver
@@ -37,6 +37,7 @@ from haproxy.rtpproxy.relay import MediaProxy
 from haproxy.settings import Settings
 from haproxy.settings.registration import Subscriber as SubscriberSettings
 from haproxy.sip.transaction import TransactionLayer
+from haproxy.sip.uri import canonical_host
 from haproxy.uac.attempt import Stack
 from haproxy.uac.registrations import Registrations
 from haproxy.uacconfig import accounts_of, contacts_of, retry_of
@@ -104,7 +105,7 @@ def assemble(
     router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
     registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
-    authentication = Authentication(subscribers, Nonces(key, entropy))
+    authentication = Authentication(subscribers, Nonces(key, entropy), proxy.authAlgorithms)
     prober = Prober(dispatcher, _pace(settings))
     admission = Admission(
         checks=_checks(settings),
@@ -178,6 +179,8 @@ def assemble(
 def subscriber_of(settings: SubscriberSettings) -> Subscriber:
     """A subscriber with the hashes that the settings give, or that their password makes."""
     user, domain = settings.username.encode(), settings.domain.encode()
+    if b":" in domain:
+        domain = canonical_host(bracketed(settings.domain))  # as it stands in the To of a REGISTER
     if settings.password:
         return Subscriber.with_password(user, domain, settings.password.encode())
     return Subscriber(user, domain, settings.ha1.lower().encode(), settings.ha1b.lower().encode())

@@ -39,4 +39,4 @@ class Domains:
 
 def bracketed(host: str) -> bytes:
     """A host as URIs have it."""
-    return (f"[{host}]" if ":" in host else host).encode()
+    return (f"[{host}]" if ":" in host and host[0] != "[" else host).encode()

@@ -6,6 +6,7 @@ The realm is the domain of the address-of-record, as in Kamailio, because HA1 ha
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from haproxy.registrar.location import address_of_record
@@ -13,7 +14,15 @@ from haproxy.registrar.subscriber import Subscriber, Subscribers
 from haproxy.sip.message import Request
 from haproxy.sip.uri import Uri, UriError
 from haproxy.sip.uri import parse as parse_uri
-from rtlib.digest import Authenticator, Credentials, DigestError, Nonces, Verdict, parse_credentials
+from rtlib.digest import (
+    Authenticator,
+    Challenge,
+    Credentials,
+    DigestError,
+    Nonces,
+    Verdict,
+    parse_credentials,
+)
 
 REALMS = 256
 """Realms whose authenticators are kept; they are made again when needed."""
@@ -35,7 +44,11 @@ PROXY = Kind(407, b"Proxy-Authenticate", b"proxy-authorization")
 class Authentication:
     """Challenges requests and judges their credentials."""
 
-    def __init__(self, subscribers: Subscribers, nonces: Nonces) -> None:
+    def __init__(
+        self, subscribers: Subscribers, nonces: Nonces, algorithms: Sequence[str] = ("MD5",)
+    ) -> None:
+        """`algorithms` are offered in this order; a subscriber known by MD5 hashes alone is offered MD5."""
+        self._algorithms = tuple(algorithms)
         self._subscribers = subscribers
         self._nonces = nonces
         self._realms: OrderedDict[str, Authenticator] = OrderedDict()
@@ -56,8 +69,16 @@ class Authentication:
                 return None
             stale = stale or verdict is Verdict.stale
             self.rejected += verdict is Verdict.invalid
-        challenges = authenticator.challenges(now, stale=stale)
+        challenges = self._known_to(address, authenticator.challenges(now, stale=stale))
         return tuple((kind.challenge, bytes(challenge)) for challenge in challenges)
+
+    def _known_to(self, address: Uri, challenges: list[Challenge]) -> list[Challenge]:
+        """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
+        subscriber = self._subscribers.find(address_of_record(address.username, address.host))
+        if subscriber is None:
+            return challenges
+        name = subscriber.username
+        return [each for each in challenges if subscriber.hash_for(name, each.algorithm)] or challenges
 
     def _judge(
         self,
@@ -68,7 +89,7 @@ class Authentication:
         now: float,
     ) -> Verdict:
         subscriber = self._subscribers.find(address_of_record(address.username, address.host))
-        secret = _secret(subscriber, credentials.username) if subscriber is not None else None
+        secret = _secret(subscriber, credentials) if subscriber is not None else None
         try:
             verdict = authenticator.verify(credentials, request.method.decode(), secret, now, request.body)
         except DigestError:
@@ -78,7 +99,9 @@ class Authentication:
     def _authenticator(self, realm: str) -> Authenticator:
         found = self._realms.get(realm)
         if found is None:
-            found = self._realms[realm] = Authenticator(realm, self._nonces)
+            found = self._realms[realm] = Authenticator(
+                realm, self._nonces, algorithms=self._algorithms, qop=("auth", "auth-int")
+            )
             if len(self._realms) > REALMS:
                 self._realms.popitem(last=False)
         return found
@@ -97,14 +120,9 @@ def _offered(request: Request, kind: Kind, realm: str) -> list[Credentials]:
     return found[:4]
 
 
-def _secret(subscriber: Subscriber, username: str) -> str | None:
-    """HA1 for the name that the user agent gives: `user`, or `user@domain` (ha1b)."""
-    name = username.encode("utf-8", "surrogateescape")
-    hashes = {
-        subscriber.username: subscriber.ha1,
-        subscriber.username + b"@" + subscriber.domain: subscriber.ha1b,
-    }
-    return hashes.get(name, b"").decode() or None
+def _secret(subscriber: Subscriber, credentials: Credentials) -> str | None:
+    name = credentials.username.encode("utf-8", "surrogateescape")
+    return subscriber.hash_for(name, credentials.algorithm).decode() or None
 
 
 def _means(text: str, request: Request) -> bool:

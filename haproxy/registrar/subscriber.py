@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import md5, sha256
+from hashlib import md5
+from typing import Final
 
 from haproxy.registrar.location import address_of_record
+from rtlib.digest import ha1 as ha1_of
+
+LONGER: Final = ("SHA-256", "SHA-512-256")
+"""Algorithms that only a password gives hashes for: ha1 and ha1b are MD5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,8 @@ class Subscriber:
     """The same of username@domain:domain:password, for user agents that give user@domain as the name."""
     ha1_sha256: bytes = field(default=b"", repr=False)
     """SHA-256 of username:domain:password (RFC 7616); empty where only MD5 hashes are known."""
+    ha1_sha512_256: bytes = field(default=b"", repr=False)
+    """The same by SHA-512/256."""
 
     @classmethod
     def with_password(cls, username: bytes, domain: bytes, password: bytes) -> Subscriber:
@@ -28,7 +35,17 @@ class Subscriber:
         text = b"%b:%b:%b" % (username, domain, password)
         long = b"%b@%b:%b:%b" % (username, domain, domain, password)
         # RFC 2617: MD5 is what deployed phones and Kamailio's tables have.
-        return cls(username, domain, _md5(text), _md5(long), sha256(text).hexdigest().encode())
+        words = _text(username), _text(domain), _text(password)
+        sha256, sha512_256 = (ha1_of(words[0], words[1], words[2], name).encode() for name in LONGER)
+        return cls(username, domain, _md5(text), _md5(long), sha256, sha512_256)
+
+    def hash_for(self, name: bytes, algorithm: str) -> bytes:
+        """HA1 for the name that a user agent gives, `user` or `user@domain`; empty where there is none."""
+        if name == self.username:
+            hashes = {"MD5": self.ha1, "SHA-256": self.ha1_sha256, "SHA-512-256": self.ha1_sha512_256}
+            return hashes.get(algorithm, b"")
+        long = algorithm == "MD5" and name == b"%b@%b" % (self.username, self.domain)
+        return self.ha1b if long else b""
 
     @property
     def aor(self) -> bytes:
@@ -59,3 +76,7 @@ class Subscribers:
 
 def _md5(text: bytes) -> bytes:
     return md5(text, usedforsecurity=False).hexdigest().encode()
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

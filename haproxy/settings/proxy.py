@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from haproxy.protection.scanner import NAMES
 from haproxy.settings.types import Agent, Entries, ListenSockets, Md5, UserPrefix
 from rtlib.settings import Section, setting
+
+Algorithms = Annotated[tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...], Field(min_length=1)]
 
 
 class Proxy(Section):
@@ -25,6 +27,11 @@ class Proxy(Section):
     enableTLS: bool = setting(False, "enable TLS for SIPS communications")
     rrIgnoreSips: bool = setting(False, "always use sip: in Record-Route headers")
     enableRegAuth: bool = setting(False, "enable inbound REGISTER authentication", live=True)
+    authAlgorithms: Algorithms = setting(
+        ("MD5",),
+        "beyond the guide: digest algorithms that are offered, best first: SHA-512-256, SHA-256, MD5; "
+        "only MD5 to subscribers without password. Many phones know MD5 only, and some take the first",
+    )
     enableInviteAuth: bool = setting(False, "enable inbound INVITE authentication", live=True)
     enableContactCheck: bool = setting(
         False, "calls to Genesis only from registered users whose Contact is the registered one", live=True

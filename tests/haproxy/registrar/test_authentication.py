@@ -98,3 +98,33 @@ def test_a_subscriber_without_password_never_passes(authentication: Authenticati
     empty = md5(b"").hexdigest()
     given = credentials(open_user, password=empty)
     assert open_user.check(request(given), WWW, USER, 1.0) is not None
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-512-256", "SHA-256", "MD5"])
+def test_algorithms_in_order(algorithm: str) -> None:
+    entropy = random.Random(1).randbytes
+    subscribers = Subscribers([Subscriber.with_password(b"5000", b"example.org", b"secret")])
+    order = ("SHA-512-256", "SHA-256", "MD5")
+    authentication = Authentication(subscribers, Nonces(b"k" * 16, entropy), order)
+    challenges = authentication.check(request(), WWW, USER, 0.0)
+    assert challenges is not None
+    asked = [parse_challenge(value) for _, value in challenges]
+    assert [each.algorithm for each in asked if each] == list(order)
+    chosen = asked[order.index(algorithm)]
+    assert chosen is not None
+    secret = ha1("5000", "example.org", "secret", algorithm)
+    given = bytes(answer(chosen, "5000", secret, "REGISTER", "sip:example.org", cnonce="c"))
+    assert authentication.check(request((b"Authorization", given)), WWW, USER, 0.0) is None
+
+
+def test_who_is_known_by_md5_hashes_is_offered_md5() -> None:
+    entropy = random.Random(1).randbytes
+    known = Subscriber(b"5000", b"example.org", md5(b"5000:example.org:secret").hexdigest().encode())
+    authentication = Authentication(
+        Subscribers([known]), Nonces(b"k" * 16, entropy), ("SHA-512-256", "SHA-256", "MD5")
+    )
+    challenges = authentication.check(request(), WWW, USER, 0.0)
+    assert challenges is not None
+    assert [b"algorithm=MD5" in value for _, value in challenges] == [True]
+    stranger = parse_uri(b"sip:nobody@example.org")
+    assert len(authentication.check(request(), WWW, stranger, 0.0) or ()) == 3

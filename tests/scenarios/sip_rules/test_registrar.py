@@ -1,0 +1,166 @@
+"""Rules of the registrar and of authentication (guide 7.1.5-7.1.8, RFC 3261 section 10) on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from haproxy.sip.message import Request, Response, parse
+from haproxy.testing.genproxy import Genproxy, own_host
+from haproxy.testing.sender import Sender
+from rtlib.digest import Challenge, answer, ha1, parse_challenges, response, strongest
+
+PASSWORD = "phone-secret"
+
+
+class Phone:
+    """A user agent of one subscriber: one socket, one Call-ID."""
+
+    def __init__(self, proxy: Genproxy, user: str = "5000") -> None:
+        self.sender = Sender(proxy.host, proxy.port, "udp")
+        self.domain = proxy.host
+        self.user = user
+        self.sequence = 0
+
+    def request(self, *headers: tuple[bytes, bytes], contact: bytes = b"", sequence: int = 0) -> Request:
+        """A REGISTER with these contacts; none of its own to ask what there is."""
+        self.sequence = sequence or self.sequence + 1
+        request = self.sender.request(b"REGISTER", f"sip:{self.domain}".encode(), *headers)
+        request.set(b"To", f"<sip:{self.user}@{self.domain}>".encode())
+        request.set(b"Call-ID", f"{self.sender.address}".encode())
+        request.set(b"CSeq", b"%d REGISTER" % self.sequence)
+        request.remove(b"contact")
+        if contact:
+            request.append(b"Contact", contact)
+        return request
+
+    def send(self, request: Request) -> Response:
+        """Its response, found by the branch: all have one Call-ID."""
+        self.sender.sock.send(bytes(request))
+        while True:
+            for data in self.sender.receive():
+                found = parse(data)
+                if isinstance(found, Response) and found.branch == request.branch:
+                    return found
+
+    def register(
+        self, *headers: tuple[bytes, bytes], contact: bytes = b"", sequence: int = 0
+    ) -> tuple[int, list[bytes]]:
+        """Status, and the contacts that the response lists, without expires."""
+        found = self.send(self.request(*headers, contact=contact, sequence=sequence))
+        return found.status, [value.rpartition(b";expires=")[0] for value in found.values(b"contact")]
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Iterator[Phone]:
+    with Genproxy(tmp_path / "proxy", subscribers={"5000": PASSWORD}) as proxy:
+        phone = Phone(proxy)
+        with phone.sender:
+            yield phone
+        assert "Traceback" not in proxy.daemon.text
+
+
+def test_contacts_come_go_and_are_asked_for(phone: Phone) -> None:
+    desk, mobile = b"<sip:5000@192.0.2.50>", b"<sip:5000@192.0.2.51:5070;transport=tcp>"
+    assert phone.register() == (200, [])
+    assert phone.register(contact=desk + b";q=0.2, " + mobile) == (200, [mobile, desk + b";q=0.2"])
+    assert phone.register() == (200, [mobile, desk + b";q=0.2"]), "a fetch"
+    assert phone.register(contact=desk, sequence=2)[0] == 500, "overtaken by the one before (step 7)"
+    assert phone.register(contact=desk + b";expires=0", sequence=5) == (200, [mobile])
+    assert phone.register(contact=desk + b";expires=10")[0] == 423
+    assert phone.register(contact=b"*")[0] == 400
+    assert phone.register((b"Expires", b"0"), contact=b"*, " + desk)[0] == 400
+    assert phone.register() == (200, [mobile])
+    assert phone.register((b"Expires", b"0"), contact=b"*") == (200, [])
+    assert phone.register() == (200, [])
+    answered = phone.send(phone.request((b"Expires", b"99999999999999999999"), contact=desk))
+    assert answered.values(b"contact") == [desk + b";expires=86400"], "as long as there is"
+    assert phone.register((b"Require", b"what-is-this"), contact=desk)[0] == 420
+
+
+def test_path_is_stored_and_echoed(phone: Phone) -> None:
+    """RFC 3327 section 5.3."""
+    path = b"<sip:edge.example.com;lr>"
+    request = phone.request((b"Path", path), (b"Supported", b"path"), contact=b"<sip:5000@192.0.2.50>")
+    answered = phone.send(request)
+    assert (answered.status, answered.values(b"path")) == (200, [path])
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Phone]:
+    rules: dict[str, bool | list[str]] = {
+        "enableRegAuth": True,
+        "authAlgorithms": ["SHA-512-256", "SHA-256", "MD5"],
+    }
+    with Genproxy(tmp_path / "proxy", settings={"proxy": rules}, subscribers={"5000": PASSWORD}) as proxy:
+        phone = Phone(proxy)
+        with phone.sender:
+            yield phone
+        assert "Traceback" not in proxy.daemon.text
+
+
+def challenged(phone: Phone) -> list[Challenge]:
+    found = phone.send(phone.request())
+    assert found.status == 401
+    return parse_challenges(found.all(b"www-authenticate"))
+
+
+def authorized(phone: Phone, challenge: Challenge, qop: str, nc: int = 1, word: str = PASSWORD) -> Request:
+    secret = ha1("5000", challenge.realm, word, challenge.algorithm)
+    draft = answer(
+        replace(challenge, qop=(qop,)), "5000", secret, "REGISTER", f"sip:{phone.domain}", cnonce="c", nc=nc
+    )
+    proof = replace(draft, response=response(draft, secret, "REGISTER", b""))
+    return phone.request((b"Authorization", bytes(proof)))
+
+
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+def test_every_algorithm_and_quality_of_protection(guarded: Phone, qop: str) -> None:
+    challenges = challenged(guarded)
+    assert [challenge.algorithm for challenge in challenges] == ["SHA-512-256", "SHA-256", "MD5"]
+    assert strongest(challenges) is challenges[0]
+    for number in range(len(challenges)):
+        challenge = challenged(guarded)[number]
+        assert qop in challenge.qop
+        assert guarded.send(authorized(guarded, challenge, qop)).status == 200, challenge.algorithm
+
+
+def test_a_nonce_that_was_used_is_stale_and_a_wrong_password_is_not(guarded: Phone) -> None:
+    challenge = challenged(guarded)[0]
+    assert guarded.send(authorized(guarded, challenge, "auth")).status == 200
+    again = guarded.send(authorized(guarded, challenge, "auth"))
+    assert again.status == 401
+    assert all(fresh.stale for fresh in parse_challenges(again.all(b"www-authenticate")))
+    assert guarded.send(authorized(guarded, challenge, "auth", nc=2)).status == 200
+    wrong = guarded.send(authorized(guarded, challenged(guarded)[0], "auth", word="guess"))
+    assert wrong.status in {401, 403}
+    assert not any(fresh.stale for fresh in parse_challenges(wrong.all(b"www-authenticate")))
+
+
+def test_a_call_with_another_contact_than_the_registered_one_is_ignored(tmp_path: Path) -> None:
+    """Guide 7.1.7: it gets no answer at all. With the registered one it reaches Genesis."""
+    users = {"5000": PASSWORD, "genesis_a": PASSWORD}
+    rules = {"enableContactCheck": True, "enableAstFailover": False}
+    with Genproxy(tmp_path / "proxy", settings={"proxy": rules}, subscribers=users) as proxy:
+        phone, genesis = Phone(proxy), Phone(proxy, "genesis_a")
+        with phone.sender, genesis.sender:
+            for each in (phone, genesis):
+                contact = f"<sip:{each.user}@{each.sender.address}>".encode()
+                assert each.register(contact=contact)[0] == 200
+            invite = phone.sender.request(b"INVITE", f"sip:100@{proxy.host}".encode())
+            invite.set(b"From", f"<sip:5000@{proxy.host}>;tag=f".encode())
+            invite.set(b"Contact", f"<sip:5000@{own_host()}:5060>".encode())
+            phone.sender.sock.send(bytes(invite))
+            right = phone.sender.request(b"INVITE", f"sip:100@{proxy.host}".encode())
+            right.set(b"From", f"<sip:5000@{proxy.host}>;tag=f".encode())
+            right.set(b"Contact", f"<sip:5000@{phone.sender.address}>".encode())
+            phone.sender.sock.send(bytes(right))
+            (got,) = genesis.sender.receive()
+            assert parse(got).call_id == right.call_id
+            (answered,) = phone.sender.receive()
+            assert parse(answered).call_id == right.call_id
+            assert proxy.metric("decisions_total", 'kind="ignored"') == 1
+        assert "Traceback" not in proxy.daemon.text
