@@ -104,7 +104,7 @@ def assemble(
     resolver = Resolver(sides, lambda question: events.append(Resolve(question)), entropy, names)
     router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
-    registrar = Registrar(location, _lifetimes(settings), layer.new_tag)
+    registrar = Registrar(location, _lifetimes(settings), layer.stateless_tag)
     authentication = Authentication(subscribers, Nonces(key, entropy), proxy.authAlgorithms)
     prober = Prober(dispatcher, _pace(settings))
     admission = Admission(

@@ -58,7 +58,8 @@ class Admission:
         address = _address(request, b"to")
         user = address.username
         system = self._dispatcher.set_of(user) is not None
-        if self.checks.register_auth or (system and not self._is_trusted(flow)):
+        wanted = self.checks.register_auth or (system and not self._is_trusted(flow))
+        if wanted and not self._has_come(request, address, flow):
             self._authenticate(request, WWW, address, now)
         if self._subscribers.find(address_of_record(user, address.host)) is None:
             raise Refused(403, "Not A Subscriber")
@@ -99,6 +100,15 @@ class Admission:
         challenge = self._authentication.check(request, kind, address, now)
         if challenge is not None:
             raise Refused(kind.status, None, *challenge)
+
+    def _has_come(self, request: Request, address: Uri, flow: Flow) -> bool:
+        """Whether a REGISTER was accepted already and comes again, from the same place: its answer was lost.
+
+        Its credentials are used up. It changes nothing now, and only who sent it hears what was registered.
+        """
+        bindings = self._location.bindings(address_of_record(address.username, address.host))
+        call_id, number = request.call_id, request.cseq_number
+        return any(each.flow == flow and each.is_of(call_id, number) for each in bindings)
 
     def _is_trusted(self, flow: Flow) -> bool:
         """Whether somebody there may become a Genesis system without a password."""

@@ -34,7 +34,7 @@ from haproxy.registrar.location import Binding, LocationService, Removed
 from haproxy.registrar.registrar import Registrar
 from haproxy.sip import event
 from haproxy.sip.client import ClientTransaction
-from haproxy.sip.flow import Flow
+from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request, Response
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.transaction import TransactionLayer
@@ -96,7 +96,6 @@ class ProxyCore:
         self._events = events
         self._arrived: deque[tuple[Request | Response, Flow]] = deque()
         self._methods: Mapping[bytes, Callable[[ServerTransaction, Request, Flow, float], None]] = {
-            b"REGISTER": self._register,
             b"OPTIONS": self._options,
             b"CANCEL": self._cancel,
         }
@@ -268,7 +267,10 @@ class ProxyCore:
         arrived = self._arrived
         while arrived:
             message, source = arrived.popleft()
-            self.layer.take(message, source, now)
+            if type(message) is Request and message.method == b"REGISTER" and self._targets.is_own(message):
+                self._register(message, source, now)
+            else:
+                self.layer.take(message, source, now)
         events = self.layer.events
         while events:
             happened = events.popleft()
@@ -347,14 +349,24 @@ class ProxyCore:
 
     # What the methods mean.
 
-    def _register(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
-        validate(request, self._sent_bys)
-        if not self._targets.is_own(request):
-            self._proxy(server, request, flow, now)
-            return
-        self._admission.register(request, flow, now)
-        response = self._registrar.process(request, flow, now)
-        self.layer.respond(server, self._reply.signed(response), now)
+    def _register(self, request: Request, source: Flow, now: float) -> None:
+        """Answer a REGISTER for our own domain, without a transaction (section 8.2.7).
+
+        One that comes again changes nothing and is answered alike, so nothing of it is kept for 32 seconds.
+        """
+        self.layer.counters.requests += 1
+        flow = arrive(request, source)
+        try:
+            validate(request, self._sent_bys)
+            self._admission.register(request, source, now)
+            response = self._reply.signed(self._registrar.process(request, source, now))
+        except Refused as refusal:
+            self.counters["refused"] += 1
+            response = self._reply.refusal(request, refusal)
+        except (ParseError, ValueError):
+            self.counters["refused"] += 1
+            response = self._reply.refusal(request, Refused(400))
+        self.layer.send(response, flow)
 
     def _options(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
         if request.to_tag is None:

@@ -18,7 +18,7 @@ class Reply:
     def make(self, request: Request, status: int, reason: str | None = None) -> Response:
         """A response that is not sent yet."""
         phrase = reason.encode() if reason is not None else None
-        return self.signed(request.response(status, phrase, self._layer.new_tag()))
+        return self.signed(request.response(status, phrase, self._layer.stateless_tag(request)))
 
     def signed(self, response: Response) -> Response:
         """A response of ours with its Server header."""
@@ -35,7 +35,11 @@ class Reply:
 
     def refuse(self, server: ServerTransaction, refusal: Refused, now: float) -> None:
         """Answer a request with what speaks against it."""
-        response = self.make(server.request, refusal.status, refusal.reason)
+        self._layer.respond(server, self.refusal(server.request, refusal), now)
+
+    def refusal(self, request: Request, refusal: Refused) -> Response:
+        """The response that says what speaks against a request."""
+        response = self.make(request, refusal.status, refusal.reason)
         for name, value in refusal.headers:
             response.append(name, value)
-        self._layer.respond(server, response, now)
+        return response

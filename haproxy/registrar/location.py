@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rtlib.wheel import Entry, Wheel
 
@@ -55,16 +56,18 @@ class Binding:
         """The user part of the address-of-record."""
         return self.aor.rpartition(b"@")[0]
 
+    def is_of(self, call_id: bytes, cseq: int) -> bool:
+        """Whether this REGISTER has made it what it is."""
+        return self.call_id == call_id and self.cseq == cseq
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+
+class Saved(NamedTuple):
     """A binding is new or was refreshed."""
 
     binding: Binding
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """A binding is gone: unregistered, expired or flushed."""
 
     binding: Binding
@@ -96,7 +99,9 @@ class LocationService:
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """What the address-of-record has, highest q first and newest first among equals."""
         record = self._records.get(aor)
-        return tuple(sorted(record, key=_preference)) if record else ()
+        if record is None:
+            return ()
+        return (record[0],) if len(record) == 1 else tuple(sorted(record, key=_preference))
 
     def bindings_of_user(self, user: bytes) -> tuple[Binding, ...]:
         """What the user has at any domain, in the same order."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from haproxy.registrar.location import Binding, LocationService, address_of_record
 from haproxy.sip.address import NameAddr
@@ -28,8 +30,7 @@ class Lifetimes:
     longest: int = 86400
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a REGISTER asks for one contact; a life of 0 removes it."""
 
     contact: NameAddr
@@ -52,8 +53,9 @@ class Registrar:
     """Applies registrations to a location service: each request as a whole, or not at all."""
 
     def __init__(
-        self, location: LocationService, lifetimes: Lifetimes, make_tag: Callable[[], bytes]
+        self, location: LocationService, lifetimes: Lifetimes, make_tag: Callable[[Request], bytes]
     ) -> None:
+        """`make_tag` gives the To tag: the same for the same request, which may come more than once."""
         self._location = location
         self.lifetimes = lifetimes
         self._make_tag = make_tag
@@ -79,6 +81,8 @@ class Registrar:
             return
         wishes = self._wishes(request)
         matched = [_match(present, wish) for wish in wishes]
+        if wishes and all(map(partial(_is_done, request), wishes, matched)):
+            return
         for binding in filter(None, matched):
             _require_order(request, binding)
         new = sum(1 for wish, old in zip(wishes, matched, strict=True) if wish.life and old is None)
@@ -126,7 +130,7 @@ class Registrar:
         return Wish(contact, target, min(life, self.lifetimes.longest), _quality(contact.param(b"q")))
 
     def _success(self, request: Request, aor: bytes, now: float) -> Response:
-        response = request.response(200, to_tag=self._make_tag())
+        response = request.response(200, to_tag=self._make_tag(request))
         for binding in self._location.bindings(aor):
             left = max(1, round(binding.expires - now))
             q = b";q=%g" % binding.q if binding.q < 1 else b""
@@ -137,7 +141,7 @@ class Registrar:
         return response
 
     def _refusal(self, request: Request, refusal: Refused) -> Response:
-        response = request.response(refusal.status, refusal.reason.encode(), self._make_tag())
+        response = request.response(refusal.status, refusal.reason.encode(), self._make_tag(request))
         for name, value in refusal.headers:
             response.append(name, value)
         return response
@@ -179,6 +183,11 @@ def _require_order(request: Request, binding: Binding) -> None:
     """A request that was overtaken by a later one of the same user agent changes nothing (step 7)."""
     if binding.call_id == request.call_id and request.cseq_number <= binding.cseq:
         raise Refused(500, "CSeq Out Of Order")
+
+
+def _is_done(request: Request, wish: Wish, binding: Binding | None) -> bool:
+    """Whether this very request has come before: its answer may have been lost (section 8.2.7)."""
+    return wish.life > 0 and binding is not None and binding.is_of(request.call_id, request.cseq_number)
 
 
 def _match(present: list[Binding], wish: Wish) -> Binding | None:

@@ -194,6 +194,11 @@ class TransactionLayer(Engine):
             self._words = [digits[start : start + 16] for start in range(0, len(digits), 16)]
         return self._words.pop()
 
+    def stateless_tag(self, request: Request) -> bytes:
+        """The same tag for every retransmission of a request that is not remembered (§8.2.7)."""
+        text = b"\0".join((request.call_id, request.from_tag or b"", b"%d" % request.cseq_number))
+        return blake2b(text, key=self._secret, digest_size=8).hexdigest().encode("ascii")
+
     def _via_prefix(self, flow: Flow) -> bytes:
         """Our Via up to the branch; rport lets the answer come back through NAT (RFC 3581 §3)."""
         key = flow.transport, flow.local
@@ -252,7 +257,7 @@ class TransactionLayer(Engine):
 
     def _refuse_full(self, request: Request, flow: Flow) -> None:
         self.counters.refused += 1
-        response = request.response(503, to_tag=self._stateless_tag(request))
+        response = request.response(503, to_tag=self.stateless_tag(request))
         response.append(b"Retry-After", _RETRY_AFTER)
         self._outgoing.append((bytes(response), flow))
 
@@ -273,13 +278,8 @@ class TransactionLayer(Engine):
             flow = arrive(request, source)
         except ParseError:
             flow = source  # its Via is what is malformed
-        response = request.response(status, reason, self._stateless_tag(request))
+        response = request.response(status, reason, self.stateless_tag(request))
         self._outgoing.append((bytes(response), flow))
-
-    def _stateless_tag(self, request: Request) -> bytes:
-        """The same tag for every retransmission of a request that is not remembered (§8.2.7)."""
-        text = b"\0".join((request.call_id, request.from_tag or b"", b"%d" % request.cseq_number))
-        return blake2b(text, key=self._secret, digest_size=8).hexdigest().encode("ascii")
 
     def _receive_response(self, response: Response, source: Flow, now: float) -> None:
         via = response.top_via

@@ -43,6 +43,22 @@ class TestRegister:
         given = credentials(world, PHONE, "5000", "REGISTER", "sip:192.0.2.1")
         assert world.register("5000", PHONE, given).status == 200
 
+    def test_a_request_whose_answer_was_lost_is_answered_alike_though_its_credentials_are_used_up(
+        self, make_world: Make
+    ) -> None:
+        world = make_world(enableRegAuth=True)
+        assert world.register("5000", PHONE).status == 401
+        given = credentials(world, PHONE, "5000", "REGISTER", "sip:192.0.2.1")
+        first = world.register("5000", PHONE, given, cseq=7, branch="same")
+        again = world.register("5000", PHONE, given, cseq=7, branch="same")
+        assert (first.status, again.status) == (200, 200)
+        assert first.to_tag == again.to_tag
+        assert first.all(b"contact") == again.all(b"contact")
+        assert len(world.core.layer) == 0
+        elsewhere = world.register("5000", OUTSIDE, given, contact=f"<sip:5000@{PHONE}>", cseq=7)
+        assert elsewhere.status == 401
+        assert world.register("5000", PHONE, given, cseq=8).status == 401
+
     def test_unknown_users_are_challenged_like_others(self, make_world: Make) -> None:
         world = make_world(enableRegAuth=True)
         assert world.register("nobody", PHONE).status == 401

@@ -14,7 +14,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.location = LocationService(contacts=3)
-        self.registrar = Registrar(self.location, Lifetimes(3600, 60, 7200), lambda: b"tag")
+        self.registrar = Registrar(self.location, Lifetimes(3600, 60, 7200), lambda request: b"tag")
 
     def register(
         self, *contacts: str, call: str = "c", cseq: int = 1, now: float = 0.0, **headers: Any
@@ -114,3 +114,12 @@ def test_unknown_extension(desk: Desk) -> None:
 
 def test_not_a_user(desk: Desk) -> None:
     assert desk.register("<sip:a@h>", to=b"<sip:example.org>").status == 404
+
+
+def test_what_comes_again_changes_nothing_but_is_answered(desk: Desk) -> None:
+    assert desk.register("<sip:a@h>", cseq=5).status == 200
+    assert desk.register("<sip:a@h>", cseq=5, now=10.0).status == 200
+    (binding,) = desk.location
+    assert binding.modified == 0.0
+    assert desk.register("<sip:a@h>", cseq=4).status == 500
+    assert desk.register("<sip:a@h>;expires=0", cseq=5).status == 500
