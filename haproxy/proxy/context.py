@@ -132,6 +132,9 @@ class Branch:
             return
         if not self.answered:
             self.context.proxying.unheard(self, reason, now, certain=status == 503)
+        if self.context.answered:
+            self.finished = True  # the sender has its response, and its request is shed
+            return
         response = self.context.proxying.local(self.context, status)
         # Where no Genesis system can be reached, the next call will get 503 as well: the sender may know.
         self.finish(response if self.target.destination is not None else _not_unavailable(response), now)
@@ -153,7 +156,9 @@ class Branch:
         if self.finished:
             return
         if self.transaction is None:
-            self.finish(self.context.proxying.local(self.context, 487), now)
+            self.finished = True
+            if not self.context.answered:
+                self.finish(self.context.proxying.local(self.context, 487), now)
         else:
             self.context.proxying.cancel(self.transaction, now)
 

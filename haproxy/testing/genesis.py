@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from haproxy.testing.genproxy import own_host
 from rtlib.testing.daemon import Daemon, free_port
+
+PATIENCE: Final = 30
+"""Seconds for a REGISTER to be answered; it is sent again each second."""
 
 Behaviour: TypeAlias = Literal["well", "unavailable", "garbage"]
 
@@ -165,7 +169,7 @@ class Genesis:
         self._registrations += 1
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((self.host, 0))
-            sock.settimeout(20)
+            sock.settimeout(1)
             text = _REGISTER.format(
                 domain=self._proxy[0],
                 user=self.user,
@@ -174,8 +178,12 @@ class Genesis:
                 own=sock.getsockname()[1],
                 number=self._registrations,
             )
-            sock.sendto(text.encode(), self._proxy)
-            answer = sock.recv(4096).decode(errors="replace")
+            answer = ""
+            for _ in range(PATIENCE):
+                sock.sendto(text.encode(), self._proxy)
+                with suppress(TimeoutError):
+                    answer = sock.recv(4096).decode(errors="replace")
+                    break
         assert answer.startswith("SIP/2.0 200 "), answer
 
     def die(self) -> None:

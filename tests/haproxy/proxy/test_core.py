@@ -282,6 +282,18 @@ class TestFailover:
         world.answer(GENESIS_B, 180)
         assert world.reached(b"CANCEL") == [GENESIS_B]
 
+    @pytest.mark.parametrize("dead", [True, False])
+    def test_a_late_answer_of_the_first_while_the_next_is_silent(self, world: Any, dead: bool) -> None:
+        world.systems()
+        call(world)
+        world.advance(4.2)
+        assert world.reached() == [GENESIS_A, GENESIS_B]
+        world.answer(GENESIS_A, 200)
+        if dead:
+            world.fail(GENESIS_B)
+        world.advance(40)  # its alarm must not need the request any more, which is shed
+        assert world.statuses(PHONE) == [200]
+
     def test_registering_again_brings_it_back(self, world: Any) -> None:
         world.systems()
         call(world)

@@ -161,7 +161,7 @@ def test_what_is_too_large_too_many_or_nonsense_harms_nobody(tmp_path: Path) -> 
             held.append(connection)
             with suppress(ConnectionError):
                 connection.sendall(b"POST / HTTP/1.1\r\n")
-        wait_until(lambda: running.metric("offences_total", "dispatcher control") >= 24, 10, "the refusal")
+        wait_until(lambda: running.metric("offences_total", "dispatcher control") >= 10, 10, "the refusal")
         wait_until(lambda: running.metric("control_connections") <= 16, 10, "their end")
         for connection in held:
             connection.close()
