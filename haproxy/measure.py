@@ -38,6 +38,11 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
         "overload", "Requests refused because of too many transactions.", lambda: counters.refused
     )
     metrics.counter(
+        "transactions_shortened",
+        "Answered transactions that ended early to make room for others.",
+        lambda: counters.shortened,
+    )
+    metrics.counter(
         "decisions", "Requests not proxied, and failovers.", lambda: assembly.core.counters, "kind"
     )
     metrics.counter("offences", "Bad input, by kind.", lambda: exchange.offences.totals, "kind")

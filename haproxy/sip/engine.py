@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -45,6 +45,9 @@ class Engine:
         self._non_invite_trying = timers.non_invite_trying
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
+        self._lingering_servers: OrderedDict[Transaction, None] = OrderedDict()
+        self._lingering_clients: OrderedDict[Transaction, None] = OrderedDict()
+        """Those that have their final response and stay for retransmissions only, the oldest first."""
         self._reminders: Reminders[Transaction] = Reminders(_GRANULARITY)
         self._outgoing: list[tuple[bytes, Flow]] = []
         self.events: deque[Event] = deque()
@@ -144,8 +147,23 @@ class Engine:
     def _forget(self, transaction: Transaction) -> bool:
         transaction.again = transaction.deadline = NEVER
         if isinstance(transaction, ServerTransaction):
+            self._lingering_servers.pop(transaction, None)
             return self._servers.pop(transaction.key, None) is not None
+        self._lingering_clients.pop(transaction, None)
         return self._clients.pop(transaction.key, None) is not None
+
+    def _make_room(self, lingering: OrderedDict[Transaction, None]) -> bool:
+        """End the transaction that has lingered longest; False where none does.
+
+        Its sender may repeat what is answered already; a new request that is refused would lose a call.
+        """
+        if not lingering:
+            return False
+        self.counters.shortened += 1
+        transaction, _ = lingering.popitem(last=False)
+        transaction.state, transaction.row = State.terminated, {}
+        self._end(transaction)
+        return True
 
     def _sweep(self, now: float) -> None:
         failed, self._failed = self._failed, {}
@@ -163,16 +181,17 @@ class Engine:
     def _deadlines(self) -> Mapping[Action, Perform]:
         """The timers that end something: durations on unreliable and on reliable transports."""
         limit, t4 = self._timers.limit, self._timers.t4
+        servers, clients = self._lingering_servers, self._lingering_clients
         return {
             Action.start_b: self._deadline(Input.timer_b, limit, limit),
-            Action.start_d: self._deadline(Input.timer_d, self._timers.d, 0.0),
+            Action.start_d: self._deadline(Input.timer_d, self._timers.d, 0.0, clients),
             Action.start_f: self._deadline(Input.timer_f, limit, limit),
             Action.start_h: self._deadline(Input.timer_h, limit, limit),
-            Action.start_i: self._deadline(Input.timer_i, t4, 0.0),
-            Action.start_j: self._deadline(Input.timer_j, limit, 0.0),
-            Action.start_k: self._deadline(Input.timer_k, t4, 0.0),
-            Action.start_l: self._deadline(Input.timer_l, limit, limit),
-            Action.start_m: self._deadline(Input.timer_m, limit, limit),
+            Action.start_i: self._deadline(Input.timer_i, t4, 0.0, servers),
+            Action.start_j: self._deadline(Input.timer_j, limit, 0.0, servers),
+            Action.start_k: self._deadline(Input.timer_k, t4, 0.0, clients),
+            Action.start_l: self._deadline(Input.timer_l, limit, limit, servers),
+            Action.start_m: self._deadline(Input.timer_m, limit, limit, clients),
         }
 
     def _retransmissions(self) -> Mapping[Action, Perform]:
@@ -200,11 +219,21 @@ class Engine:
             Action.stop_retransmission: self._stop_retransmission,
         }
 
-    def _deadline(self, timer: Input, unreliable: float, reliable: float) -> Perform:
+    def _deadline(
+        self,
+        timer: Input,
+        unreliable: float,
+        reliable: float,
+        lingering: OrderedDict[Transaction, None] | None = None,
+    ) -> Perform:
+        """`lingering`: where those are kept that only wait for this timer."""
+
         def start(transaction: Transaction, message: object, now: float) -> None:
             duration = reliable if transaction.reliable else unreliable
             if duration:
                 self._set_deadline(transaction, timer, now + duration)
+                if lingering is not None:
+                    lingering[transaction] = None
             else:
                 self._step(transaction, timer, None, now)
 

@@ -104,6 +104,8 @@ class Counters:
     """Responses whose top Via is not ours: dropped (RFC 3261 §18.1.2)."""
     stray: int = 0
     refused: int = 0
-    """Requests answered 503 because the table of transactions was full."""
+    """Requests answered 503 because the table of transactions was full of those without a final response."""
+    shortened: int = 0
+    """Transactions that ended before their time to make room for others: only repetitions were waited for."""
     timeouts: int = 0
     transport_errors: int = 0

@@ -74,7 +74,8 @@ class TransactionLayer(Engine):
     """All client and server transactions. Verbs of `rtlib.machine.Machine[Flow, Event]`, and the user's.
 
     `sent_by` gives what goes into our Via for a flow: `host[:port]`. `entropy` gives that many random
-    bytes. At `limit` server transactions new requests get 503; client transactions may be twice as many.
+    bytes. There are at most `limit` server transactions, and twice as many of clients. The one that was
+    answered first makes room for a new one; where none is answered, the new request gets 503.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class TransactionLayer(Engine):
         `branch` is for a proxy that hides a loop check in it (§16.6 step 8); it must be new and start
         with `new_branch`'s result.
         """
-        if len(self._clients) >= 2 * self._limit:
+        if len(self._clients) >= 2 * self._limit and not self._make_room(self._lingering_clients):
             raise LayerFull
         branch = branch or self.new_branch()
         request.push_via(self._via_prefix(flow) + branch)
@@ -229,7 +230,7 @@ class TransactionLayer(Engine):
             self._step(transaction, Input.request, None, now)
             return
         flow = arrive(request, source)
-        if len(self._servers) >= self._limit:
+        if len(self._servers) >= self._limit and not self._make_room(self._lingering_servers):
             self._refuse_full(request, flow)
             return
         self.counters.requests += 1

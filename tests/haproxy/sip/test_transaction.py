@@ -465,6 +465,31 @@ class TestLayer:
         with pytest.raises(LayerFull):
             book.client(b"OPTIONS")
 
+    def test_those_that_are_answered_make_room(self) -> None:
+        book = Playbook(limit=2)
+        ringing, answered = book.server(b"INVITE"), book.server(b"OPTIONS", branch=b"z9hG4bK2")
+        book.respond(answered, 200)
+        book.outgoing()
+        ended, received = book.hear(request_bytes(b"OPTIONS", branch=b"z9hG4bK3")).events()
+        assert isinstance(ended, Terminated) and ended.transaction is answered
+        assert isinstance(received, RequestReceived)
+        assert answered.state is State.terminated
+        assert set(book.layer.transactions()) == {ringing, received.transaction}
+        # None of these two may end: now there is no room.
+        book.hear(request_bytes(b"OPTIONS", branch=b"z9hG4bK4"))
+        assert bytes(book.outgoing()[-1]).startswith(b"SIP/2.0 503 ")
+        assert (book.layer.counters.shortened, book.layer.counters.refused) == (1, 1)
+
+    def test_answered_requests_of_ours_make_room(self) -> None:
+        book = Playbook(limit=1)
+        first, second = book.client(b"OPTIONS"), book.client(b"OPTIONS")
+        book.answer(second, 200)
+        third = book.client(b"OPTIONS")
+        assert second.state is State.terminated
+        assert set(book.layer.transactions()) == {first, third}
+        with pytest.raises(LayerFull):
+            book.client(b"OPTIONS")
+
     def test_keepalives_are_counted_in_silence(self) -> None:
         book = Playbook()
         book.hear(b"\r\n\r\n").hear(b"\0\0\0\0").hear(b"").sent().told()
