@@ -135,7 +135,8 @@ class Sink:
         self._sock.settimeout(PATIENCE)
         self._taken: set[bytes] = set()
         self._others: list[bytes] = []
-        self._source: tuple[str, int] = ("", 0)
+        self.source: tuple[str, int] = ("", 0)
+        """Where the last message came from."""
 
     def __enter__(self) -> Sink:
         return self
@@ -165,14 +166,14 @@ class Sink:
 
     def next(self) -> Message:
         """The next message, a repetition perhaps. It is not answered."""
-        data, self._source = self._sock.recvfrom(65536)
+        data, self.source = self._sock.recvfrom(65536)
         message = parse(data)
         self._taken.add(message.call_id)
         return message
 
     def send(self, message: Message) -> None:
         """Send to where the last message came from."""
-        self._sock.sendto(bytes(message), self._source)
+        self._sock.sendto(bytes(message), self.source)
 
     def others(self) -> list[bytes]:
         """What has come that nobody took; that is not for repetitions of what was taken."""
