@@ -168,6 +168,8 @@ class TransactionLayer(Engine):
         if isinstance(transaction, ServerTransaction):
             if transaction.status >= 200:
                 transaction.request.shed()
+            if transaction.state is State.accepted:
+                transaction.sent = b""  # nothing sends it again (RFC 6026 section 7.1)
         elif transaction.state is State.accepted or (
             transaction.state is State.completed and transaction.method != b"INVITE"
         ):

@@ -490,6 +490,20 @@ class TestLayer:
         with pytest.raises(LayerFull):
             book.client(b"OPTIONS")
 
+    def test_an_accepted_invite_keeps_neither_its_request_nor_its_response(self) -> None:
+        book = Playbook()
+        transaction = book.server(b"INVITE")
+        book.respond(transaction, 180).sent("180")
+        book.layer.shed(transaction)
+        assert transaction.sent
+        book.respond(transaction, 200).sent("200")
+        book.layer.shed(transaction)
+        assert (transaction.state, transaction.sent) == (State.accepted, b"")
+        book.hear(request_bytes(b"INVITE")).sent()
+        other = book.client(b"INVITE").request.response(200, to_tag=b"t")
+        book.layer.respond(transaction, other, book.now)
+        book.sent("200")
+
     def test_keepalives_are_counted_in_silence(self) -> None:
         book = Playbook()
         book.hear(b"\r\n\r\n").hear(b"\0\0\0\0").hear(b"").sent().told()
