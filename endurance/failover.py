@@ -29,6 +29,9 @@ SHARE: Final = 0.7
 """Of the measured maximum."""
 MEASURED: Final = 20_000
 """Calls of the measurement."""
+CEILING: Final = 1500.0
+"""Calls a second that the proxy can bear for long: of each it keeps two server transactions for 32 s, of
+100,000 in all."""
 WINDOW: Final = 48
 """Calls at once while the maximum is measured."""
 LENGTH: Final = 1.0
@@ -253,7 +256,7 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
             for system in systems:
                 system.start()
             if not rate:
-                most = maximum(folder / "maximum", proxy)
+                most = min(maximum(folder / "maximum", proxy), CEILING)
                 rate = max(1, round(SHARE * most))
                 report(f"the maximum is {most:.0f} calls/s; the run has {rate}")
             run = Trial(proxy, systems, report)
