@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haproxy.dispatcher.set import Dispatcher
     from haproxy.exchange import Exchange
     from haproxy.notification.service import Notifications
+    from haproxy.protection.guard import Guard
     from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
     from haproxy.uac.registrations import Registrations
@@ -116,6 +117,22 @@ def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) ->
         "tls_crl_expiry_seconds", "Seconds until a revocation list ends, by section.", lists_left, "section"
     )
     metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
+
+
+def measure_protection(metrics: Metrics, guard: Guard) -> None:
+    """Declare what there is to know of attackers."""
+    metrics.counter(
+        "messages_shut_out", "Messages dropped before anything of them was parsed.", guard.totals, "kind"
+    )
+    metrics.counter("blocks", "Times that an address was blocked.", lambda: guard.blocks, "kind")
+    metrics.gauge(
+        "addresses_blocked",
+        "Addresses that are blocked now.",
+        lambda: Counter(source.kind for source in guard.blocked()),
+        "kind",
+    )
+    metrics.gauge("addresses_watched", "Addresses whose rate is known.", lambda: len(guard))
+    metrics.counter("addresses_forgotten", "Addresses given up for others.", lambda: guard.forgotten)
 
 
 def measure_notifications(metrics: Metrics, notifications: Notifications) -> None:

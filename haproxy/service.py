@@ -34,6 +34,7 @@ from haproxy.measure import (
     measure,
     measure_dispatcher,
     measure_notifications,
+    measure_protection,
     measure_registrations,
     measure_tls,
 )
@@ -140,6 +141,7 @@ class Genproxy(DaemonService):
         self.metrics = Metrics(NAME, VERSION)
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
+        measure_protection(self.metrics, self.exchange.protection.guard)
         measure_registrations(self.metrics, self.exchange.outbound.machine)
         measure_dispatcher(self.metrics, self.exchange)
         self._control = self._make_control(sockets.control, reactor)
@@ -264,7 +266,12 @@ class Genproxy(DaemonService):
             bindings=self.exchange.flush_bindings, transactions=self.exchange.flush_transactions
         )
         dns = DnsCommands(assembly.names, time.monotonic)
-        protection = ProtectionCommands(lists=assembly.lists, sources=assembly.sources)
+        protection = ProtectionCommands(
+            lists=assembly.lists,
+            sources=assembly.sources,
+            guard=self.exchange.protection.guard,
+            now=self.exchange.protection.now,
+        )
         for owner in (
             dispatcher,
             dns,

@@ -64,7 +64,6 @@ def join(host: str, port: int) -> str:
 
 
 @lru_cache(_CACHED)
-@lru_cache(maxsize=4096)
 def subnet(host: str) -> str:
     """Give what one subscriber has: a numeric IPv4 address itself, of an IPv6 address its /64 (RFC 6177).
 

@@ -187,6 +187,11 @@ class Guard:
         """Who is blocked."""
         return iter(self._blocked.values())
 
+    def is_blocked(self, address: Address) -> str | None:
+        """Why nothing is taken from there; None where that is not so. The lists are not asked."""
+        source = self._blocked.get(self._host(address))
+        return None if source is None else f"{source.kind}: {source.reason}"
+
     def unblock(self, host: str | None) -> int:
         """End the block of an address, or of all; how many there were. ValueError for what is no address."""
         hosts = list(self._blocked) if host is None else [self._host(_address(host))]

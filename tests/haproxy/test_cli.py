@@ -25,6 +25,7 @@ def test_its_commands() -> None:
         "refresh registration",
         "reload",
         "show bindings",
+        "show blocked",
         "show calls",
         "show dispatcher",
         "show dns",
@@ -35,6 +36,7 @@ def test_its_commands() -> None:
         "show transactions",
         "show version",
         "trace",
+        "unblock",
     }
 
 
