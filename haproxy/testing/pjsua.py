@@ -1,8 +1,9 @@
 """A PJSIP phone (PyPI's pjsua2-python 2.15) as a program: registers, makes one call, tells what it heard.
 
-    python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD CALLED TRANSPORT TONE SECONDS [CA]
+    python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD CALLED TRANSPORT TONE SECONDS [CA [PAIR]]
 
-With the transport `tls` it trusts the authority in the file CA.
+With the transport `tls` it trusts the authority in the file CA, and proves itself with the key and
+certificate in the file PAIR.
 
 It prints one line of JSON: `packets` received, and `recording`, the name of a WAV file. The exit code
 is 0 when the call was answered and had audio. One process is one endpoint: the library allows no second.
@@ -68,8 +69,11 @@ class Account(pj.Account):
         self.status = prm.code
 
 
-def endpoint(folder: Path, transport: str, authority: str = "") -> Any:
-    """The one endpoint: on loopback, without sound card and threads, speaking PCMU only."""
+def endpoint(folder: Path, transport: str, authority: str = "", pair: str = "") -> Any:
+    """The one endpoint: on loopback, without sound card and threads, speaking PCMU only.
+
+    Over TLS it verifies the server if it has an authority, and proves itself if it has a key and certificate.
+    """
     end = pj.Endpoint()
     end.libCreate()
     config = pj.EpConfig()
@@ -86,6 +90,8 @@ def endpoint(folder: Path, transport: str, authority: str = "") -> Any:
     if authority:
         own.tlsConfig.CaListFile = authority
         own.tlsConfig.verifyServer = True
+    if pair:
+        own.tlsConfig.certFile = own.tlsConfig.privKeyFile = pair
     end.transportCreate(_TRANSPORTS[transport], own)
     end.audDevManager().setNullDev()
     end.libStart()
@@ -131,11 +137,11 @@ def talk(end: Any, account: Account, called: str, seconds: float) -> int:
 
 def main(arguments: list[str]) -> None:
     """Parse the arguments, do it, print the result."""
-    place, server, user, password, called, transport, frequency, seconds, *authority = arguments
+    place, server, user, password, called, transport, frequency, seconds, *files = arguments
     folder = Path(place)
     source, target = folder / "pjsua-tone.wav", folder / "pjsua-heard.wav"
     recording.write_tone(source, float(frequency), float(seconds) + 5)
-    end = endpoint(folder, transport, *authority)
+    end = endpoint(folder, transport, *files)
     account = Account(source, target)
     try:
         account.create(account_of(server, user, password, transport))

@@ -23,6 +23,8 @@ class Reminder:
     """Something that an operator must do about a section, now or soon."""
 
     section: TlsSection
+    about: str
+    """What of the section: the text about it may be another one each day."""
     text: str
 
 
@@ -97,10 +99,11 @@ class TlsStore:
         """What ends soon or has ended; `now` in seconds of UTC."""
         found = []
         for loaded in self:
-            texts = [validity(certificate, now) for certificate in loaded.credential.chain]
-            texts += [_crl_validity(crl, now) for crl in loaded.crls]
-            found += [Reminder(loaded.section, text) for text in (*texts, *loaded.warnings) if text]
-        return found
+            chain, section = loaded.credential.chain, loaded.section
+            found += [Reminder(section, str(each.serial_number), validity(each, now)) for each in chain]
+            found += [Reminder(section, str(crl.issuer), _crl_validity(crl, now)) for crl in loaded.crls]
+            found += [Reminder(section, text, text) for text in loaded.warnings]
+        return [each for each in found if each.text]
 
     def _take(self, entries: Mapping[tuple[str, Role], tuple[Loaded, Signature]]) -> None:
         self._loaded = {key: loaded for key, (loaded, _) in entries.items()}

@@ -42,7 +42,7 @@ class TlsWatch(Service):
         self._store = store
         self._wall = wall
         self._tell = tell
-        self._warned: dict[str, float] = {}
+        self._warned: dict[tuple[str, str], float] = {}
         self._look = LoopingCall(self._start)
         self._look.clock = IReactorTime(reactor)
 
@@ -84,9 +84,9 @@ class TlsWatch(Service):
         """Write into the log what ends soon or has ended, once a day."""
         now = self._wall()
         for reminder in self._store.reminders(now):
-            text = f"TLS section {reminder.section.name}: {reminder.text}"
-            if now - self._warned.get(text, -REMINDER) >= REMINDER:
-                self._warned[text] = now
-                log.warn("{text}", text=text)
+            key = reminder.section.name, reminder.about
+            if now - self._warned.get(key, -REMINDER) >= REMINDER:
+                self._warned[key] = now
+                log.warn("TLS section {name}: {text}", name=reminder.section.name, text=reminder.text)
                 self._tell(reminder.section.name, reminder.text)
-        self._warned = {text: when for text, when in self._warned.items() if now - when < REMINDER}
+        self._warned = {key: when for key, when in self._warned.items() if now - when < REMINDER}

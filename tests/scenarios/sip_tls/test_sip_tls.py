@@ -133,16 +133,58 @@ def test_a_pjsip_phone_over_tls(tmp_path: Path, pki: Pki) -> None:
             tmp_path / "genesis", "genesis_a", proxy.server, password="trunk-secret", tone=880
         ) as genesis,
     ):
-        server = join(proxy.host, TLS_PORT)
-        program = [sys.executable, "-m", "haproxy.testing.pjsua", str(tmp_path), server]
-        who = ["5000", "phone-secret", f"sip:genesis_a@{proxy.host}"]
-        call = [*who, "tls", "440", "1", str(pki.authority.certificate)]
-        done = subprocess.run(
-            [*program, *call], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = pjsua(tmp_path, proxy, pki.authority.certificate)
         assert done.returncode == 0, (done, proxy.daemon.text[-3000:])
         genesis.wait_for("CALL_CLOSED")
         assert json.loads(done.stdout.splitlines()[-1])["packets"] > 20
+
+
+def pjsua(folder: Path, proxy: Genproxy, *files: Path) -> subprocess.CompletedProcess[str]:
+    """A PJSIP phone that registers over TLS and calls Genesis; `files` are its authority and its own pair."""
+    program = [
+        sys.executable,
+        "-m",
+        "haproxy.testing.pjsua",
+        str(folder),
+        join(proxy.host, TLS_PORT),
+    ]
+    who = ["5000", "phone-secret", f"sip:genesis_a@{proxy.host}", "tls", "440", "1"]
+    command = [*program, *who, *map(str, files)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.peer("baresip")
+def test_pjsip_phones_that_prove_themselves_or_do_not(tmp_path: Path, pki: Pki) -> None:
+    pytest.importorskip("pjsua2", reason="pjsua2-python is not installed: it has no wheel for this Python")
+    for name in ("good", "revoked"):
+        pki.authority.issue(name)
+    crl = pki.authority.revoke("revoked")
+    server = pki.section("server", tlsVerify="on", tlsCrl=str(crl))
+    authority, folder = pki.authority.certificate, pki.authority.folder
+    with pki.proxy(tmp_path, server, enableNAT=True) as proxy, genesis_of(tmp_path, proxy) as genesis:
+        done = pjsua(tmp_path, proxy, authority, folder / "good.pem")
+        assert done.returncode == 0, (done, proxy.daemon.text[-3000:])
+        genesis.wait_for("CALL_CLOSED")
+        for files in ((), (folder / "revoked.pem",)):
+            done = pjsua(tmp_path, proxy, authority, *files)
+            assert done.returncode == 1
+            assert "the registration ended with" in done.stderr
+        assert "peer did not return a certificate" in proxy.daemon.text
+        assert proxy.metric("offences_total", 'kind="tls"') >= 2
+        assert "Traceback" not in proxy.daemon.text
+
+
+@pytest.mark.peer("baresip")
+def test_a_pjsip_phone_does_not_take_a_proxy_with_another_name(tmp_path: Path, pki: Pki) -> None:
+    pytest.importorskip("pjsua2", reason="pjsua2-python is not installed: it has no wheel for this Python")
+    pki.authority.issue("elsewhere", ["elsewhere.example"])
+    with pki.proxy(
+        tmp_path, pki.section("server", tlsPrivateKey="elsewhere.pem", tlsCertificate="")
+    ) as proxy:
+        done = pjsua(tmp_path, proxy, pki.authority.certificate)
+        assert done.returncode == 1
+        assert "the registration ended with" in done.stderr
+        assert proxy.metric("bindings") == 0
 
 
 def invite_of(call: IncomingCall) -> Request:
