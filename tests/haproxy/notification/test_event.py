@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,9 +12,8 @@ import pytest
 
 from haproxy.notification import event
 from haproxy.notification.event import Change, announce
-from rtlib.testing.daemon import ROOT
 
-SCHEMA = json.loads((ROOT / "docs" / "notification.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "notification.schema.json").read_text())
 
 
 def told(change: Change, time: float = 1_795_703_400.0625) -> dict[str, Any]:
