@@ -20,6 +20,8 @@ from typing import Final
 _HASHES: Final[dict[str, str]] = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 ALGORITHMS: Final = tuple(_HASHES)
 """The algorithms without `-sess`, weakest first."""
+_QOPS: Final = ("auth", "auth-int")
+"""The qualities of protection that an answer can have, the preferred one first."""
 
 _MAX_HEADER: Final = 8192
 _PARAMETER: Final = re.compile(
@@ -44,6 +46,21 @@ class Challenge:
     opaque: str | None = None
     stale: bool = False
     """The credentials were right, only their nonce was too old: try again without asking anybody."""
+
+    @property
+    def is_algorithm_known(self) -> bool:
+        """Whether we can answer with its algorithm."""
+        return _base(self.algorithm) in _HASHES
+
+    @property
+    def is_qop_known(self) -> bool:
+        """Whether there is a quality of protection that we know, or none is offered."""
+        return not self.qop or self.preferred_qop is not None
+
+    @property
+    def preferred_qop(self) -> str | None:
+        """The quality of protection to answer with; None where we know none, or none is offered."""
+        return next((word for word in _QOPS if word in self.qop), None)
 
     def __bytes__(self) -> bytes:
         parts = [f"realm={_quoted(self.realm)}", f"nonce={_quoted(self.nonce)}"]
@@ -182,9 +199,9 @@ def answer(
     `cnonce` must be random, `nc` counts the uses of the challenge's nonce from 1. Raises DigestError
     where the challenge offers nothing we know.
     """
-    qop = next((word for word in ("auth", "auth-int") if word in challenge.qop), None)
-    if challenge.qop and qop is None:
+    if not challenge.is_qop_known:
         raise DigestError("no known quality of protection offered")
+    qop = challenge.preferred_qop
     if qop is None and not challenge.algorithm.upper().endswith("-SESS"):
         nc, cnonce = 0, ""
     draft = Credentials(
@@ -204,8 +221,37 @@ def answer(
 
 def strongest(challenges: Sequence[Challenge]) -> Challenge | None:
     """The challenge with the best algorithm that we know; the first of equals (RFC 8760 §2.4)."""
-    known = [each for each in challenges if _base(each.algorithm) in _HASHES]
+    known = [each for each in challenges if each.is_algorithm_known]
     return max(known, key=lambda each: ALGORITHMS.index(_base(each.algorithm)), default=None)
+
+
+class Session:
+    """A challenge and what a client answers to it, request after request (RFC 7616 §3.6).
+
+    Its nonce is used until the server gives another one, so that only the first request is sent twice.
+    """
+
+    def __init__(
+        self, challenge: Challenge, username: str, secret: str, entropy: Callable[[int], bytes]
+    ) -> None:
+        """`secret` is HA1 for the challenge's realm and algorithm; `entropy` gives that many random bytes."""
+        self._challenge = challenge
+        self._user = username
+        self._secret = secret
+        self._entropy = entropy
+        self._uses = 0
+
+    def answer(self, method: str, uri: str, body: bytes = b"") -> Credentials:
+        """The credentials for the next request. Raises DigestError as `answer` does."""
+        self._uses += 1
+        cnonce = self._entropy(8).hex()
+        return answer(
+            self._challenge, self._user, self._secret, method, uri, cnonce=cnonce, nc=self._uses, body=body
+        )
+
+    def is_refused_by(self, challenge: Challenge) -> bool:
+        """Whether a challenge that came after an answer asks for the same again: then the secret is wrong."""
+        return challenge.nonce == self._challenge.nonce
 
 
 class Verdict(Enum):

@@ -15,19 +15,23 @@ class Authorization:
         self._user = user
         self._password = password
         self._entropy = entropy
-        self._challenge: digest.Challenge | None = None
+        self._session: digest.Session | None = None
         self._basic = False
-        self._uses = 0
 
     def learn(self, challenges: Sequence[bytes]) -> bool:
-        """Take the values of WWW-Authenticate; False where there is nothing to answer them with."""
+        """Take the values of WWW-Authenticate; False where answering them is no use."""
         if not self._user:
             return False
-        found = digest.strongest(_digests(challenges))
+        known = [each for each in digest.parse_challenges(challenges) if each.is_qop_known]
+        found = digest.strongest(known)
         basic = any(value.strip().partition(b" ")[0].lower() == b"basic" for value in challenges)
-        if found is None and not basic:
+        if found is not None:
+            if self._session is not None and self._session.is_refused_by(found):
+                return False
+            secret = digest.ha1(self._user, found.realm, self._password, found.algorithm)
+            self._session = digest.Session(found, self._user, secret, self._entropy)
+        elif not basic:
             return False
-        self._challenge, self._uses = found, 0
         self._basic = found is None
         return True
 
@@ -35,18 +39,6 @@ class Authorization:
         """The value of Authorization for a request; None as long as the server has not asked."""
         if self._basic:
             return b"Basic " + b64encode(f"{self._user}:{self._password}".encode())
-        if self._challenge is None:
+        if self._session is None:
             return None
-        challenge = self._challenge
-        secret = digest.ha1(self._user, challenge.realm, self._password, challenge.algorithm)
-        self._uses += 1
-        cnonce = self._entropy(8).hex()
-        answer = digest.answer(
-            challenge, self._user, secret, method, path, cnonce=cnonce, nc=self._uses, body=body
-        )
-        return bytes(answer)
-
-
-def _digests(values: Sequence[bytes]) -> list[digest.Challenge]:
-    known = digest.parse_challenges(values)
-    return [each for each in known if not each.qop or {"auth", "auth-int"} & set(each.qop)]
+        return bytes(self._session.answer(method, path, body))

@@ -19,15 +19,6 @@ class Unanswerable(Exception):
     """A challenge that cannot be answered, or whose answer was refused; the text says why."""
 
 
-class _Answering:
-    """One challenge, and how often its nonce was used."""
-
-    def __init__(self, challenge: digest.Challenge, secret: str) -> None:
-        self.challenge = challenge
-        self.secret = secret
-        self.count = 0
-
-
 class Authorization:
     """Answers the challenges of a registrar and of the proxies before it.
 
@@ -37,7 +28,7 @@ class Authorization:
     def __init__(self, credentials: Credentials, entropy: Callable[[int], bytes]) -> None:
         self._credentials = credentials
         self._entropy = entropy
-        self._answering: dict[tuple[bytes, str], _Answering] = {}
+        self._sessions: dict[tuple[bytes, str], digest.Session] = {}
         """By header and realm."""
         self._answered: set[tuple[bytes, str]] = set()
 
@@ -47,35 +38,26 @@ class Authorization:
 
     def forget(self) -> None:
         """Use no nonce again."""
-        self._answering.clear()
+        self._sessions.clear()
 
     def challenged(self, response: Response) -> None:
         """Take a 401 or 407. Raises Unanswerable where sending the request again is no use."""
         asked, given = _HEADERS[response.status]
         challenge, secret = self._choose(digest.parse_challenges(response.all(asked)))
         key = given, challenge.realm
-        before = self._answering.get(key)
-        if before is not None and before.challenge.nonce == challenge.nonce:
+        before = self._sessions.get(key)
+        if before is not None and before.is_refused_by(challenge):
             raise Unanswerable("the credentials are refused: challenged again with the same nonce")
         if key in self._answered and not challenge.stale:
             raise Unanswerable("the credentials are refused")
-        self._answering[key] = _Answering(challenge, secret)
+        self._sessions[key] = digest.Session(challenge, self._credentials.username, secret, self._entropy)
         self._answered.add(key)
 
     def sign(self, request: Request) -> None:
         """Add what the challenges so far ask for."""
-        for (header, _), each in self._answering.items():
-            each.count += 1
-            credentials = digest.answer(
-                each.challenge,
-                self._credentials.username,
-                each.secret,
-                request.method.decode(),
-                request.uri.decode("utf-8", "surrogateescape"),
-                cnonce=self._entropy(8).hex(),
-                nc=each.count,
-                body=request.body,
-            )
+        uri = request.uri.decode("utf-8", "surrogateescape")
+        for (header, _), session in self._sessions.items():
+            credentials = session.answer(request.method.decode(), uri, request.body)
             request.append(header, bytes(credentials))
 
     def _choose(self, challenges: list[digest.Challenge]) -> tuple[digest.Challenge, str]:
@@ -88,7 +70,7 @@ class Authorization:
         if not fitting:
             realms = ", ".join(dict.fromkeys(repr(each.realm) for each in challenges))
             raise Unanswerable(f"the registrar's realm is {realms}, not {ours.realm!r}")
-        known = [each for each in fitting if digest.strongest([each]) is not None]
+        known = [each for each in fitting if each.is_algorithm_known]
         if not known:
             names = ", ".join(dict.fromkeys(each.algorithm for each in fitting))
             raise Unanswerable(f"the registrar asks for an unknown algorithm: {names}")
@@ -97,6 +79,6 @@ class Authorization:
         if chosen is None:
             names = ", ".join(dict.fromkeys(each.algorithm for each in known))
             raise Unanswerable(f"the registrar asks for {names}, which auth_ha1 cannot answer")
-        if chosen.qop and not {"auth", "auth-int"} & set(chosen.qop):
+        if not chosen.is_qop_known:
             raise Unanswerable(f"the registrar asks for an unknown qop: {', '.join(chosen.qop)}")
         return chosen, ours.secret(chosen) or ""

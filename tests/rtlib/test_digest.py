@@ -194,6 +194,32 @@ def test_unknown_quality_of_protection() -> None:
         login(Challenge("r", "n", qop=("auth-conf",)))
 
 
+def test_a_session_counts_the_uses_of_its_nonce() -> None:
+    server = authenticator(algorithms=("SHA-256",))
+    challenge = server.challenges(0.0)[0]
+    secret = digest.ha1("bob", "example.org", "secret", "SHA-256")
+    session = digest.Session(challenge, "bob", secret, random.Random(3).randbytes)
+    answers = [session.answer("REGISTER", "sip:example.org", b"body") for _ in range(3)]
+    assert [each.nc for each in answers] == [1, 2, 3]
+    assert len({each.cnonce for each in answers}) == 3
+    assert all(server.verify(each, "REGISTER", secret, 1.0) is Verdict.valid for each in answers)
+
+
+def test_a_session_knows_its_own_challenge() -> None:
+    first, second = authenticator().challenges(0.0)[0], authenticator().challenges(1.0)[0]
+    session = digest.Session(first, "bob", SECRET, random.Random(3).randbytes)
+    assert session.is_refused_by(replace(first, qop=()))
+    assert not session.is_refused_by(second)
+
+
+def test_what_is_known_of_a_challenge() -> None:
+    assert Challenge("r", "n").is_qop_known
+    assert Challenge("r", "n", "sha-256-sess", ("auth-conf", "auth-int", "auth")).preferred_qop == "auth"
+    assert Challenge("r", "n", "sha-256-sess").is_algorithm_known
+    assert not Challenge("r", "n", "AKAv1-MD5", ("auth-conf",)).is_algorithm_known
+    assert not Challenge("r", "n", qop=("auth-conf",)).is_qop_known
+
+
 @given(st.binary(max_size=80).map(lambda data: b"Digest " + data))
 def test_anything(value: bytes) -> None:
     for parse in (digest.parse_challenge, digest.parse_credentials):

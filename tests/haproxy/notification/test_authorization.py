@@ -65,6 +65,13 @@ def test_a_new_challenge_replaces_the_old_one() -> None:
         assert (credentials.nonce, credentials.nc) == (challenges[0].nonce, 1)
 
 
+def test_the_same_challenge_once_more_says_that_the_password_is_wrong() -> None:
+    authorization, challenges = client(), [bytes(each) for each in server("MD5").challenges(0.0)]
+    assert authorization.learn(challenges)
+    assert authorization.header("POST", "/", BODY) is not None
+    assert not authorization.learn(challenges)
+
+
 def test_challenges_that_nobody_can_answer() -> None:
     for value in (b"Digest nonsense", b'Digest realm="r"', b'Digest realm="r", nonce="n", qop="fancy"',
                   b'Digest realm="r", nonce="n", algorithm=ROT13'):  # fmt: skip
