@@ -141,12 +141,8 @@ class AdminCommands:
 
         Example: crs-cli add admin-account-authorization alice example update
         """
-        async with self._files:
-            admin = await self._access(name, account_id)
-            words = admin.accounts[account_id]
-            if authorization in words:
-                raise Conflict(f"{name} has the authorization {authorization} on {account_id} already")
-            await self._write(admin.having(account_id, words | {authorization}))
+        if not await self._authorize(name, account_id, authorization, given=True):
+            raise Conflict(f"{name} has the authorization {authorization} on {account_id} already")
 
     @command("delete admin-account-authorization", role=Role.administrator)
     async def delete_authorization(
@@ -156,12 +152,19 @@ class AdminCommands:
 
         Example: crs-cli delete admin-account-authorization alice example update
         """
+        if not await self._authorize(name, account_id, authorization, given=False):
+            raise NotFound(f"{name} has no authorization {authorization} on {account_id}")
+
+    async def _authorize(self, name: str, account: str, authorization: Authorization, *, given: bool) -> bool:
+        """Give or take an authorization; False where that is so already. Raises NotFound without access."""
         async with self._files:
-            admin = await self._access(name, account_id)
-            words = admin.accounts[account_id]
-            if authorization not in words:
-                raise NotFound(f"{name} has no authorization {authorization} on {account_id}")
-            await self._write(admin.having(account_id, words - {authorization}))
+            admin = await self._access(name, account)
+            before = admin.accounts[account]
+            after = before | {authorization} if given else before - {authorization}
+            if after == before:
+                return False
+            await self._write(admin.having(account, after))
+        return True
 
     async def _all(self) -> list[Admin]:
         return await self._files.do(self._admins.all)
