@@ -105,7 +105,8 @@ def assemble(
     router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
     registrar = Registrar(location, _lifetimes(settings), layer.stateless_tag)
-    authentication = Authentication(subscribers, Nonces(key, entropy), proxy.authAlgorithms)
+    # A key of its own for each run: what was recorded before a restart cannot be sent again after it.
+    authentication = Authentication(subscribers, Nonces(entropy(32), entropy), proxy.authAlgorithms)
     prober = Prober(dispatcher, _pace(settings))
     admission = Admission(
         checks=_checks(settings),

@@ -117,8 +117,9 @@ class Exchange(Service):
             self._sweep.start(SWEEP, now=False)
 
     def stopService(self) -> None:
-        """Stop all timers and give all media ports back."""
+        """Stop all timers, have all bindings written as they are, and give all media ports back."""
         super().stopService()
+        self.writer.settle(self.assembly.location)
         if self._sweep.running:
             self._sweep.stop()
         self.tracer.close()
@@ -212,7 +213,8 @@ class Exchange(Service):
 
     def _welcome(self, binding: Binding) -> None:
         if isinstance(binding.flow, Flow):
-            self.protection.guard.registered(binding.flow.remote, binding.expires)
+            # Refreshes are not told as long as they are covered.
+            self.protection.guard.registered(binding.flow.remote, binding.covered)
 
     def _resolve(self, asked: Resolve) -> None:
         question = asked.question
@@ -306,10 +308,11 @@ class Exchange(Service):
         for shown, mirrored in self._mirrors(self.settings).items():
             database.mirror(shown, mirrored)
         offset = time.time() - time.monotonic()
-        rows = database.bindings(time.time())
-        bindings = [binding_of(row, self._restore, offset) for row in rows]
-        self.assembly.location.load(b for b in bindings if self.assembly.subscribers.find(b.aor) is not None)
+        rows, exact = database.bindings(time.time())
+        bindings = [binding_of(row, self._restore, offset, exact=exact) for row in rows]
         now = time.monotonic()
+        subscribers = self.assembly.subscribers
+        self.assembly.location.load((b for b in bindings if subscribers.find(b.aor) is not None), now)
         dispatcher = self.assembly.dispatcher
         # The preferred set first, so that primary does not move to and fro while they are counted in.
         ranked = sorted(

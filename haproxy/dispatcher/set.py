@@ -94,7 +94,10 @@ class Dispatcher:
 
     def set_of(self, user: bytes) -> int | None:
         """The number of the set that a registration of this user belongs to; None for ordinary users."""
-        return next((number for prefix, number in self._prefixes if user.startswith(prefix)), None)
+        for prefix, number in self._prefixes:
+            if user.startswith(prefix):
+                return number
+        return None
 
     @property
     def primary(self) -> int:

@@ -57,14 +57,26 @@ class Admission:
         """Refuse a REGISTER of somebody who is not a subscriber, or cannot prove it. Raises Refused."""
         address = _address(request, b"to")
         user = address.username
+        aor = address_of_record(user, address.host)
         system = self._dispatcher.set_of(user) is not None
         wanted = self.checks.register_auth or (system and not self._is_trusted(flow))
-        if wanted and not self._has_come(request, address, flow):
-            self._authenticate(request, WWW, address, now)
-        if self._subscribers.find(address_of_record(user, address.host)) is None:
+        if wanted and not self._has_come(request, aor, flow):
+            self._authenticate(request, WWW, aor, now)
+        if self._subscribers.find(aor) is None:
             raise Refused(403, "Not A Subscriber")
         if system:
             self._require_room(request, user)
+
+    def renews(self, request: Request, binding: Binding, now: float) -> bool:
+        """Whether a REGISTER may renew a subscriber's binding by a short cut; else `register` decides.
+
+        Raises Refused where the subscriber has not proved himself.
+        """
+        if self._dispatcher.set_of(binding.aor) is not None:
+            return False  # the dispatcher wants to hear of it
+        if self.checks.register_auth:
+            self._authenticate(request, WWW, binding.aor, now)
+        return True
 
     @property
     def examines_calls(self) -> bool:
@@ -78,13 +90,14 @@ class Admission:
         if not self.examines_calls or flow.remote in self._sources.allow:
             return
         caller = _address(request, b"from")
-        bindings = self._location.bindings(address_of_record(caller.username, caller.host))
+        aor = address_of_record(caller.username, caller.host)
+        bindings = self._location.bindings(aor)
         if checks.contact and not _is_registered_contact(request, bindings):
             raise Ignored("the Contact is not the registered one")
         if checks.registered and not bindings:
             raise Ignored("the caller is not registered")
         if checks.invite_auth:
-            self._authenticate(request, PROXY, caller, now)
+            self._authenticate(request, PROXY, aor, now)
             if not bindings:
                 raise Refused(403, "Not Registered")
 
@@ -96,19 +109,20 @@ class Admission:
         if not self._sources.listed(flow) and not self._sources.is_genesis(flow):
             raise Ignored("an OPTIONS from an address on neither allowList nor proxyList")
 
-    def _authenticate(self, request: Request, kind: Kind, address: Uri, now: float) -> None:
-        challenge = self._authentication.check(request, kind, address, now)
+    def _authenticate(self, request: Request, kind: Kind, aor: bytes, now: float) -> None:
+        challenge = self._authentication.check(request, kind, aor, now)
         if challenge is not None:
             raise Refused(kind.status, None, *challenge)
 
-    def _has_come(self, request: Request, address: Uri, flow: Flow) -> bool:
+    def _has_come(self, request: Request, aor: bytes, flow: Flow) -> bool:
         """Whether a REGISTER was accepted already and comes again, from the same place: its answer was lost.
 
         Its credentials are used up. It changes nothing now, and only who sent it hears what was registered.
         """
-        bindings = self._location.bindings(address_of_record(address.username, address.host))
-        call_id, number = request.call_id, request.cseq_number
-        return any(each.flow == flow and each.is_of(call_id, number) for each in bindings)
+        for each in self._location.bindings(aor):
+            if each.flow == flow and each.is_of(request.call_id, request.cseq_number):
+                return True
+        return False
 
     def _is_trusted(self, flow: Flow) -> bool:
         """Whether somebody there may become a Genesis system without a password."""

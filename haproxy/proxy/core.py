@@ -357,6 +357,11 @@ class ProxyCore:
         self.layer.counters.requests += 1
         flow = arrive(request, source)
         try:
+            renewed = self._registrar.renewal(request, source)
+            if renewed is not None and self._admission.renews(request, renewed, now):
+                headers = self._registrar.renew(request, renewed, now)
+                self.layer.answer(self._reply.granted(request, headers), flow)
+                return
             validate(request, self._sent_bys)
             self._admission.register(request, source, now)
             response = self._reply.signed(self._registrar.process(request, source, now))

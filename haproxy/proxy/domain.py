@@ -29,10 +29,6 @@ class Domains:
         ports = self._ports.get(uri.host)
         return ports is not None and (uri.port is None or uri.port in ports)
 
-    def owns_host(self, host: bytes) -> bool:
-        """Whether a host is ours on some port."""
-        return host in self._ports
-
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._ports)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from haproxy.proxy.validation import Refused
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import ServerTransaction
@@ -14,11 +16,18 @@ class Reply:
     def __init__(self, layer: TransactionLayer, server_header: bytes | None) -> None:
         self._layer = layer
         self._server_header = server_header
+        self._server_lines = [] if server_header is None else [b"Server: " + server_header]
 
     def make(self, request: Request, status: int, reason: str | None = None) -> Response:
         """A response that is not sent yet."""
         phrase = reason.encode() if reason is not None else None
         return self.signed(request.response(status, phrase, self._layer.stateless_tag(request)))
+
+    def granted(self, request: Request, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The bytes of a 200 with some headers."""
+        added = [name + b": " + value for name, value in headers]
+        added += self._server_lines
+        return request.answered(b"SIP/2.0 200 OK", self._layer.stateless_tag(request), added)
 
     def signed(self, response: Response) -> Response:
         """A response of ours with its Server header."""

@@ -13,7 +13,7 @@ from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Side
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
-from haproxy.registrar.location import Binding, LocationService, address_of_record
+from haproxy.registrar.location import Binding, LocationService, address_of_record, in_order
 from haproxy.registrar.subscriber import Subscribers
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
@@ -97,8 +97,8 @@ class Targets:
 
     def _at_own_domains(self, user: bytes) -> tuple[Binding, ...]:
         """The user may have registered with another of our names than the one that was called."""
-        found = self._location.bindings_of_user(user)
-        return tuple(binding for binding in found if self._domains.owns_host(binding.aor.rpartition(b"@")[2]))
+        names = (address_of_record(user, host) for host in self._domains)
+        return in_order(binding for name in names for binding in self._location.bindings(name))
 
     def _is_known(self, user: bytes, aor: bytes) -> bool:
         names = (address_of_record(user, host) for host in self._domains)

@@ -9,10 +9,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from haproxy.registrar.location import address_of_record
 from haproxy.registrar.subscriber import Subscriber, Subscribers
 from haproxy.sip.message import Request
-from haproxy.sip.uri import Uri, UriError
+from haproxy.sip.uri import UriError
 from haproxy.sip.uri import parse as parse_uri
 from rtlib.digest import (
     Authenticator,
@@ -56,25 +55,25 @@ class Authentication:
         self.rejected = 0
 
     def check(
-        self, request: Request, kind: Kind, address: Uri, now: float
+        self, request: Request, kind: Kind, aor: bytes, now: float
     ) -> tuple[tuple[bytes, bytes], ...] | None:
-        """None if `request` proves to come from the user of `address`; else the challenge's headers."""
-        realm = address.host.decode("ascii", "replace")
+        """None if `request` proves to come from the user of `aor`; else the challenge's headers."""
+        realm = aor.rpartition(b"@")[2].decode("ascii", "replace")
         authenticator = self._authenticator(realm)
         stale = False
         for credentials in _offered(request, kind, realm):
-            verdict = self._judge(authenticator, request, credentials, address, now)
+            verdict = self._judge(authenticator, request, credentials, aor, now)
             if verdict is Verdict.valid:
                 self.accepted += 1
                 return None
             stale = stale or verdict is Verdict.stale
             self.rejected += verdict is Verdict.invalid
-        challenges = self._known_to(address, authenticator.challenges(now, stale=stale))
+        challenges = self._known_to(aor, authenticator.challenges(now, stale=stale))
         return tuple((kind.challenge, bytes(challenge)) for challenge in challenges)
 
-    def _known_to(self, address: Uri, challenges: list[Challenge]) -> list[Challenge]:
+    def _known_to(self, aor: bytes, challenges: list[Challenge]) -> list[Challenge]:
         """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
-        subscriber = self._subscribers.find(address_of_record(address.username, address.host))
+        subscriber = self._subscribers.find(aor)
         if subscriber is None:
             return challenges
         name = subscriber.username
@@ -85,10 +84,10 @@ class Authentication:
         authenticator: Authenticator,
         request: Request,
         credentials: Credentials,
-        address: Uri,
+        aor: bytes,
         now: float,
     ) -> Verdict:
-        subscriber = self._subscribers.find(address_of_record(address.username, address.host))
+        subscriber = self._subscribers.find(aor)
         secret = _secret(subscriber, credentials) if subscriber is not None else None
         try:
             verdict = authenticator.verify(credentials, request.method.decode(), secret, now, request.body)

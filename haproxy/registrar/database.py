@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select
 from sqlalchemy.engine import URL
@@ -31,8 +31,11 @@ class DatabaseError(Exception):
     """The database cannot be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBinding:
+EXACT = "bindings"
+"""Under this name it is noted at a stop that all bindings are written as they are."""
+
+
+class StoredBinding(NamedTuple):
     """One row of `location`; times in UTC seconds."""
 
     ruid: str
@@ -52,6 +55,19 @@ class StoredBinding:
     def row(self) -> tuple[object, ...]:
         """The values of _COLUMNS, as SQLite keeps them."""
         return (*_same_of(self), self.call_id, _text(self.expires), _text(self.modified))
+
+    @property
+    def covered(self) -> float:
+        """Until when it may live if it was refreshed without being written: half of its life longer."""
+        return self.expires + max(0.0, self.expires - self.modified) / 2
+
+
+class Kept(NamedTuple):
+    """The bindings that were kept."""
+
+    bindings: list[StoredBinding]
+    exact: bool
+    """Whether they are as they were at the stop; else there was none, and each may live until `covered`."""
 
 
 _SAME = ("ruid", "username", "domain", "contact", "received", "path", "q", "cseq", "user_agent", "socket")
@@ -76,7 +92,13 @@ _SAVE = _save()
 
 def _text(seconds: float) -> str:
     """A time as SQLAlchemy has SQLite keep it."""
-    return _moment(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")
+    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_whole_text(whole)}.{part:06d}"
+
+
+@lru_cache(8)
+def _whole_text(seconds: int) -> str:
+    return _moment(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 class Database:
@@ -103,19 +125,26 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
 
-    def bindings(self, now: float) -> list[StoredBinding]:
-        """All bindings that have not expired at `now`, in UTC seconds; the others are deleted."""
-        rows = table.location
+    def bindings(self, now: float) -> Kept:
+        """All bindings that may be valid at `now`, in UTC seconds; the others are deleted.
+
+        From now on they count as not exact, until `EXACT` is kept again.
+        """
         with self._begin() as connection:
-            connection.execute(delete(rows).where(rows.c.expires <= _moment(now)))
-            return [_stored(row) for row in connection.execute(select(rows)).mappings()]
+            exact = connection.execute(delete(table.state).where(table.state.c.name == EXACT)).rowcount > 0
+            found = [_stored(row) for row in connection.execute(select(table.location)).mappings()]
+            valid: list[StoredBinding] = []
+            gone: list[StoredBinding] = []
+            for each in found:
+                alive = (each.expires if exact else each.covered) > now
+                (valid if alive else gone).append(each)
+            _delete(connection, [each.ruid for each in gone])
+        return Kept(valid, exact)
 
     def write(self, saved: Sequence[StoredBinding], removed: Sequence[str]) -> None:
         """Put bindings in, for those with the same ruid, and take others out. Raises DatabaseError."""
         with self._begin() as connection:
-            for start in range(0, len(removed), CHUNK):
-                part = removed[start : start + CHUNK]
-                connection.execute(delete(table.location).where(table.location.c.ruid.in_(part)))
+            _delete(connection, removed)
             if saved:
                 # Straight to the driver: SQLAlchemy's care for each value was measured to cost two thirds.
                 connection.exec_driver_sql(_SAVE, [binding.row() for binding in saved])
@@ -166,6 +195,13 @@ def _engine(path: Path) -> Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def _delete(connection: Connection, removed: Sequence[str]) -> None:
+    """Take bindings out, by ruid."""
+    for start in range(0, len(removed), CHUNK):
+        part = removed[start : start + CHUNK]
+        connection.execute(delete(table.location).where(table.location.c.ruid.in_(part)))
 
 
 def _write_versions(connection: Connection) -> None:

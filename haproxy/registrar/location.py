@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rtlib.wheel import Entry, Wheel
+from rtlib.wheel import Reminders
 
 CONTACTS = 10
 """Contacts that one address-of-record may have at a time."""
@@ -21,6 +21,10 @@ BINDINGS = 100_000
 
 CHANGES = 400_000
 """Changes kept for whoever writes them to the database, before the oldest are given up."""
+
+LOOK = 32
+"""Seconds after which a binding is looked at for the first time, and at most twice as many: one that was
+removed stays in memory until then. Spread, so that bindings that came together are not looked at together."""
 
 
 class LocationFull(Exception):
@@ -49,20 +53,36 @@ class Binding:
     flow: Hashable | None = None
     """Where the REGISTER came from; opaque here."""
     modified: float = 0.0
-    timer: Entry[Binding] | None = None
+    """When the last REGISTER came."""
+    covered: float = 0.0
+    """Until then it is covered by what was told last (`Saved`): half a life longer than that says."""
+    said: int = 0
+    """Tells whether another REGISTER says the same: a hash of what it said; 0 where nobody looks."""
 
     @property
     def user(self) -> bytes:
         """The user part of the address-of-record."""
         return self.aor.rpartition(b"@")[0]
 
+    @property
+    def lags(self) -> bool:
+        """Whether it was refreshed since it was told."""
+        return self.covered != self._cover()
+
     def is_of(self, call_id: bytes, cseq: int) -> bool:
         """Whether this REGISTER has made it what it is."""
         return self.call_id == call_id and self.cseq == cseq
 
+    def told(self) -> None:
+        """What it is now is told, or was read where it had been told."""
+        self.covered = self._cover()
+
+    def _cover(self) -> float:
+        return self.expires + (self.expires - self.modified) / 2
+
 
 class Saved(NamedTuple):
-    """A binding is new or was refreshed."""
+    """A binding is new, was changed, or was refreshed so far that what was told last does not cover it."""
 
     binding: Binding
 
@@ -78,14 +98,15 @@ Change = Saved | Removed
 
 
 class LocationService:
-    """All bindings, by address-of-record and by user; expires them itself."""
+    """All bindings, by address-of-record; expires them itself."""
 
     def __init__(self, contacts: int = CONTACTS, bindings: int = BINDINGS) -> None:
         self._contacts = contacts
         self._limit = bindings
-        self._records: dict[bytes, list[Binding]] = {}
-        self._users: dict[bytes, set[bytes]] = {}
-        self._wheel: Wheel[Binding] = Wheel(1.0)
+        self._records: dict[bytes, tuple[Binding, ...]] = {}
+        """What each address-of-record has, highest q first and newest first among equals."""
+        self._reminders: Reminders[Binding] = Reminders(1.0)
+        self._turn = 0
         self._changes: deque[Change] = deque(maxlen=CHANGES)
         self._size = 0
 
@@ -98,15 +119,7 @@ class LocationService:
 
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """What the address-of-record has, highest q first and newest first among equals."""
-        record = self._records.get(aor)
-        if record is None:
-            return ()
-        return (record[0],) if len(record) == 1 else tuple(sorted(record, key=_preference))
-
-    def bindings_of_user(self, user: bytes) -> tuple[Binding, ...]:
-        """What the user has at any domain, in the same order."""
-        found = [b for aor in self._users.get(user, ()) for b in self._records[aor]]
-        return tuple(sorted(found, key=_preference))
+        return self._records.get(aor, ())
 
     def room_for(self, aor: bytes, new: int) -> bool:
         """Whether so many new contacts fit under the limits."""
@@ -118,14 +131,29 @@ class LocationService:
             self._detach(replaced)
         elif not self.room_for(binding.aor, 1):
             raise LocationFull("too many contacts are registered")
-        self._attach(binding)
-        self._changes.append(Saved(binding))
+        self._attach(binding, binding.modified)
+        self._tell(binding)
 
-    def load(self, bindings: Iterable[Binding]) -> None:
+    def renew(self, binding: Binding, expires: float, call_id: bytes, cseq: int, now: float) -> None:
+        """Let a binding live longer, without any other change.
+
+        That is told only where it would live longer than what was told last covers.
+        """
+        binding.expires = expires
+        binding.call_id = call_id
+        binding.cseq = cseq
+        binding.modified = now
+        record = self._records[binding.aor]
+        if len(record) > 1:
+            self._records[binding.aor] = in_order(record)
+        if expires > binding.covered:
+            self._tell(binding)
+
+    def load(self, bindings: Iterable[Binding], now: float) -> None:
         """Take what the database kept, at start; beyond the limits the rest is left out."""
         for binding in bindings:
             if self.room_for(binding.aor, 1):
-                self._attach(binding)
+                self._attach(binding, now)
 
     def remove(self, binding: Binding, reason: str = "unregistered") -> None:
         """Take a binding away."""
@@ -134,41 +162,48 @@ class LocationService:
 
     def get_timer(self) -> float | None:
         """When the next binding may expire."""
-        return self._wheel.get_timer()
+        return self._reminders.get_timer()
 
     def handle_timer(self, now: float) -> None:
         """Remove what has expired."""
-        for binding in self._wheel.expire(now):
-            binding.timer = None
+        for binding in self._reminders.due(now):
+            if binding not in self._records.get(binding.aor, ()):
+                continue
             if binding.expires <= now:
                 self.remove(binding, "expired")
             else:
-                binding.timer = self._wheel.schedule(binding, binding.expires)
+                self._look_again(binding, now)
 
     def next_change(self) -> Change | None:
         """The oldest change not handed out yet."""
         return self._changes.popleft() if self._changes else None
 
-    def _attach(self, binding: Binding) -> None:
-        self._records.setdefault(binding.aor, []).append(binding)
-        self._users.setdefault(binding.user, set()).add(binding.aor)
+    def _tell(self, binding: Binding) -> None:
+        binding.told()
+        self._changes.append(Saved(binding))
+
+    def _look_again(self, binding: Binding, now: float) -> None:
+        self._turn = (self._turn + 1) % LOOK
+        self._reminders.add(binding, min(binding.expires, now + LOOK + self._turn))
+
+    def _attach(self, binding: Binding, now: float) -> None:
+        record = self._records.get(binding.aor)
+        self._records[binding.aor] = (binding,) if record is None else in_order((*record, binding))
         self._size += 1
-        binding.timer = self._wheel.schedule(binding, binding.expires)
+        self._look_again(binding, now)
 
     def _detach(self, binding: Binding) -> None:
-        if binding.timer is not None:
-            binding.timer.cancel()
-            binding.timer = None
-        record = self._records[binding.aor]
-        record.remove(binding)
+        left = tuple([each for each in self._records[binding.aor] if each is not binding])
         self._size -= 1
-        if record:
-            return
-        del self._records[binding.aor]
-        aors = self._users[binding.user]
-        aors.discard(binding.aor)
-        if not aors:
-            del self._users[binding.user]
+        if left:
+            self._records[binding.aor] = left
+        else:
+            del self._records[binding.aor]
+
+
+def in_order(bindings: Iterable[Binding]) -> tuple[Binding, ...]:
+    """Highest q first, and newest first among equals."""
+    return tuple(sorted(bindings, key=_preference))
 
 
 def _preference(binding: Binding) -> tuple[float, float]:

@@ -5,10 +5,11 @@ Who may register is decided before: here a request is already known to be allowe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haproxy.registrar.location import Binding, LocationService, address_of_record
 from haproxy.sip.address import NameAddr
@@ -19,6 +20,20 @@ from haproxy.sip.uri import parse as parse_uri
 
 SUPPORTED = frozenset({b"path"})
 LONGEST = 2**32 - 1
+
+_PLAIN_TO: Final = re.compile(
+    rb'[Tt]o: ?(?:"[^"\\]*+" ?|[\w .-]*)<sips?:([\w.+~*!$&=,\'()-]++)@([A-Za-z0-9.-]++)>'
+)
+"""User and host of a To as nearly everybody writes it."""
+
+_MEANT: Final = frozenset(
+    [b"contact", b"expires", b"path", b"user-agent"]
+    + [b"supported", b"require", b"proxy-require", b"max-forwards"]
+)
+"""The headers that decide, beside Request-URI and To, what a REGISTER does."""
+
+_SHARED: Final = 4096
+"""Values of User-Agent and Path that are kept once for all bindings, before all are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +72,46 @@ class Registrar:
     ) -> None:
         """`make_tag` gives the To tag: the same for the same request, which may come more than once."""
         self._location = location
-        self.lifetimes = lifetimes
+        self._lifetimes = lifetimes
         self._make_tag = make_tag
+        self._shared: dict[bytes, bytes] = {}
         self.accepted = 0
         self.refused = 0
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long bindings live; may be changed while running."""
+        return self._lifetimes
+
+    @lifetimes.setter
+    def lifetimes(self, lifetimes: Lifetimes) -> None:
+        self._lifetimes = lifetimes
+        for binding in self._location:
+            binding.said = 0  # it may mean another lifetime now
+
+    def renewal(self, request: Request, flow: Hashable | None) -> Binding | None:
+        """The binding that a REGISTER renews without any other change; None where there is more to do.
+
+        A user agent says the same again and again. What was found out about it by `process` is known by what
+        it said, where it was the only Contact.
+        """
+        line = request.line(b"to")
+        match = None if line is None else _PLAIN_TO.fullmatch(line)
+        if match is None:
+            return None
+        user, host = match.groups()
+        for binding in self._location.bindings(address_of_record(user, host)):
+            if binding.said and binding.flow == flow and binding.said == _said(request):
+                overtaken = binding.call_id == request.call_id and request.cseq_number <= binding.cseq
+                return None if overtaken else binding
+        return None
+
+    def renew(self, request: Request, binding: Binding, now: float) -> list[tuple[bytes, bytes]]:
+        """Carry out what `renewal` has found, and give the headers of the 200."""
+        life = round(binding.expires - binding.modified)
+        self._location.renew(binding, now + life, request.call_id, request.cseq_number, now)
+        self.accepted += 1
+        return self._granted(request, binding.aor, now)
 
     def process(self, request: Request, flow: Hashable | None, now: float) -> Response:
         """Carry out a REGISTER that its sender may make, and give the response."""
@@ -88,9 +139,12 @@ class Registrar:
         new = sum(1 for wish, old in zip(wishes, matched, strict=True) if wish.life and old is None)
         if new and not self._location.room_for(aor, new):
             raise Refused(503, "Too Many Contacts")
+        said = _said(request) if len(wishes) == 1 else 0
         for wish, old in zip(wishes, matched, strict=True):
             if wish.life:
-                self._location.save(_binding(request, aor, wish, flow, now), replaced=old)
+                made = self._binding(request, old.aor if old is not None else aor, wish, flow, now)
+                made.said = said
+                self._location.save(made, replaced=old)
             elif old is not None:
                 self._location.remove(old)
 
@@ -131,14 +185,42 @@ class Registrar:
 
     def _success(self, request: Request, aor: bytes, now: float) -> Response:
         response = request.response(200, to_tag=self._make_tag(request))
+        for name, value in self._granted(request, aor, now):
+            response.append(name, value)
+        return response
+
+    def _granted(self, request: Request, aor: bytes, now: float) -> list[tuple[bytes, bytes]]:
+        """What a 200 says: the address-of-record's contacts, and the Path if the user agent knows it."""
+        headers = []
         for binding in self._location.bindings(aor):
             left = max(1, round(binding.expires - now))
             q = b";q=%g" % binding.q if binding.q < 1 else b""
-            response.append(b"Contact", b"<%b>%b;expires=%d" % (binding.contact, q, left))
+            headers.append((b"Contact", b"<%b>%b;expires=%d" % (binding.contact, q, left)))
         if b"path" in request and b"path" in map(bytes.lower, request.values(b"supported")):
-            for value in request.all(b"path"):
-                response.append(b"Path", value)
-        return response
+            headers += [(b"Path", value) for value in request.all(b"path")]
+        return headers
+
+    def _binding(
+        self, request: Request, aor: bytes, wish: Wish, flow: Hashable | None, now: float
+    ) -> Binding:
+        return Binding(
+            aor=aor,
+            contact=wish.contact.uri,
+            expires=now + wish.life,
+            call_id=request.call_id,
+            cseq=request.cseq_number,
+            q=wish.q,
+            path=self._share(b", ".join(request.all(b"path"))),
+            user_agent=self._share((request.first(b"user-agent") or b"")[:255]),
+            flow=flow,
+            modified=now,
+        )
+
+    def _share(self, value: bytes) -> bytes:
+        """The same object for equal values: many user agents are of one kind, behind one proxy."""
+        if len(self._shared) >= _SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(value, value)
 
     def _refusal(self, request: Request, refusal: Refused) -> Response:
         response = request.response(refusal.status, refusal.reason.encode(), self._make_tag(request))
@@ -158,19 +240,12 @@ def aor_of(request: Request) -> bytes:
     return address_of_record(target.username, target.host)
 
 
-def _binding(request: Request, aor: bytes, wish: Wish, flow: Hashable | None, now: float) -> Binding:
-    return Binding(
-        aor=aor,
-        contact=wish.contact.uri,
-        expires=now + wish.life,
-        call_id=request.call_id,
-        cseq=request.cseq_number,
-        q=wish.q,
-        path=b", ".join(request.all(b"path")),
-        user_agent=(request.first(b"user-agent") or b"")[:255],
-        flow=flow,
-        modified=now,
-    )
+def _said(request: Request) -> int:
+    """Tells REGISTERs of one user agent apart by what they say, but for what differs each time.
+
+    Python's own hash, whose key is the process's: nobody can make another one that has the same.
+    """
+    return hash((request.uri, *request.chosen(_MEANT))) or 1
 
 
 def _require_known_extensions(request: Request) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from sqlalchemy import Table
 from twisted.application.service import Service
@@ -16,8 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from haproxy.registrar.database import Database, DatabaseError, Rows, StoredBinding
-from haproxy.registrar.location import Binding, Change, Removed, address_of_record
+from haproxy.registrar.database import EXACT, Database, DatabaseError, Rows, StoredBinding
+from haproxy.registrar.location import Binding, Change, Removed, Saved, address_of_record
 
 INTERVAL = 0.5
 """Seconds between two writes."""
@@ -34,16 +35,25 @@ Restore = Callable[[str, str], object]
 """Gives the flow of those columns again; None where that socket is not there any more."""
 
 
+Snapshot: TypeAlias = tuple[Any, ...]
+"""What a binding was when it changed: it may change again before the thread comes to it."""
+
+_snapshot: Callable[[Binding], Snapshot] = attrgetter(
+    "path", "call_id", "user_agent", "flow", "expires", "q", "cseq", "modified"
+)
+
+
 class BindingWriter(Service):
     """Collects changes and writes them in a thread; the last change of a contact is the one that counts."""
 
     def __init__(self, reactor: Any, database: Database, describe: Describe, limit: int = LIMIT) -> None:
-        """`reactor` provides IReactorTime and IReactorFromThreads."""
+        """`reactor` provides IReactorTime and IReactorFromThreads; `describe` is called in the thread."""
         self._reactor = reactor
         self._database = database
         self._describe = describe
         self._limit = limit
-        self._pending: dict[str, StoredBinding | None] = {}
+        self._pending: dict[tuple[bytes, bytes], Snapshot | None] = {}
+        """By address-of-record and contact; None for what is gone."""
         self._values: dict[str, str] = {}
         self._mirrors: dict[Table, Rows] = {}
         self._pool = ThreadPool(1, 1, "database")
@@ -63,11 +73,20 @@ class BindingWriter(Service):
 
     def add(self, change: Change) -> None:
         """Note a change."""
-        ruid = ruid_of(change.binding)
-        if len(self._pending) >= self._limit and ruid not in self._pending:
+        binding = change.binding
+        key = binding.aor, binding.contact
+        if len(self._pending) >= self._limit and key not in self._pending:
             self.dropped += 1
             return
-        self._pending[ruid] = None if isinstance(change, Removed) else self._row(ruid, change.binding)
+        self._pending[key] = None if isinstance(change, Removed) else _snapshot(binding)
+
+    def settle(self, bindings: Iterable[Binding]) -> None:
+        """Write, before the stop, all bindings that were refreshed since they were written."""
+        for binding in bindings:
+            if binding.lags:
+                self.add(Saved(binding))
+        if not self.dropped:
+            self.keep(EXACT, "")
 
     def keep(self, name: str, value: str) -> None:
         """Note a single value, such as the preferred dispatch set."""
@@ -130,12 +149,12 @@ class BindingWriter(Service):
 
     def _store(
         self,
-        pending: dict[str, StoredBinding | None],
+        pending: dict[tuple[bytes, bytes], Snapshot | None],
         values: dict[str, str],
         mirrors: dict[Table, Rows],
     ) -> None:
-        saved = [row for row in pending.values() if row is not None]
-        removed = [ruid for ruid, row in pending.items() if row is None]
+        saved = [self._row(*key, snapshot) for key, snapshot in pending.items() if snapshot is not None]
+        removed = [ruid_of(*key) for key, snapshot in pending.items() if snapshot is None]
         if pending:
             self._database.write(saved, removed)
         for name, value in values.items():
@@ -143,36 +162,38 @@ class BindingWriter(Service):
         for shown, rows in mirrors.items():
             self._database.mirror(shown, rows)
 
-    def _row(self, ruid: str, binding: Binding) -> StoredBinding:
-        user, _, domain = binding.aor.rpartition(b"@")
-        socket, received = self._describe(binding.flow)
-        texts = (user, domain, binding.contact, binding.path, binding.call_id, binding.user_agent)
-        username, host, contact, path, call_id, user_agent = (text.decode("latin-1") for text in texts)
+    def _row(self, aor: bytes, contact: bytes, snapshot: Snapshot) -> StoredBinding:
+        path, call_id, user_agent, flow, expires, q, cseq, modified = snapshot
+        user, _, domain = aor.rpartition(b"@")
+        socket, received = self._describe(flow)
         return StoredBinding(
-            ruid=ruid,
-            username=username,
-            domain=host,
-            contact=contact,
+            ruid=ruid_of(aor, contact),
+            username=user.decode("latin-1"),
+            domain=domain.decode("latin-1"),
+            contact=contact.decode("latin-1"),
             received=received,
-            path=path,
-            expires=binding.expires + self._offset,
-            q=binding.q,
-            call_id=call_id,
-            cseq=binding.cseq,
-            modified=binding.modified + self._offset,
-            user_agent=user_agent,
+            path=path.decode("latin-1"),
+            expires=expires + self._offset,
+            q=q,
+            call_id=call_id.decode("latin-1"),
+            cseq=cseq,
+            modified=modified + self._offset,
+            user_agent=user_agent.decode("latin-1"),
             socket=socket,
         )
 
 
-def ruid_of(binding: Binding) -> str:
+def ruid_of(aor: bytes, contact: bytes) -> str:
     """The unique id of a contact's row."""
-    return sha256(binding.aor + b"\0" + binding.contact).hexdigest()[:32]
+    return sha256(aor + b"\0" + contact).hexdigest()[:32]
 
 
-def binding_of(row: StoredBinding, restore: Restore, offset: float) -> Binding:
-    """The binding of a row; `offset` is UTC less the clock of `now`."""
-    return Binding(
+def binding_of(row: StoredBinding, restore: Restore, offset: float, *, exact: bool) -> Binding:
+    """The binding of a row; `offset` is UTC less the clock of `now`.
+
+    Not `exact`: it was perhaps refreshed since, and lives as long as such a refresh may have said.
+    """
+    binding = Binding(
         aor=address_of_record(row.username.encode("latin-1"), row.domain.encode("latin-1")),
         contact=row.contact.encode("latin-1"),
         expires=row.expires - offset,
@@ -184,6 +205,10 @@ def binding_of(row: StoredBinding, restore: Restore, offset: float) -> Binding:
         flow=restore(row.socket, row.received),
         modified=row.modified - offset,
     )
+    binding.told()
+    if not exact:
+        binding.expires = binding.covered
+    return binding
 
 
 def _release(result: object, waiting: Deferred[None]) -> object:

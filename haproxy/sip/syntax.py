@@ -71,6 +71,14 @@ _PLAIN_ADDRESS: Final = re.compile(
 )
 
 
+_PLAIN_CONTACT: Final = re.compile(
+    rb'(?:Contact|m): ?(?:"[^"\\]*+" ?)?<[a-z]++:[^\s<>"]++>(?:;[\w.-]++(?:=(?:[\w.:+-]++|"[^"\\]*+"))?)*'
+)
+"""One Contact as user agents write it. What is written otherwise is parsed."""
+
+_CONTACT: Final = frozenset([b"contact"])
+
+
 class ParseError(ValueError):
     """A message that must not be processed.
 
@@ -288,6 +296,9 @@ def check_request(request: Request) -> Fault | None:
     if request.cseq_method != request.method:
         return 400, "CSeq Method Differs From Request Method"
     if request.method != b"REGISTER":
+        return None
+    contacts = request.chosen(_CONTACT)
+    if len(contacts) == 1 and _PLAIN_CONTACT.fullmatch(contacts[0]):
         return None
     try:
         request.addresses(b"contact")

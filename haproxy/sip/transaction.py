@@ -182,6 +182,10 @@ class TransactionLayer(Engine):
             message.push_via(self._via_prefix(flow) + (branch or self.new_branch()))
         self._outgoing.append((bytes(message), flow))
 
+    def answer(self, data: bytes, flow: Flow) -> None:
+        """Send the bytes of a response without a transaction."""
+        self._outgoing.append((data, flow))
+
     def invite_of(self, cancel: ServerTransaction) -> ServerTransaction | None:
         """The INVITE that a received CANCEL means (§9.2); None gets 481."""
         return self._servers.get((*cancel.key[:-1], b"INVITE"))

@@ -30,14 +30,16 @@ CRLF = b"\r\n"
 class World:
     """One proxy, its clock, and everybody around it."""
 
-    def __init__(self, media: Any = None, system: dict[str, Any] | None = None, **proxy: Any) -> None:
+    def __init__(
+        self, media: Any = None, system: dict[str, Any] | None = None, seed: int = 1, **proxy: Any
+    ) -> None:
         users = [{"username": user, "domain": PROXY, "password": f"{user} secret"} for user in USERS]
         base = {"privateIP": PROXY, "privateSubnet": 24}
         given = {"system": base | (system or {}), "proxy": proxy, "subscribers": users}
         settings = Settings.model_validate(given)
         self.sides = sides_of(settings)
         self.now = 1000.0
-        entropy = random.Random(1).randbytes
+        entropy = random.Random(seed).randbytes
         self.assembly: Assembly = assemble(
             settings, self.sides, key=b"k" * 32, entropy=entropy, media=media, preferred=1
         )

@@ -10,6 +10,7 @@ import pytest
 
 from haproxy.dispatcher.set import DestinationRefused
 from haproxy.proxy.event import Offence
+from haproxy.registrar.location import Saved
 from rtlib.digest import answer, ha1, parse_challenge
 
 GENESIS_A = "192.0.2.11:5060"
@@ -58,6 +59,40 @@ class TestRegister:
         elsewhere = world.register("5000", OUTSIDE, given, contact=f"<sip:5000@{PHONE}>", cseq=7)
         assert elsewhere.status == 401
         assert world.register("5000", PHONE, given, cseq=8).status == 401
+
+    def test_credentials_of_another_run_are_stale(self, make_world: Make) -> None:
+        before, after = make_world(enableRegAuth=True), make_world(enableRegAuth=True, seed=2)
+        before.register("5000", PHONE)
+        given = credentials(before, PHONE, "5000", "REGISTER", "sip:192.0.2.1")
+        again = after.register("5000", PHONE, given)
+        asked = parse_challenge(again.first(b"www-authenticate"))
+        assert asked is not None
+        assert (again.status, asked.stale) == (401, True)
+
+    @pytest.mark.parametrize("auth", [False, True])
+    def test_the_short_cut_for_a_refresh_answers_as_the_long_way(self, make_world: Make, auth: bool) -> None:
+        world = make_world(enableRegAuth=auth, serverHeader="ours")
+        answers = []
+        for cseq in (1, 2, 3):
+            given = []
+            if auth:
+                assert world.register("5000", PHONE, call="ask", cseq=cseq).status == 401
+                given = [credentials(world, PHONE, "5000", "REGISTER", "sip:192.0.2.1")]
+            answers.append(world.register("5000", PHONE, *given, cseq=cseq, branch="same"))
+        first, second, third = answers
+        text = bytes(first).replace(first.to_tag, b"TAG")
+        for number, later in ((b"2", second), (b"3", third)):
+            assert later.to_tag not in {None, first.to_tag}
+            assert bytes(later).replace(later.to_tag, b"TAG") == text.replace(
+                b"1 REGISTER", number + b" REGISTER"
+            )
+        assert world.assembly.registrar.accepted == 3
+        assert [type(event) for event in world.events] == [Saved]
+
+    def test_a_system_that_registers_again_is_heard_of(self, world: Any) -> None:
+        for cseq in (1, 2):
+            assert world.register("genesis_a", GENESIS_A, cseq=cseq).status == 200
+        assert [type(event) for event in world.events].count(Saved) == 2
 
     def test_unknown_users_are_challenged_like_others(self, make_world: Make) -> None:
         world = make_world(enableRegAuth=True)

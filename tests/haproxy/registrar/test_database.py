@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from haproxy.registrar import table
-from haproxy.registrar.database import Database, DatabaseError, StoredBinding, subscriber_rows
+from haproxy.registrar.database import EXACT, Database, DatabaseError, StoredBinding, subscriber_rows
 from haproxy.registrar.subscriber import Subscriber
 
 
@@ -32,20 +32,28 @@ def test_round_trip(database: Database, tmp_path: Path) -> None:
     database.close()
     again = Database(tmp_path / "genproxy.db")
     again.open()
-    assert again.bindings(1_900_000_000.0) == [stored(cseq=8)]
+    assert again.bindings(1_900_000_000.0).bindings == [stored(cseq=8)]
 
 
 def test_expired_ones_are_deleted(database: Database) -> None:
     database.write([stored()], [])
-    assert database.bindings(2_000_000_001.0) == []
-    assert database.bindings(0.0) == []
+    database.keep(EXACT, "")
+    assert database.bindings(2_000_000_001.0) == ([], True)
+    assert database.bindings(0.0) == ([], False)
+
+
+def test_without_an_orderly_stop_they_may_have_been_refreshed(database: Database) -> None:
+    database.write([stored(modified=1_999_999_900.5), stored("r2", modified=1_999_999_999.5)], [])
+    (row,), exact = database.bindings(2_000_000_049.0)
+    assert (row.ruid, row.expires, row.covered, exact) == ("r1", 2_000_000_000.5, 2_000_000_050.5, False)
+    assert database.bindings(2_000_000_051.0).bindings == []
 
 
 def test_many_rows_at_once(database: Database) -> None:
     rows = [stored(f"r{number}") for number in range(1500)]
     database.write(rows, [])
     database.write(rows, [])
-    assert len(database.bindings(0.0)) == 1500
+    assert len(database.bindings(0.0).bindings) == 1500
 
 
 def test_kamailio_finds_what_it_expects(database: Database, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Bindings: order, limits, expiry, changes."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,6 @@ def test_best_first() -> None:
     for contact, q, modified in ((b"old", 1.0, 1.0), (b"low", 0.1, 9.0), (b"new", 1.0, 2.0)):
         service.save(binding(contact=contact, q=q, modified=modified))
     assert [b.contact for b in service.bindings(b"5000@example.org")] == [b"new", b"old", b"low"]
-    assert [b.contact for b in service.bindings_of_user(b"5000")] == [b"new", b"old", b"low"]
 
 
 def test_replacing_keeps_one() -> None:
@@ -65,7 +66,7 @@ def test_expiry() -> None:
     assert 10.0 <= timer <= 11.0
     service.handle_timer(11.0)
     assert changes(service) == [Removed(gone, "expired")]
-    assert service.bindings_of_user(b"5000") == ()
+    assert service.bindings(gone.aor) == ()
 
 
 def test_limits() -> None:
@@ -91,4 +92,56 @@ def test_the_indexes_agree(steps: list[tuple[str, str, int]]) -> None:
         assert len(service) == len(list(service)) == len(alive)
         for name in "abc":
             expected = {b for (u, _), b in alive.items() if u == name}
-            assert set(service.bindings_of_user(name.encode())) == expected
+            assert set(service.bindings(address_of_record(name.encode(), b"example.org"))) == expected
+
+
+class TestRenewal:
+    """What is told of refreshes."""
+
+    def test_it_is_told_once_the_last_word_does_not_cover_it(self) -> None:
+        service = LocationService()
+        one = binding(expires=100.0)
+        service.save(one)
+        assert (one.covered, one.lags) == (150.0, False)
+        changes(service)
+        for now in (1.0, 50.0):
+            service.renew(one, now + 100, b"c", 2, now)
+            assert changes(service) == []
+            assert one.lags
+        service.renew(one, 151.0, b"d", 3, 51.0)
+        assert changes(service) == [Saved(one)]
+        assert (one.call_id, one.cseq, one.covered, one.lags) == (b"d", 3, 201.0, False)
+
+    def test_it_lives_longer(self) -> None:
+        service = LocationService()
+        one = binding(expires=100.0)
+        service.save(one)
+        service.renew(one, 150.0, b"c", 2, 50.0)
+        for now in range(1, 150):
+            service.handle_timer(float(now))
+            assert len(service) == 1
+        service.handle_timer(151.0)
+        assert changes(service) == [Saved(one), Removed(one, "expired")]
+
+    def test_the_newest_comes_first(self) -> None:
+        service = LocationService()
+        one, two = binding(contact=b"1", modified=1.0), binding(contact=b"2", modified=2.0)
+        service.save(one)
+        service.save(two)
+        assert service.bindings(one.aor) == (two, one)
+        service.renew(one, 103.0, b"c", 2, 3.0)
+        assert service.bindings(one.aor) == (one, two)
+
+
+def test_what_was_removed_does_not_stay_in_memory() -> None:
+    service = LocationService()
+    for now in range(200):
+        service.handle_timer(float(now))
+        one = binding(expires=now + 86400.0, modified=float(now))
+        service.save(one)
+        service.remove(one)
+    changes(service)
+    # Those of the last minute, and the one in hand.
+    assert sum(each is not one for each in gc.get_referrers(Binding) if isinstance(each, Binding)) <= 64
+    service.handle_timer(1000.0)
+    assert service.get_timer() is None

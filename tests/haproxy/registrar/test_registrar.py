@@ -1,10 +1,10 @@
 """REGISTER: RFC 3261 section 10.3."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from haproxy.registrar.location import LocationService
+from haproxy.registrar.location import Binding, LocationService
 from haproxy.registrar.registrar import Lifetimes, Registrar
 from haproxy.sip.message import Request, Response
 
@@ -19,6 +19,9 @@ class Desk:
     def register(
         self, *contacts: str, call: str = "c", cseq: int = 1, now: float = 0.0, **headers: Any
     ) -> Response:
+        return self.registrar.process(self.request(*contacts, call=call, cseq=cseq, **headers), None, now)
+
+    def request(self, *contacts: str, call: str = "c", cseq: int = 1, **headers: Any) -> Request:
         lines = [
             (b"Via", b"SIP/2.0/UDP 192.0.2.5;branch=z9hG4bKx"),
             (b"From", b"<sip:5000@example.org>;tag=f"),
@@ -28,7 +31,7 @@ class Desk:
             *((b"Contact", contact.encode()) for contact in contacts),
             *((name.replace("_", "-").encode(), value) for name, value in headers.items()),
         ]
-        return self.registrar.process(Request.create(b"REGISTER", b"sip:example.org", lines), None, now)
+        return Request.create(b"REGISTER", b"sip:example.org", lines)
 
     def contacts(self) -> list[bytes]:
         return sorted(b.contact for b in self.location.bindings(b"5000@example.org"))
@@ -123,3 +126,66 @@ def test_what_comes_again_changes_nothing_but_is_answered(desk: Desk) -> None:
     assert binding.modified == 0.0
     assert desk.register("<sip:a@h>", cseq=4).status == 500
     assert desk.register("<sip:a@h>;expires=0", cseq=5).status == 500
+
+
+class TestRenewal:
+    """The short cut for what a user agent says again and again."""
+
+    SAID: Final[dict[str, Any]] = {"Expires": b"600", "User_Agent": b"phone"}
+
+    def test_it_does_what_the_long_way_does(self) -> None:
+        short, long = Desk(), Desk()
+        headers = self.SAID | {"Path": b"<sip:edge;lr>", "Supported": b"path"}
+        for desk in (short, long):
+            desk.register("<sip:a@h>;q=0.5", **headers)
+        again = short.request("<sip:a@h>;q=0.5", cseq=2, **headers)
+        renewed = short.registrar.renewal(again, None)
+        assert renewed is not None
+        granted = short.registrar.renew(again, renewed, 100.0)
+        response = long.register("<sip:a@h>;q=0.5", cseq=2, now=100.0, **headers)
+        assert granted == [(name.title(), value) for name, value in response.headers()[-len(granted) :]]
+        assert [each[0] for each in granted] == [b"Contact", b"Path"]
+        (one,), (other,) = short.location, long.location
+        for name in ("aor", "contact", "expires", "call_id", "cseq", "q", "path", "user_agent", "modified"):
+            assert getattr(one, name) == getattr(other, name), name
+        assert (short.registrar.accepted, long.registrar.accepted) == (2, 2)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"contact": "<sip:a@h;transport=tcp>"}, {"contact": "<sip:a@h>;q=0.1"}, {"Expires": b"0"},
+            {"Expires": b"601"}, {"User_Agent": b"other"}, {"Path": b"<sip:edge;lr>"}, {"Require": b"path"},
+            {"Max_Forwards": b"0"}, {"to": b"<sip:5001@example.org>"}, {"cseq": 1}, {"flow": "another"},
+            {"to": b"<sip:5000@example.org;user=phone>"},
+        ],
+    )  # fmt: skip
+    def test_whatever_else_is_said_takes_the_long_way(self, desk: Desk, change: dict[str, Any]) -> None:
+        desk.register("<sip:a@h>", **self.SAID)
+        said: dict[str, Any] = {"contact": "<sip:a@h>", "cseq": 2, "flow": None} | self.SAID
+        assert self.renewal(desk, said) is not None
+        assert self.renewal(desk, said | {"call": "after a restart", "cseq": 1}) is not None
+        assert self.renewal(desk, said | change) is None
+
+    def test_other_lifetimes(self, desk: Desk) -> None:
+        desk.register("<sip:a@h>", **self.SAID)
+        desk.registrar.lifetimes = Lifetimes(3600, 700, 7200)
+        assert self.renewal(desk, {"contact": "<sip:a@h>", "cseq": 2, "flow": None} | self.SAID) is None
+        assert desk.register("<sip:a@h>", cseq=2, **self.SAID).status == 423
+
+    def test_two_contacts_at_once(self, desk: Desk) -> None:
+        desk.register("<sip:a@h>", "<sip:b@h>", **self.SAID)
+        again = desk.request("<sip:a@h>", "<sip:b@h>", cseq=2, **self.SAID)
+        assert desk.registrar.renewal(again, None) is None
+
+    def renewal(self, desk: Desk, said: dict[str, Any]) -> Binding | None:
+        said = dict(said)
+        flow = said.pop("flow")
+        return desk.registrar.renewal(desk.request(said.pop("contact"), **said), flow)
+
+
+def test_equal_values_are_kept_once(desk: Desk) -> None:
+    for user in (b"5000", b"5001"):
+        agent = bytes(bytearray(b"phone"))
+        desk.register("<sip:a@h>", to=b"<sip:%b@example.org>" % user, User_Agent=agent)
+    one, other = desk.location
+    assert one.user_agent is other.user_agent
