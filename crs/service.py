@@ -75,6 +75,7 @@ from rtlib.command.audit import AuditLog
 from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
+from rtlib.defect import Defects
 from rtlib.drain import Drain
 from rtlib.lateness import Lateness
 from rtlib.listen import StreamPort
@@ -131,6 +132,7 @@ class Server(DaemonService):
         self._log_observer = observer
         self._offences = OffenceLog()
         self._lateness = Lateness(reactor)
+        self._defects = Defects()
         self._notifier = ScriptNotifier(reactor, notify_script(home))
         self._stores = self._make_stores()
         self._limits = LimitTable(_limits(settings.main))
@@ -220,6 +222,7 @@ class Server(DaemonService):
         """Add the services, in the order in which they start."""
         self._notifier.setServiceParent(self)
         self._lateness.setServiceParent(self)
+        self._defects.setServiceParent(self)
         self._core(sockets.clients).setServiceParent(self)
         audit = AuditLog(audit_file(self._home))
         factory = CommandFactory(self._registry, self._reactor, self._offences, audit=audit)
@@ -347,6 +350,7 @@ class Server(DaemonService):
     def _metrics(self, commands: CommandFactory) -> Metrics:
         metrics = Metrics(NAME, VERSION)
         self._lateness.add_to(metrics)
+        self._defects.add_to(metrics)
         measure.signaling(metrics, self._machine, lambda: self._switchboard.connections)
         measure.abuse(metrics, self._limits, self._relay, self._offences.totals)
         measure.storing(metrics, self._stores, self._storage)
@@ -400,6 +404,7 @@ class Server(DaemonService):
             self._notifier.notify(NAME, f"reload failed: {error}")
         except Exception:  # noqa: BLE001  nobody waits for this one
             log.failure("the accounts were not reloaded")
+            self._notifier.notify(NAME, "reload failed: internal error; the log has the details")
 
 
 def _keep_alive(main: Main) -> Iterator[tuple[str, KeepAlive]]:

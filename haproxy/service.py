@@ -57,7 +57,9 @@ from rtlib.collector import rest_collector
 from rtlib.command.registry import Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
+from rtlib.defect import Defects
 from rtlib.drain import Drain
+from rtlib.lateness import Lateness
 from rtlib.listen import StreamPort
 from rtlib.log import LogObserver, init
 from rtlib.manhole import manhole_factory
@@ -139,6 +141,9 @@ class Genproxy(DaemonService):
         )
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)
+        lateness, defects = Lateness(reactor), Defects()
+        lateness.add_to(self.metrics)
+        defects.add_to(self.metrics)
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
         measure_protection(self.metrics, self.exchange.protection.guard)
@@ -159,6 +164,8 @@ class Genproxy(DaemonService):
         self.commands = self._make_commands()
         # They stop in reverse: first no more input, at last what is left is written.
         children = [
+            lateness,
+            defects,
             self._notifier,
             self.notifications,
             self.exchange.writer,

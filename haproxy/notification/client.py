@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -35,6 +36,9 @@ TIMEOUT: Final = 10.0
 """Seconds for a notification, from the first packet to the last redirect's answer."""
 
 REDIRECTS: Final = 5
+
+LONGEST_REASON: Final = 200
+"""Characters of an error text that quotes a server."""
 
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -78,9 +82,9 @@ class Client:
             return Outcome(error.code, str(error))
         except TlsError as error:
             return Outcome(error=str(error))
-        except Exception as error:  # noqa: BLE001 - the next ones wait for this one to end, however it does
-            log.failure("notifying {target} failed", target=self._target.name)
-            return Outcome(error=str(error) or type(error).__name__)
+        except Exception:  # noqa: BLE001 - the next ones wait for this one to end, however it does
+            log.failure("a defect met while notifying {target}", target=self._target.name)
+            return Outcome(error="internal error; the log has the details")
 
     async def _post(self, body: bytes) -> Outcome:
         url, method = self._target.url, "POST"
@@ -139,9 +143,13 @@ class Client:
         producer = _Content(body) if body else None
         try:
             response: IResponse = await agent.request(method.encode(), str(url).encode(), headers, producer)
-        except Exception as error:  # noqa: BLE001 - whatever it is, this attempt has failed
+        except Exception:  # noqa: BLE001 - it is the caller who gets it, sorted out
             endpoint.abort()
-            raise Failed(_why(error, tls)) from None
+            failure = Failure()
+            text = _why(failure, tls)
+            if text is None:
+                _cause(failure).raiseException()
+            raise Failed(text) from None
         response.deliverBody(_Ignore())
         endpoint.finish()
         return response
@@ -167,20 +175,27 @@ def _header(response: IResponse, name: bytes) -> str:
     return text.strip()
 
 
-def _why(error: BaseException, tls: HttpsClient | None) -> str:
-    """Why there was no answer, in words."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        error = reasons[0].value
+def _why(failure: Failure, tls: HttpsClient | None) -> str | None:
+    """Why there was no answer, in words; None where the server has nothing to do with it."""
+    error = _cause(failure).value
     if isinstance(error, SSL.Error) and tls is not None:
         return f"TLS handshake failed: {reason_of(error, tls.connection)}"
     if isinstance(error, ConnectTimeout):
         return f"no connection within {CONNECT_TIMEOUT} s"
     if isinstance(error, ConnectError):
         return f"cannot connect: {error.args[0] or error.MESSAGE.lower()}"
-    if isinstance(error, ConnectionDone | ConnectionLost | ConnectionAborted):
+    if isinstance(error, ConnectionClosed):
         return "the connection was closed without an answer"
-    return str(error) or type(error).__name__
+    if failure.type is ResponseFailed:
+        # Something came, and Twisted's parser stopped at it: with errors of many kinds, KeyError among them.
+        return f"the answer is not HTTP: {type(error).__name__}: {error}"[:LONGEST_REASON]
+    return None
+
+
+def _cause(failure: Failure) -> Failure:
+    """What Twisted's HTTP client has wrapped."""
+    reasons: list[Failure] = getattr(failure.value, "reasons", None) or [failure]
+    return reasons[0]
 
 
 class _Ignore(Protocol):

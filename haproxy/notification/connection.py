@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
@@ -23,6 +23,7 @@ from zope.interface import implementer
 from haproxy.dns.record import Answer, Question
 from haproxy.notification.security import HttpsClient
 from haproxy.tls.context import is_address
+from rtlib.outcome import gathered
 
 CONNECT_TIMEOUT: Final = 3
 """Seconds to wait for one address."""
@@ -79,7 +80,7 @@ class ServerEndpoint:
         name = self._host.rstrip(".")
         questions = (Question(name, "A"), Question(name, "AAAA"))
         asked = [Deferred.fromCoroutine(self._ask(question)) for question in questions]
-        answers: list[Answer] = await gatherResults(asked)
+        answers = await gathered(asked)
         found = [str(record) for answer in answers for record in answer.records]
         if found:
             return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from twisted.application.service import Service
@@ -15,6 +15,7 @@ from haproxy.notification.courier import Courier, Poster
 from haproxy.notification.event import Change, announce, test
 from haproxy.notification.outbox import Outbox, Outcome
 from haproxy.notification.target import Target
+from rtlib.outcome import gathered
 
 STOP_GRACE: Final = 1.0
 """Seconds that the last notifications get when the daemon stops."""
@@ -89,9 +90,7 @@ class Notifications(Service):
         """
         couriers = [each for each in self if name in (None, each.target.name)]
         body = self._body(test(self._sender.node))
-        attempts: list[Deferred[Any]] = [Deferred.fromCoroutine(each.test(body)) for each in couriers]
-        results: Any = await DeferredList(attempts, consumeErrors=True)
-        outcomes = [result if good else Outcome(error=str(result.value)) for good, result in results]
+        outcomes = await gathered([Deferred.fromCoroutine(each.test(body)) for each in couriers])
         return {each.target.name: outcome for each, outcome in zip(couriers, outcomes, strict=True)}
 
     def startService(self) -> None:

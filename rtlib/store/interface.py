@@ -95,7 +95,10 @@ class Item(NamedTuple):
 
 
 class Store(Protocol):
-    """A store; every Deferred fails with `StoreError` (`StoreFull` for `write` at the bound)."""
+    """A store; every Deferred fails with `StoreError` (`StoreFull` for `write` at the bound).
+
+    A defect of the caller or of the store is no StoreError, and comes as what it is.
+    """
 
     def start(self) -> None:
         """Open the store. Raises StoreError if that cannot be."""

@@ -122,7 +122,7 @@ class RedisStore:
         """Do all operations, or none, and fire when the server has them on its disk."""
         try:
             words = resp.pack(operations)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             return fail(StoreError(f"the store refused it: {error}"))
         return self._submit(slot, _Write(max(1, len(operations)), sum(map(len, words)), slot, words))
 

@@ -35,9 +35,7 @@ def seconds(time: float) -> bytes:
 
 
 def pack(operations: Sequence[Operation]) -> list[bytes]:
-    """The operations of one write, for WRITE. AttributeError, LookupError, TypeError, ValueError: they
-    cannot be stored.
-    """
+    """The operations of one write, for WRITE. TypeError, ValueError: they cannot be stored."""
     words = [b"%d" % len(operations)]
     for operation in operations:
         words += _PACK[type(operation)](operation)

@@ -251,7 +251,10 @@ def _attempt(connection: sqlite3.Connection, job: _Job, now: float) -> Any:
             raise _GroupLost(str(error)) from error
         if job.writes:
             connection.execute("ROLLBACK TO job")
-        outcome = Failure(StoreError(f"the store refused it: {error}"))
+        if isinstance(error, (sqlite3.Error, OverflowError, ValueError)):
+            outcome = Failure(StoreError(f"the store refused it: {error}"))
+        else:
+            outcome = Failure()
     if job.writes:
         connection.execute("RELEASE job")
     return cast(Any, outcome)

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 
 from haproxy.dns.record import Answer, Question
 from haproxy.notification import connection
@@ -17,6 +18,7 @@ from haproxy.notification.outbox import Outcome
 from haproxy.notification.target import Target, Url
 from rtlib.testing import loop
 
+INTERNAL = Outcome(error="internal error; the log has the details")
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -112,7 +114,10 @@ def test_a_server_that_hangs_is_left_in_time() -> None:
     ("reply", "error"),
     [
         (b"", "the connection was closed without an answer"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "SSH-2.0"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP: ParseError: ('wrong number of parts', b'SSH-2.0"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "the answer is not HTTP: ValueError"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n", "the answer is not HTTP: KeyError: b'x'"),
+        (b"HTTP/1.1 200 OK\r\n\x92: x\r\n\r\n", "the answer is not HTTP: InvalidHeaderName"),
         (b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n", "503 Busy"),
     ],
 )
@@ -161,3 +166,22 @@ def test_a_name_server_that_hangs() -> None:
         return await Deferred()
 
     assert post(Server(OK), "server.example", ask, timeout=0.3).error == "no answer within 0.3 s"
+
+
+def test_a_fault_of_our_own_is_none_of_the_server_and_is_logged_with_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(question: Question) -> Answer:
+        raise ZeroDivisionError(question)
+
+    def unwilling(self: object, consumer: object) -> None:
+        raise ZeroDivisionError
+
+    with capturedLogs() as told:
+        assert post(Server(OK), "server.example", broken) == INTERNAL
+        # Twisted wraps what the content of a request raises.
+        monkeypatch.setattr("haproxy.notification.client._Content.startProducing", unwilling)
+        assert post(Server(OK)) == INTERNAL
+    traces = [event["log_failure"].getTraceback() for event in told if "log_failure" in event]
+    assert ["in broken" in trace for trace in traces] == [True, False]
+    assert ["in unwilling" in trace for trace in traces] == [False, True]
