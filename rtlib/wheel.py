@@ -7,6 +7,7 @@ Nothing fires early; everything fires at most one `granularity` late.
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heappop, heappush
 from math import ceil
 from operator import attrgetter
@@ -123,3 +124,54 @@ class Reminders(Generic[T]):
         while self._order and self._order[0] * self._granularity <= now:
             due += self._slots.pop(heappop(self._order))
         return due
+
+
+class Delay(Generic[T]):
+    """Items that all wait equally long, so that the first in is the first due: nothing is sorted.
+
+    What comes at the same time stands together, as a batch of messages does. Nothing can be taken off it but
+    the first; what needs no waiting any more is told apart by who gets it.
+    """
+
+    def __init__(self, seconds: float, granularity: float) -> None:
+        """`seconds` above 0 is how long each waits, and `granularity` how much longer it may."""
+        self._seconds = seconds
+        self._granularity = granularity
+        self._groups: deque[tuple[float, deque[T]]] = deque()
+        self._begun = -1.0
+        self._last: deque[T] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def add(self, item: T, now: float) -> None:
+        """Have `due` return `item` from `now` and the delay on; times do not go back."""
+        if now != self._begun:
+            self._begun, self._last = now, deque()
+            self._groups.append((now + self._seconds, self._last))
+        self._last.append(item)
+
+    def get_timer(self) -> float | None:
+        """Tell when `due` is wanted next: as late as the granularity allows; None for never."""
+        if not self._groups:
+            return None
+        when, granularity = self._groups[0][0], self._granularity
+        rounded = ceil(when / granularity) * granularity
+        return rounded if rounded >= when else when
+
+    def due(self, now: float) -> list[T]:
+        """Take off and return what has waited long enough, in order."""
+        due: list[T] = []
+        groups = self._groups
+        while groups and groups[0][0] <= now:
+            due += groups.popleft()[1]
+        return due
+
+    def pop(self) -> T:
+        """Take off and return the one that has waited longest. Raises IndexError where there is none."""
+        group = self._groups[0][1]
+        item = group.popleft()
+        if not group:
+            self._groups.popleft()
+            self._begun = -1.0
+        return item

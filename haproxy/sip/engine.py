@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -21,9 +21,9 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import Key, ServerTransaction
 from haproxy.sip.state import Action, Input, State
-from haproxy.sip.step import NEVER, Perform, Step, resolve
+from haproxy.sip.step import NEVER, Perform, Row, Step, resolve
 from haproxy.sip.timers import TRYING, Timers
-from rtlib.wheel import Reminders
+from rtlib.wheel import Delay, Reminders
 
 Transaction: TypeAlias = ClientTransaction | ServerTransaction
 
@@ -35,6 +35,12 @@ _SWEEP_INTERVAL: Final = 0.1
 
 _MAX_FAILED_FLOWS: Final = 4096
 
+_NOTHING: Final[Row] = {}
+"""What can still happen to a transaction that is over."""
+
+Delays: TypeAlias = dict[float, Delay[Transaction]]
+"""By how long they are, in seconds."""
+
 
 class Engine:
     """The tables of transactions, their timers, and what is waiting to be sent and told."""
@@ -45,10 +51,18 @@ class Engine:
         self._non_invite_trying = timers.non_invite_trying
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
-        self._lingering_servers: OrderedDict[Transaction, None] = OrderedDict()
-        self._lingering_clients: OrderedDict[Transaction, None] = OrderedDict()
-        """Those that have their final response and stay for retransmissions only, the oldest first."""
+        self._lingering_servers = self._delays(timers.limit, timers.t4)
+        self._lingering_clients = self._delays(timers.limit, timers.d, timers.t4)
+        """Those that have their final response and stay for retransmissions only, by how long they stay."""
+        self._first_looks = self._delays(TRYING, self._non_invite_trying, timers.t1)
+        """Those that were just made, by when their first timer comes: most are answered until then."""
+        self._all_delays = tuple(
+            delay
+            for delays in (self._first_looks, self._lingering_servers, self._lingering_clients)
+            for delay in delays.values()
+        )
         self._reminders: Reminders[Transaction] = Reminders(_GRANULARITY)
+        """Those whose timers come later, or again."""
         self._outgoing: list[tuple[bytes, Flow]] = []
         self.events: deque[Event] = deque()
         """What `next_event` hands out. A user in a hurry takes it from here."""
@@ -70,15 +84,29 @@ class Engine:
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called; None for never."""
         due = self._reminders.get_timer()
+        for delay in self._all_delays:
+            when = delay.get_timer()
+            if when is not None and (due is None or when < due):
+                due = when
         if self._failed and (due is None or self._next_sweep < due):
             return self._next_sweep
         return due
 
     def handle_timer(self, now: float) -> None:
         """Retransmit, give up, expire."""
+        for looks in self._first_looks.values():
+            for transaction in looks.due(now):
+                if transaction.again == transaction.deadline == NEVER:
+                    transaction.watched = NEVER
+                elif transaction.watched <= now:
+                    self._ring(transaction, now)
         for transaction in self._reminders.due(now):
             if transaction.watched <= now:
                 self._ring(transaction, now)
+        for lingering in (self._lingering_servers, self._lingering_clients):
+            for delay in lingering.values():
+                for transaction in delay.due(now):
+                    self._expire(transaction)
         if self._failed and now >= self._next_sweep:
             self._sweep(now)
 
@@ -113,7 +141,7 @@ class Engine:
 
     def abandon(self, transaction: Transaction) -> None:
         """Forget a transaction at once, without any event."""
-        transaction.state, transaction.row = State.terminated, {}
+        transaction.state, transaction.row = State.terminated, _NOTHING
         self._forget(transaction)
 
     def _step(
@@ -147,23 +175,32 @@ class Engine:
     def _forget(self, transaction: Transaction) -> bool:
         transaction.again = transaction.deadline = NEVER
         if isinstance(transaction, ServerTransaction):
-            self._lingering_servers.pop(transaction, None)
             return self._servers.pop(transaction.key, None) is not None
-        self._lingering_clients.pop(transaction, None)
         return self._clients.pop(transaction.key, None) is not None
 
-    def _make_room(self, lingering: OrderedDict[Transaction, None]) -> bool:
-        """End the transaction that has lingered longest; False where none does.
+    def _expire(self, transaction: Transaction) -> bool:
+        """End a transaction that lingers, unless something else has ended it; whether it was this."""
+        if transaction.state is State.terminated:
+            return False
+        transaction.state, transaction.row = State.terminated, _NOTHING
+        self._end(transaction)
+        return True
+
+    def _make_room(self, lingering: Delays) -> bool:
+        """End the transaction that has lingered longest of its kind; False where none does.
 
         Its sender may repeat what is answered already; a new request that is refused would lose a call.
         """
-        if not lingering:
-            return False
-        self.counters.shortened += 1
-        transaction, _ = lingering.popitem(last=False)
-        transaction.state, transaction.row = State.terminated, {}
-        self._end(transaction)
-        return True
+        for delay in lingering.values():
+            while delay:
+                if self._expire(delay.pop()):
+                    self.counters.shortened += 1
+                    return True
+        return False
+
+    @staticmethod
+    def _delays(*durations: float) -> Delays:
+        return {duration: Delay(duration, _GRANULARITY) for duration in durations}
 
     def _sweep(self, now: float) -> None:
         failed, self._failed = self._failed, {}
@@ -183,15 +220,15 @@ class Engine:
         limit, t4 = self._timers.limit, self._timers.t4
         servers, clients = self._lingering_servers, self._lingering_clients
         return {
-            Action.start_b: self._deadline(Input.timer_b, limit, limit),
-            Action.start_d: self._deadline(Input.timer_d, self._timers.d, 0.0, clients),
-            Action.start_f: self._deadline(Input.timer_f, limit, limit),
-            Action.start_h: self._deadline(Input.timer_h, limit, limit),
-            Action.start_i: self._deadline(Input.timer_i, t4, 0.0, servers),
-            Action.start_j: self._deadline(Input.timer_j, limit, 0.0, servers),
-            Action.start_k: self._deadline(Input.timer_k, t4, 0.0, clients),
-            Action.start_l: self._deadline(Input.timer_l, limit, limit, servers),
-            Action.start_m: self._deadline(Input.timer_m, limit, limit, clients),
+            Action.start_b: self._deadline(Input.timer_b, limit),
+            Action.start_d: self._linger(Input.timer_d, clients[self._timers.d]),
+            Action.start_f: self._deadline(Input.timer_f, limit),
+            Action.start_h: self._deadline(Input.timer_h, limit),
+            Action.start_i: self._linger(Input.timer_i, servers[t4]),
+            Action.start_j: self._linger(Input.timer_j, servers[limit]),
+            Action.start_k: self._linger(Input.timer_k, clients[t4]),
+            Action.start_l: self._linger(Input.timer_l, servers[limit], always=True),
+            Action.start_m: self._linger(Input.timer_m, clients[limit], always=True),
         }
 
     def _retransmissions(self) -> Mapping[Action, Perform]:
@@ -219,21 +256,21 @@ class Engine:
             Action.stop_retransmission: self._stop_retransmission,
         }
 
-    def _deadline(
-        self,
-        timer: Input,
-        unreliable: float,
-        reliable: float,
-        lingering: OrderedDict[Transaction, None] | None = None,
-    ) -> Perform:
-        """`lingering`: where those are kept that only wait for this timer."""
+    def _deadline(self, timer: Input, duration: float) -> Perform:
+        def start(transaction: Transaction, message: object, now: float) -> None:
+            self._set_deadline(transaction, timer, now + duration)
+
+        return start
+
+    def _linger(self, timer: Input, delay: Delay[Transaction], *, always: bool = False) -> Perform:
+        """Stay until the end, with no other timer; on reliable transports only `always`, else end at once.
+
+        What ends it is not told to the tables: all that a row has for these timers is `terminated`.
+        """
 
         def start(transaction: Transaction, message: object, now: float) -> None:
-            duration = reliable if transaction.reliable else unreliable
-            if duration:
-                self._set_deadline(transaction, timer, now + duration)
-                if lingering is not None:
-                    lingering[transaction] = None
+            if always or not transaction.reliable:
+                delay.add(transaction, now)
             else:
                 self._step(transaction, timer, None, now)
 
@@ -244,23 +281,29 @@ class Engine:
             if transaction.reliable:
                 return
             interval = transaction.interval
-            self._set_again(transaction, timer, now + interval)
+            self._set_again(transaction, timer, interval, now)
             transaction.interval = 2 * interval if 2 * interval < longest else longest
 
         return start
 
     def _start_e_at_t2(self, transaction: ClientTransaction, message: object, now: float) -> None:
         if not transaction.reliable:
-            self._set_again(transaction, Input.timer_e, now + self._timers.t2)
+            self._set_again(transaction, Input.timer_e, self._timers.t2, now)
 
     def _start_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
         wait = TRYING if transaction.request.method == b"INVITE" else self._non_invite_trying
-        self._set_again(transaction, Input.timer_trying, now + wait)
+        self._set_again(transaction, Input.timer_trying, wait, now)
 
-    def _set_again(self, transaction: Transaction, timer: Input, when: float) -> None:
+    def _set_again(self, transaction: Transaction, timer: Input, wait: float, now: float) -> None:
+        when = now + wait
         transaction.again, transaction.again_timer = when, timer
         if when < transaction.watched:
-            self._watch(transaction, when)
+            looks = self._first_looks.get(wait)
+            if looks is None:
+                self._watch(transaction, when)
+            else:
+                transaction.watched = when
+                looks.add(transaction, now)
 
     def _set_deadline(self, transaction: Transaction, timer: Input, when: float) -> None:
         transaction.deadline, transaction.deadline_timer = when, timer

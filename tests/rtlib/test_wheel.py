@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rtlib.wheel import Entry, Reminders, Wheel
+from rtlib.wheel import Delay, Entry, Reminders, Wheel
 
 times = st.floats(0, 1e6) | st.integers(0, 200).map(lambda n: n * 0.05)
 
@@ -134,3 +134,39 @@ class TestReminders:
         assert timer is not None
         assert when <= timer < when + granularity * 1.01
         assert reminders.due(timer) == [1]
+
+
+class TestDelay:
+    def test_the_first_in_is_the_first_due(self) -> None:
+        delay: Delay[str] = Delay(5.0, 0.5)
+        delay.add("a", 1.0)
+        delay.add("b", 1.0)
+        delay.add("c", 2.0)
+        assert delay.get_timer() == 6.0
+        assert delay.due(5.9) == []
+        assert delay.due(6.0) == ["a", "b"]
+        assert delay.get_timer() == 7.0
+        assert delay.due(9.0) == ["c"]
+        assert delay.get_timer() is None
+        assert not delay
+
+    def test_it_is_wanted_as_late_as_the_granularity_allows_and_never_too_early(self) -> None:
+        delay: Delay[int] = Delay(0.2, 0.05)
+        for step in range(100):
+            now = step * 0.0173
+            delay.add(step, now)
+            when = delay.get_timer()
+            assert when is not None
+            assert now + 0.2 <= when < now + 0.2 + 0.0501
+            assert delay.due(when) == [step]
+
+    def test_the_longest_wait_can_be_ended(self) -> None:
+        delay: Delay[str] = Delay(5.0, 0.5)
+        delay.add("a", 1.0)
+        assert delay.pop() == "a"
+        delay.add("b", 1.0)
+        delay.add("c", 1.0)
+        assert delay.pop() == "b"
+        assert delay.due(6.0) == ["c"]
+        with pytest.raises(IndexError):
+            delay.pop()
