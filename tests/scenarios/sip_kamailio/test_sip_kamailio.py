@@ -8,7 +8,7 @@ import pytest
 
 from haproxy.testing.call import Call, Refused
 from haproxy.testing.genproxy import Genproxy, Settings, own_host
-from haproxy.testing.kamailio import Kamailio
+from haproxy.testing.kamailio import Kamailio, record_routing
 from haproxy.testing.phone import Phone
 from haproxy.testing.stage import PASSWORD, PATIENCE, SUBSCRIBERS, Stage, play
 
@@ -42,7 +42,7 @@ def test_kamailio_in_front(tmp_path: Path, transport: str) -> None:
     settings: Settings = {"proxy": {"enableRegAuth": True}}
     with Genproxy(tmp_path / "proxy", settings=settings, subscribers=SUBSCRIBERS) as proxy:
         address = (proxy.host, proxy.port)
-        with Kamailio(tmp_path / "kamailio", address, ("127.0.0.1", 9)) as kamailio:
+        with Kamailio(tmp_path / "kamailio", record_routing(address, ("127.0.0.1", 9))) as kamailio:
 
             async def story(stage: Stage) -> None:
                 (genesis,) = await stage.registered("genesis_a")
@@ -67,7 +67,7 @@ def test_kamailio_behind(tmp_path: Path) -> None:
     far = (own_host(), 5070)
     settings: Settings = {"proxy": {"enableRegAuth": True}}
     with Genproxy(tmp_path / "proxy", settings=settings, subscribers=SUBSCRIBERS) as proxy:
-        with Kamailio(tmp_path / "kamailio", (proxy.host, proxy.port), far) as kamailio:
+        with Kamailio(tmp_path / "kamailio", record_routing((proxy.host, proxy.port), far)) as kamailio:
 
             async def story(stage: Stage) -> None:
                 (genesis,) = await stage.registered("genesis_a")

@@ -10,9 +10,10 @@ import pytest
 
 from haproxy.testing.authority import Authority
 from haproxy.testing.genproxy import own_host
+from haproxy.testing.kamailio import TLS_PORT
 from haproxy.testing.nameserver import DNS_PORT, NameServer
 from haproxy.testing.phone import Phone
-from haproxy.testing.provider import TLS_PORT, Provider
+from haproxy.testing.provider import Provider
 from haproxy.testing.stage import Stage, play
 
 pytestmark = pytest.mark.peer("kamailio", "dnsmasq")
