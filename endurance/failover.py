@@ -3,148 +3,66 @@
     python -m endurance.failover [MINUTES [RATE]]
 
 Four SIPp are Genesis systems, two in each dispatch set, and another one calls: at RATE calls a second, or at
-70 % of the maximum that is measured first. Once a minute one of the primary set is killed, and brought back
-half a minute later. The caller notes for each call when it begins, which system has it and when it is over,
-so that every call that was not finished is known with its system. Exit code 1 if one of them was not on a
-system that died meanwhile.
+70 % of the maximum that is measured first, with all that the proxy keeps of calls that are over. Once a
+minute one of the primary set is killed, and brought back half a minute later. Caller and systems note what
+becomes of each call; of those that were lost otherwise than with their system it is told where they were,
+what the caller heard, and what proxy and machine were doing. Exit code 1 if there was one.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
+from endurance.caller import PATIENCE, Caller, Place, Tally
+from endurance.machine import Machine
 from haproxy.testing.genesis import Genesis
-from haproxy.testing.genproxy import Genproxy, Settings, own_host
-from rtlib.testing.daemon import Daemon, free_port, wait_until
+from haproxy.testing.genproxy import Genproxy, Settings
 
 SHARE: Final = 0.7
 """Of the measured maximum."""
-MEASURED: Final = 20_000
-"""Calls of the measurement."""
-CEILING: Final = 1500.0
-"""Calls a second that the proxy can bear for long: of each it keeps two server transactions for 32 s, of
-100,000 in all."""
+MEASUREMENT: Final = 50.0
+"""Seconds: transactions are kept for 32 s after their end, and what comes then is the maximum for long."""
+MEASURED: Final = 15.0
+"""Seconds, the last of these."""
 WINDOW: Final = 48
 """Calls at once while the maximum is measured."""
 LENGTH: Final = 1.0
 """Seconds that a call lasts."""
 SLACK: Final = 3.0
-"""Seconds by which two clocks, and the end of a call, may differ from what is expected."""
-NAMED: Final = 20
-"""Lost calls that are named; the others are counted."""
+"""Seconds by which an answer, or the end of a call, may be late where all wait for a processor."""
+TOLD: Final = 12
+"""Kinds of losses, and lines of the proxy's log, that are told."""
 ROUND: Final = 60.0
 DEATH, RETURN = 15.0, 45.0
 """Seconds in a round."""
-PATIENCE: Final = 40.0
+REST: Final = 2 * PATIENCE + LENGTH
 """Seconds for the last calls to end: longer than any timer of the caller."""
 
 SYSTEMS: Final = ("genesis_a-1", "genesis_a-2", "genesis_b-1", "genesis_b-2")
 SETTINGS: Final[Settings] = {"proxy": {"enableAntiFlood": False, "astPingInterval": 5}}
-
-_SDP: Final = """\
-v=0
-o=caller 1 1 IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio [media_port] RTP/AVP 0
-a=rtpmap:0 PCMU/8000
-"""
-_REQUEST: Final = """\
-<send{retransmit}><![CDATA[
-{method} {uri} SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-Max-Forwards: 70
-{routes}From: <sip:caller@[remote_ip]>;tag=[pid]c[call_number]
-To: <sip:100@[remote_ip]>{tag}
-Call-ID: [call_id]
-CSeq: {number} {method}
-Contact: <sip:caller@[local_ip]:[local_port]>
-{body}
-]]></send>
-"""
-_NOTE: Final = '<nop><action><log message="{text}"/></action></nop>\n'
-
-
-def _request(method: str, number: int, *, dialog: bool, body: str = "Content-Length: 0\n") -> str:
-    return _REQUEST.format(
-        method=method,
-        number=number,
-        uri="[next_url]" if dialog else "sip:100@[remote_ip]:[remote_port]",
-        routes="[routes]\n" if dialog else "",
-        tag="[peer_tag_param]" if dialog else "",
-        body=body,
-        retransmit="" if method == "ACK" else ' retrans="500"',
-    )
-
-
-_PLACE: Final = (
-    '<action><ereg regexp="@([0-9.]+)" search_in="hdr" header="Contact:" assign_to="all,where"/>'
-    '<log message="[call_id] at [$where] [clock_tick]"/></action>'
+PARAGRAPH: Final = "\n\n"
+COUNTERS: Final = (
+    "requests",
+    "retransmissions",
+    "timeouts",
+    "overload",
+    "transactions_shortened",
+    "malformed",
+    "udp_received",
+    "udp_overrun",
+    "udp_sent",
+    "udp_dropped",
+    "udp_refused",
+    "set_failovers",
 )
-
-CALLER: Final = (
-    '<?xml version="1.0" encoding="ISO-8859-1" ?>\n<scenario name="caller">\n'
-    + _NOTE.format(text="[call_id] begins")
-    + _request(
-        "INVITE", 1, dialog=False, body=f"Content-Type: application/sdp\nContent-Length: [len]\n\n{_SDP}"
-    )
-    + '<recv response="100" optional="true"/>\n'
-    + f'<recv response="180" optional="true">{_PLACE}</recv>\n'
-    + f'<recv response="200" rrs="true">{_PLACE}</recv>\n<Reference variables="all"/>\n'
-    + _request("ACK", 1, dialog=True)
-    + "<pause/>\n"
-    + _request("BYE", 2, dialog=True)
-    + '<recv response="200"/>\n'
-    + _NOTE.format(text="[call_id] done")
-    + "</scenario>\n"
-)
-
-
-class Place(NamedTuple):
-    """Which system has a call, and since when."""
-
-    host: str
-    when: float
-    """Seconds since the caller's start."""
-
-
-@dataclass
-class Tally:
-    """What became of all calls, by Call-ID."""
-
-    begun: list[str] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
-    """Where those are that a system has heard of."""
-    done: set[str] = field(default_factory=set)
-
-    @classmethod
-    def read(cls, notes: str) -> Tally:
-        """From what the caller has noted."""
-        tally = cls()
-        for call, word, host, tick in _NOTED.findall(notes):
-            if word == "begins":
-                tally.begun.append(call)
-            elif word == "at":
-                tally.places[call] = Place(host, int(tick) / 1000)
-            else:
-                tally.done.add(call)
-        return tally
-
-    def lost(self) -> dict[str, Place | None]:
-        """Each call that was not finished, and where it was."""
-        return {call: self.places.get(call) for call in self.begun if call not in self.done}
-
-
-_NOTED: Final = re.compile(r"^(\S+@\S+) (begins|at|done)(?: (\S+) (\d+))?$", re.MULTILINE)
+"""What the proxy is asked for when calls were lost."""
 
 
 class Death(NamedTuple):
@@ -152,58 +70,22 @@ class Death(NamedTuple):
 
     host: str
     when: float
-    """Seconds since the caller's start."""
+    """Seconds since the epoch."""
 
-    def explains(self, place: Place | None) -> bool:
-        """Whether a call that was lost there was lost with the system."""
-        if place is None or place.host != self.host:
-            return False
-        return place.when - SLACK <= self.when <= place.when + LENGTH + SLACK
-
-
-class Caller:
-    """One SIPp that calls."""
-
-    def __init__(self, folder: Path, proxy: Genproxy, length: float, *arguments: str) -> None:
-        folder.mkdir()
-        host = own_host()
-        scenario = folder / "caller.xml"
-        scenario.write_text(CALLER)
-        self._notes = folder / "notes"
-        command: list[str | Path] = [
-            *("sipp", proxy.server, "-sf", scenario, "-nostdin", "-i", host, "-p", "5060", "-t", "u1"),
-            *("-mi", host, "-mp", str(free_port("udp", host))),
-            *("-ci", host, "-cp", str(free_port("udp", host)), "-aa", "-l", "100000"),
-            *("-d", str(round(length * 1000)), "-recv_timeout", "20000", "-deadcall_wait", "0"),
-            *("-trace_logs", "-log_file", self._notes, "-trace_err", "-error_file", folder / "errors"),
-            *arguments,
-        ]
-        self._daemon = Daemon(command, ready=lambda: True, directory=folder, timeout=30)
-
-    def __enter__(self) -> Caller:
-        self._daemon.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._daemon.close()
-
-    def finish(self, within: float) -> Tally:
-        """Wait until it has made all its calls; what became of them."""
-        wait_until(lambda: self._daemon.returncode is not None, within, "the end of the caller")
-        return Tally.read(self._notes.read_text(errors="replace"))
-
-    def check(self) -> None:
-        """Raise AssertionError where it has ended already."""
-        assert self._daemon.returncode is None, f"the caller has ended:\n{self._daemon.output[-2000:]}"
+    def explains(self, places: Sequence[Place], end: float) -> bool:
+        """Whether a call that was lost, and given up at `end`, was on the system then."""
+        return any(
+            place.host == self.host
+            and place.when - SLACK <= self.when <= min(end, place.when + LENGTH + SLACK)
+            for place in places
+        )
 
 
 def maximum(folder: Path, proxy: Genproxy) -> float:
     """Calls a second with so many open at a time, none of which lasts."""
-    begin = time.monotonic()
-    arguments = ("-r", "20000", "-l", str(WINDOW), "-m", str(MEASURED))
-    with Caller(folder, proxy, 0.0, *arguments) as caller:
-        tally = caller.finish(300)
-    return len(tally.done) / (time.monotonic() - begin)
+    with Caller(folder, proxy, 0.0, "-r", "20000", "-l", str(WINDOW)) as caller:
+        caller.go_on(time.monotonic() + MEASUREMENT)
+        return caller.tally().rate(MEASURED)
 
 
 class Trial:
@@ -214,24 +96,37 @@ class Trial:
         self._systems = systems
         self._report = report
         self.deaths: list[Death] = []
+        self.callers_host = ""
 
     def run(self, folder: Path, rate: int, seconds: float) -> Tally:
         """Call for so long, with a death in each round."""
         number = round(rate * seconds)
         with Caller(folder, self._proxy, LENGTH, "-r", str(rate), "-m", str(number)) as caller:
+            self.callers_host = caller.host
             begin = time.monotonic()
             turn = 0
             while (passed := turn * ROUND) + RETURN < seconds:
-                self._sleep(begin + passed + DEATH, caller)
+                caller.go_on(begin + passed + DEATH)
                 victim = self._victim(turn)
                 self._report(f"{victim.user} dies")
                 victim.die()
-                self.deaths.append(Death(victim.host, time.monotonic() - begin))
-                self._sleep(begin + passed + RETURN, caller)
+                self.deaths.append(Death(victim.host, time.time()))
+                caller.go_on(begin + passed + RETURN)
                 victim.start()
                 self._report(f"{victim.user} is back")
                 turn += 1
-            return caller.finish(seconds + PATIENCE - (time.monotonic() - begin) + PATIENCE)
+            tally = caller.finish(seconds + REST - (time.monotonic() - begin))
+        for system in self._systems:
+            tally.answered(system.host, system.notes)
+        return tally
+
+    def unexplained(self, tally: Tally) -> list[str]:
+        """The lost calls that no death explains."""
+        return [
+            call
+            for call in tally.lost()
+            if not any(death.explains(tally.places[call], tally.end(call).when) for death in self.deaths)
+        ]
 
     def _victim(self, turn: int) -> Genesis:
         """One of the primary set, each in its turn."""
@@ -240,10 +135,37 @@ class Trial:
         chosen = [system for system in self._systems if system.uri in primary]
         return chosen[turn % len(chosen)]
 
-    def _sleep(self, until: float, caller: Caller) -> None:
-        while time.monotonic() < until:
-            caller.check()
-            time.sleep(0.1)
+
+def losses(tally: Tally, calls: Sequence[str], users: dict[str, str]) -> list[str]:
+    """What became of these calls, by kind: where they were, what the caller heard, when they began."""
+    first = min(tally.begun.values(), default=0.0)
+    kinds: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for call in calls:
+        hosts = dict.fromkeys(users.get(place.host, place.host) for place in tally.places[call])
+        where = "answered by " + ", ".join(hosts) if hosts else "answered by no system"
+        kinds[where, tally.end(call).reason].append(tally.begun[call] - first)
+    ranked = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    return [
+        f"{len(times)} {where}: {reason}; begun {min(times):.1f} to {max(times):.1f} s after the first"
+        for (where, reason), times in ranked[:TOLD]
+    ]
+
+
+def circumstances(proxy: Genproxy, machine: Machine, users: dict[str, str]) -> list[str]:
+    """What proxy and machine were doing: for whoever asks why calls were lost."""
+    counted = {name: proxy.metric(f"{name}_total") for name in COUNTERS}
+    counted["failovers"] = proxy.metric("decisions_total", 'kind="failovers"')
+    lost = {users[host]: number for host, number in machine.overruns().items() if host in users}
+    told = [line for line in proxy.log.read_text(errors="replace").splitlines() if " of set " in line]
+    moves = [line for line in told if "registered" not in line]
+    if len(moves) > TOLD:
+        moves[TOLD:] = [f"... and {len(moves) - TOLD} more"]
+    return [
+        "the proxy counted " + ", ".join(f"{name} {number:.0f}" for name, number in counted.items()),
+        "datagrams that found a full buffer: "
+        + (", ".join(f"{number} of {user}" for user, number in lost.items()) or "none"),
+        *moves,
+    ]
 
 
 def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]) -> list[str]:
@@ -256,33 +178,35 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
             for system in systems:
                 system.start()
             if not rate:
-                most = min(maximum(folder / "maximum", proxy), CEILING)
+                with Machine() as machine:
+                    most = maximum(folder / "maximum", proxy)
                 rate = max(1, round(SHARE * most))
-                report(f"the maximum is {most:.0f} calls/s; the run has {rate}")
+                report(f"the maximum is {most:.0f} calls/s; the run has {rate}; {machine}")
             run = Trial(proxy, systems, report)
-            tally = run.run(folder / "run", rate, seconds)
-            explained = proxy.cli("dispatcher", "explain").split("\n\n")[1]
+            with Machine() as machine:
+                tally = run.run(folder / "run", rate, seconds)
+            report(f"in the end\n{proxy.cli('dispatcher', 'explain').split(PARAGRAPH)[1]}")
+            users = {system.host: system.user for system in systems}
+            users |= {proxy.host: "the proxy", run.callers_host: "the caller"}
+            around = circumstances(proxy, machine, users)
         finally:
             for system in systems:
                 system.__exit__(None, None, None)
-    lost = tally.lost()
-    unexplained = {
-        call: place for call, place in lost.items() if not any(death.explains(place) for death in run.deaths)
-    }
+    lost, unexplained = tally.lost(), run.unexplained(tally)
     report(
         f"{len(tally.begun)} calls, {len(tally.done)} complete,"
         f" {len(lost) - len(unexplained)} lost with the system they were on,"
-        f" {len(unexplained)} lost otherwise; {len(run.deaths)} deaths"
+        f" {len(unexplained)} lost otherwise; {len(run.deaths)} deaths; {machine}"
     )
-    report(f"in the end\n{explained}")
-    named = list(unexplained.items())[:NAMED]
-    problems = [f"the call {call} was lost at {place or 'no system'}" for call, place in named]
-    if len(unexplained) > NAMED:
-        problems.append(f"and so were {len(unexplained) - NAMED} others")
+    problems = losses(tally, unexplained, users)
+    if problems:
+        problems += around
+        if not machine.is_quiet:
+            problems.append("others were at work on this machine: the run proves nothing, repeat it alone")
     if not run.deaths:
         problems.append("nothing died: the run is too short")
-    if len(tally.done) < rate * seconds / 2:
-        problems.append("fewer than half of the calls were made")
+    if tally.pace() < 0.95 * rate:
+        problems.append(f"the caller made {tally.pace():.0f} calls/s only: the machine is too slow for it")
     log = proxy.log.read_text(errors="replace")
     if "Traceback" in log:
         begin = log.index("Traceback")

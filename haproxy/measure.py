@@ -53,6 +53,12 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "udp_received", "Datagrams received, by socket.", lambda: _udp(transport, "received"), "socket"
     )
+    metrics.counter(
+        "udp_overrun",
+        "Datagrams lost because we were too late to read them, by socket.",
+        lambda: _udp(transport, "overrun"),
+        "socket",
+    )
     metrics.counter("udp_sent", "Datagrams sent, by socket.", lambda: _udp(transport, "sent"), "socket")
     metrics.counter(
         "udp_dropped", "Datagrams dropped, by socket.", lambda: _udp(transport, "dropped"), "socket"

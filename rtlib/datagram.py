@@ -41,6 +41,9 @@ _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _ORIGIN_LOCAL = 1
+# linux/sock_diag.h and asm/socket.h: of the numbers of SO_MEMINFO, drops is the last.
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
 _RECVERR = {
     socket.AF_INET: (socket.IPPROTO_IP, _IP_RECVERR),
     socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVERR),
@@ -65,6 +68,8 @@ class DatagramCounters:
     """Not sent because the queue was full or the endpoint stopped."""
     errors_reported: int = 0
     """ICMP errors that came back."""
+    overrun: int = 0
+    """Came and found the system's buffer full: whoever reads it was too late."""
 
 
 @implementer(IReadWriteDescriptor)
@@ -94,7 +99,7 @@ class DatagramEndpoint:
         metronome: Metronome | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.counters = DatagramCounters()
+        self._counters = DatagramCounters()
         self._socket = sock
         self._receive = receive
         self._reactor = reactor
@@ -109,6 +114,14 @@ class DatagramEndpoint:
         self._woken = 0.0
         self._streak = 0
         sock.setsockopt(*_RECVERR[sock.family], 1)
+
+    @property
+    def counters(self) -> DatagramCounters:
+        """What it has done so far."""
+        if self.fileno() >= 0:
+            numbers = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+            self._counters.overrun = _MEMINFO.unpack(numbers)[-1]
+        return self._counters
 
     @property
     def address(self) -> tuple[str, int]:
@@ -127,8 +140,8 @@ class DatagramEndpoint:
         self._reactor.removeWriter(self)
         if self._metronome is not None:
             self._metronome.discard(self._beat)
-        self._socket.close()
         self.counters.dropped += len(self._queue)
+        self._socket.close()
         self._queue.clear()
 
     def send(self, batch: Sequence[tuple[bytes, Address]]) -> None:
@@ -136,7 +149,7 @@ class DatagramEndpoint:
         be sent.
         """
         if self.fileno() < 0:
-            self.counters.dropped += len(batch)
+            self._counters.dropped += len(batch)
             return
         sent = 0 if self._queue else self._transmit(batch)
         if sent < len(batch):
@@ -215,7 +228,7 @@ class DatagramEndpoint:
 
     def _deliver(self, batch: list[tuple[bytes, Address]]) -> None:
         sizes = [len(data) for data, _ in batch]
-        counters = self.counters
+        counters = self._counters
         counters.received += len(sizes)
         counters.received_bytes += sum(sizes)
         limit = self._buffers.max_size
@@ -244,8 +257,8 @@ class DatagramEndpoint:
                 continue
             if sent == 0:
                 break
-            self.counters.sent += sent
-            self.counters.sent_bytes += sum([len(data) for data, _ in batch[done : done + sent]])
+            self._counters.sent += sent
+            self._counters.sent_bytes += sum([len(data) for data, _ in batch[done : done + sent]])
             done += sent
         return done
 
@@ -254,10 +267,10 @@ class DatagramEndpoint:
         if not self._queue and room > 0:
             self._reactor.addWriter(self)
         self._queue.extend(batch[:room])
-        self.counters.dropped += max(0, len(batch) - room)
+        self._counters.dropped += max(0, len(batch) - room)
 
     def _refused(self, address: Address, number: int | None) -> None:
-        self.counters.send_errors += 1
+        self._counters.send_errors += 1
         self._errors.append((address, number or errno.EIO))
 
     def _drain_errors(self) -> None:
@@ -275,7 +288,7 @@ class DatagramEndpoint:
         number, origin, *_ = _EXTENDED_ERROR.unpack_from(data)
         if origin == _ORIGIN_LOCAL:
             return  # the call that sent it has failed too, and reports it
-        self.counters.errors_reported += 1
+        self._counters.errors_reported += 1
         self._errors.append((_packed(*destination), number))
 
     def _report(self) -> None:

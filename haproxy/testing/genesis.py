@@ -10,51 +10,15 @@ from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from haproxy.testing.genproxy import own_host
-from rtlib.testing.daemon import Daemon, free_port
+from haproxy.testing.scenario import ACCEPTED, AUDIO, note, response, scenario
+from haproxy.testing.sipp import command
+from rtlib.testing.daemon import Daemon, bound
 
 PATIENCE: Final = 30
 """Seconds for a REGISTER to be answered; it is sent again each second."""
 
 Behaviour: TypeAlias = Literal["well", "unavailable", "garbage"]
 
-_RESPONSE: Final = """\
-<send{retransmit}><![CDATA[
-SIP/2.0 {status}
-[last_Via:]
-[last_Record-Route:]
-[last_From:]
-[last_To:];tag=[pid]g[call_number]
-[last_Call-ID:]
-[last_CSeq:]
-Contact: <sip:100@[local_ip]:[local_port]>
-{body}
-]]></send>
-"""
-_NOTHING: Final = "Content-Length: 0\n"
-_AUDIO: Final = """\
-Content-Type: application/sdp
-Content-Length: [len]
-
-v=0
-o=genesis 1 1 IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio [media_port] RTP/AVP 0
-a=rtpmap:0 PCMU/8000
-"""
-_IN_DIALOG: Final = """\
-<send><![CDATA[
-SIP/2.0 200 OK
-[last_Via:]
-[last_From:]
-[last_To:]
-[last_Call-ID:]
-[last_CSeq:]
-Content-Length: 0
-
-]]></send>
-"""
 _GARBAGE: Final = """\
 <send><![CDATA[
 %PDF-1.4 this is no SIP
@@ -62,9 +26,7 @@ _GARBAGE: Final = """\
 
 ]]></send>
 """
-_SCENARIO: Final = """\
-<?xml version="1.0" encoding="ISO-8859-1" ?>
-<scenario name="genesis">
+_CALLS: Final = """\
 <recv request="OPTIONS" optional="true" next="probed"/>
 <recv request="INFO" optional="true" next="probed"/>
 <recv request="INVITE" rrs="true"/>
@@ -73,26 +35,23 @@ _SCENARIO: Final = """\
 <label id="probed"/>
 {probed}
 <label id="end"/>
-<timewait milliseconds="100"/>
-</scenario>
+<timewait milliseconds="5000"/>
 """
-
-
-def _answer(status: str, body: str = _NOTHING, *, retransmit: bool = False) -> str:
-    return _RESPONSE.format(status=status, body=body, retransmit=' retrans="500"' if retransmit else "")
-
+"""A BYE that comes again because its answer was lost finds its call for 5 s."""
 
 _WELL: Final = (
-    _answer("180 Ringing")
-    + _answer("200 OK", _AUDIO, retransmit=True)
-    + '<recv request="ACK"/>\n<recv request="BYE"/>\n'
-    + _IN_DIALOG
+    response("180 Ringing")
+    + response("200 OK", AUDIO, retransmit=True)
+    + note("[call_id] answered [timestamp]")
+    # The ACK may be lost; then the 200 comes again, until the BYE comes.
+    + '<recv request="ACK" optional="true"/>\n<recv request="BYE"/>\n'
+    + ACCEPTED
 )
 _ANSWERS: Final[dict[Behaviour, tuple[str, str]]] = {
-    "well": (_WELL, _answer("200 OK")),
+    "well": (_WELL, response("200 OK")),
     "unavailable": (
-        _answer("503 Service Unavailable", retransmit=True) + '<recv request="ACK"/>\n',
-        _answer("503 Service Unavailable"),
+        response("503 Service Unavailable", retransmit=True) + '<recv request="ACK"/>\n',
+        response("503 Service Unavailable"),
     ),
     "garbage": (_GARBAGE, _GARBAGE),
 }
@@ -134,21 +93,28 @@ class Genesis:
         self._folder = folder / f"{user}-{self.host}"
         self._folder.mkdir(parents=True)
         called, probed = _ANSWERS[behaviour]
-        scenario = self._folder / "genesis.xml"
-        scenario.write_text(_SCENARIO.format(called=called, probed=probed))
-        command: list[str | Path] = [
-            *("sipp", "-sf", scenario, "-nostdin", "-i", self.host, "-p", str(self.port), "-t", "u1"),
-            *("-mi", self.host, "-mp", str(free_port("udp", self.host))),
-            *("-ci", self.host, "-cp", str(free_port("udp", self.host)), "-aa"),
+        file = self._folder / "genesis.xml"
+        file.write_text(scenario("genesis", _CALLS.format(called=called, probed=probed)))
+        self._notes = self._folder / "notes"
+        words = [
+            *command(file, self.host, self.port),
             # Calls that a death has cut off do not hold it up.
-            *("-recv_timeout", "20000", "-deadcall_wait", "1000", "-max_recv_loops", "10000"),
+            *("-aa", "-recv_timeout", "20000", "-deadcall_wait", "1000", "-max_recv_loops", "10000"),
+            *("-trace_logs", "-log_file", self._notes, "-log_overwrite", "false"),
         ]
-        self._daemon = Daemon(command, ready=self._bound, directory=self._folder, timeout=30)
+        self._daemon = Daemon(
+            words, ready=lambda: bound(self.host, self.port), directory=self._folder, timeout=30
+        )
 
     @property
     def uri(self) -> str:
         """Its contact."""
         return f"sip:{self.user}@{self.host}:{self.port}"
+
+    @property
+    def notes(self) -> str:
+        """A line for each call that it has answered, of all its lives: Call-ID and time."""
+        return self._notes.read_text(errors="replace") if self._notes.exists() else ""
 
     def __enter__(self) -> Genesis:
         self.start()
@@ -197,8 +163,3 @@ class Genesis:
     def go_on(self) -> None:
         """Come back to life."""
         self._daemon.process.send_signal(signal.SIGCONT)
-
-    def _bound(self) -> bool:
-        """Whether its UDP port is open: a request that comes earlier would be refused by the kernel."""
-        address = "".join(f"{int(part):02X}" for part in reversed(self.host.split(".")))
-        return f" {address}:{self.port:04X} " in Path("/proc/net/udp").read_text()

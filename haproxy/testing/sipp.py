@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from rtlib.testing.daemon import Daemon, bindable, free_port, wait_until
+from rtlib.testing.daemon import Daemon, bindable, bound, free_port, wait_until
 
 TIMEOUT: Final = 30
 """Seconds after which SIPp gives up and fails."""
@@ -17,6 +17,22 @@ TIMEOUT: Final = 30
 
 MEDIA_PORTS: Final = range(20_000, 32_000, 4)
 """Below those that the kernel gives to whoever asks for any: SIPp binds two, and is told the first only."""
+
+BUFFER: Final = 4 * 1024 * 1024
+"""Bytes of a socket's buffer. SIPp's own 64 KiB hold some 50 messages, which is nothing when it has to wait
+for a processor."""
+
+
+def command(scenario: Path, host: str, port: int, *, transport: str = "udp") -> list[str | Path]:
+    """The words that start a SIPp with this scenario on an address; more may follow."""
+    return [
+        *("sipp", "-sf", scenario, "-nostdin", "-i", host, "-p", str(port)),
+        *("-t", "u1" if transport == "udp" else "t1", "-mi", host, "-mp", str(_media_port(host))),
+        # Of the control socket's ports the first free one from 8888 on: SIPp gives up on a given one.
+        *("-ci", host, "-buff_size", str(BUFFER)),
+        # It would end itself when it has waited for a processor too often.
+        *("-watchdog_minor_maxtriggers", "1000000", "-watchdog_major_maxtriggers", "1000000"),
+    ]
 
 
 class SippError(AssertionError):
@@ -42,16 +58,14 @@ class Sipp:
     ) -> None:
         """Make or take `calls` calls. `folder` is for logs; `server` is HOST:PORT; `port` 0: a free one."""
         self.port = port or free_port("udp" if transport == "udp" else "tcp", host)
+        self._host = host
         self._name = scenario.stem
         self._errors = folder / f"{scenario.stem}-{self.port}.errors"
         self._messages = folder / f"{scenario.stem}-{self.port}.messages"
         self._daemon = Daemon(
             [
-                *("sipp", server, "-sf", scenario, "-m", str(calls), "-nostdin"),
-                *("-s", user, "-au", user, "-ap", password),
-                *("-i", host, "-p", str(self.port), "-mi", host, "-mp", str(_media_port(host))),
-                # Of the control socket's ports the first free one from 8888 on: SIPp gives up on a given one.
-                *("-ci", host, "-t", "u1" if transport == "udp" else "t1"),
+                *command(scenario, host, self.port, transport=transport),
+                *(server, "-m", str(calls), "-s", user, "-au", user, "-ap", password),
                 *("-timeout", f"{TIMEOUT}s", "-timeout_error"),
                 *("-trace_err", "-error_file", self._errors, "-trace_msg", "-message_file", self._messages),
                 *arguments,
@@ -71,9 +85,7 @@ class Sipp:
 
     def _bound(self) -> bool:
         """Whether its UDP port is open: a request that comes earlier would be refused by the kernel."""
-        return (
-            f":{self.port:04X} " in Path("/proc/net/udp").read_text() or self._daemon.returncode is not None
-        )
+        return bound(self._host, self.port) or self._daemon.returncode is not None
 
     @property
     def messages(self) -> str:

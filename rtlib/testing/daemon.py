@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -46,6 +46,19 @@ def bindable(host: str, port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def datagram_sockets() -> Iterator[tuple[str, int, int, int]]:
+    """All UDP sockets over IPv4: host, port, inode, and how many datagrams found the buffer full (udp(7))."""
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        words = line.split()
+        host, port = words[1].split(":")
+        yield socket.inet_ntoa(bytes.fromhex(host)[::-1]), int(port, 16), int(words[9]), int(words[12])
+
+
+def bound(host: str, port: int) -> bool:
+    """Whether a UDP socket over IPv4 is bound to this address."""
+    return any((host, port) == place[:2] for place in datagram_sockets())
 
 
 def wait_until(predicate: Callable[[], object], timeout: float = 10.0, what: str = "the condition") -> None:

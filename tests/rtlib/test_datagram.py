@@ -36,8 +36,9 @@ class Bench:
         self.reactor = Reactor()
         self.got: list[list[tuple[bytes, Address]]] = []
         self.errors: list[tuple[Address, int]] = []
+        self.socket = bind_datagram(host, 0)
         self.endpoint = DatagramEndpoint(
-            bind_datagram(host, 0), self.receive, cast(Any, self.reactor), on_error=self.on_error, **options
+            self.socket, self.receive, cast(Any, self.reactor), on_error=self.on_error, **options
         )
         self.endpoint.start()
         self.peer = bind_datagram(host, 0)
@@ -99,6 +100,19 @@ def test_what_is_too_long_is_counted_and_the_rest_comes_up(bench: Bench) -> None
     bench.endpoint.doRead()
     assert [len(data) for data, _ in bench.got[0]] == [10, 1500]
     assert bench.endpoint.counters.truncated == 2
+
+
+def test_what_finds_the_buffer_full_is_counted(bench: Bench) -> None:
+    bench.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for _ in range(100):
+        bench.peer.sendto(bytes(1000), bench.endpoint.address)
+    for _ in range(10):
+        bench.endpoint.doRead()
+    received = bench.endpoint.counters.received
+    assert 0 < received < 50
+    assert bench.endpoint.counters.overrun == 100 - received
+    bench.endpoint.stop()
+    assert bench.endpoint.counters.overrun == 100 - received
 
 
 def test_a_bad_datagram_is_skipped_and_the_others_are_sent(bench: Bench) -> None:
