@@ -97,7 +97,13 @@ def assemble(
     lists = Lists(AccessList(), AccessList(), AccessList())
     _fill(lists, settings)
     sources = Sources(lists, dispatcher)
-    layer = TransactionLayer(lambda flow: sides.of(flow.local).sent_by_of(flow.transport), entropy)
+    user_agent = identification(proxy.userAgent)
+    layer = TransactionLayer(
+        lambda flow: sides.of(flow.local).sent_by_of(flow.transport),
+        entropy,
+        server_header=identification(proxy.serverHeader),
+        user_agent=user_agent,
+    )
     wheel: Wheel[Alarm] = Wheel()
     events: deque[Event] = deque()
     names = Cache()
@@ -124,11 +130,11 @@ def assemble(
         prober=prober,
         schedule=wheel.schedule,
         method=proxy.astPingMethod.encode(),
-        user_agent=identification(proxy.userAgent),
+        user_agent=user_agent,
     )
     contacts = OwnContacts(domains, contacts_of(settings, sides))
     registrations = Registrations(
-        Stack(layer, resolver, wheel.schedule, entropy, identification(proxy.userAgent)),
+        Stack(layer, resolver, wheel.schedule, entropy, user_agent),
         accounts_of(settings, sides),
         retry=retry_of(settings),
         tell=events.append,
@@ -149,7 +155,7 @@ def assemble(
         resolver=resolver,
         forwarding=Forwarding(layer, sides, router, resolver, conversation),
         conversation=conversation,
-        reply=Reply(layer, identification(proxy.serverHeader)),
+        reply=Reply(layer),
         admission=admission,
         registrar=registrar,
         location=location,

@@ -364,7 +364,7 @@ class ProxyCore:
                 return
             validate(request, self._sent_bys)
             self._admission.register(request, source, now)
-            response = self._reply.signed(self._registrar.process(request, source, now))
+            response = self.layer.sign(self._registrar.process(request, source, now))
         except Refused as refusal:
             self.counters["refused"] += 1
             response = self._reply.refusal(request, refusal)

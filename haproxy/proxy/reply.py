@@ -13,27 +13,21 @@ from haproxy.sip.transaction import TransactionLayer
 class Reply:
     """Makes and sends them."""
 
-    def __init__(self, layer: TransactionLayer, server_header: bytes | None) -> None:
+    def __init__(self, layer: TransactionLayer) -> None:
         self._layer = layer
-        self._server_header = server_header
-        self._server_lines = [] if server_header is None else [b"Server: " + server_header]
+        name = layer.server_header
+        self._server_lines = [] if name is None else [b"Server: " + name]
 
     def make(self, request: Request, status: int, reason: str | None = None) -> Response:
         """A response that is not sent yet."""
         phrase = reason.encode() if reason is not None else None
-        return self.signed(request.response(status, phrase, self._layer.stateless_tag(request)))
+        return self._layer.sign(request.response(status, phrase, self._layer.stateless_tag(request)))
 
     def granted(self, request: Request, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The bytes of a 200 with some headers."""
         added = [name + b": " + value for name, value in headers]
         added += self._server_lines
         return request.answered(b"SIP/2.0 200 OK", self._layer.stateless_tag(request), added)
-
-    def signed(self, response: Response) -> Response:
-        """A response of ours with its Server header."""
-        if self._server_header is not None:
-            response.append(b"Server", self._server_header)
-        return response
 
     def send(self, server: ServerTransaction, status: int, now: float, *headers: tuple[bytes, bytes]) -> None:
         """Answer a request."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from haproxy.sip import header
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
@@ -31,17 +33,20 @@ class ClientTransaction(Transaction):
         return self.key[0]
 
 
-def ack_for(request: Request, response: Response) -> Request:
+def ack_for(request: Request, response: Response, user_agent: bytes | None = None) -> Request:
     """The ACK for a final response other than 2xx (§17.1.1.3)."""
-    return _follow(request, b"ACK", response.first(b"to") or b"", None)
+    return _follow(request, b"ACK", response.first(b"to") or b"", [(b"User-Agent", user_agent)])
 
 
-def cancel_for(request: Request, reason: bytes | None) -> Request:
+def cancel_for(request: Request, reason: bytes | None, user_agent: bytes | None = None) -> Request:
     """The CANCEL of a request (§9.1); `reason` becomes a Reason header (RFC 3326)."""
-    return _follow(request, b"CANCEL", request.first(b"to") or b"", reason)
+    more = [(b"User-Agent", user_agent), (b"Reason", reason)]
+    return _follow(request, b"CANCEL", request.first(b"to") or b"", more)
 
 
-def _follow(request: Request, method: bytes, to: bytes, reason: bytes | None) -> Request:
+def _follow(
+    request: Request, method: bytes, to: bytes, more: Sequence[tuple[bytes, bytes | None]]
+) -> Request:
     headers = [(b"Via", request.top_via.raw)]
     headers += [(b"Route", route) for route in request.all(b"route")]
     headers += [(header.DISPLAY[key], request.first(key) or b"") for key in (b"from", b"call-id")]
@@ -50,6 +55,5 @@ def _follow(request: Request, method: bytes, to: bytes, reason: bytes | None) ->
         (b"CSeq", b"%d %b" % (request.cseq_number, method)),
         (b"Max-Forwards", b"70"),
     ]
-    if reason is not None:
-        headers.append((b"Reason", reason))
+    headers += [(name, value) for name, value in more if value is not None]
     return Request(method, request.uri, [*headers, (b"Content-Length", b"0")])

@@ -45,8 +45,11 @@ Delays: TypeAlias = dict[float, Delay[Transaction]]
 class Engine:
     """The tables of transactions, their timers, and what is waiting to be sent and told."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, server_header: bytes | None, user_agent: bytes | None) -> None:
         self.counters = Counters()
+        self.server_header = server_header
+        """What responses of our own say of us."""
+        self._user_agent = user_agent
         self._timers = timers
         self._non_invite_trying = timers.non_invite_trying
         self._servers: dict[Key, ServerTransaction] = {}
@@ -138,6 +141,12 @@ class Engine:
         if len(self._failed) < _MAX_FAILED_FLOWS:
             self._failed[flow] = reason
             self._next_sweep = max(self._next_sweep, now)
+
+    def sign(self, response: Response) -> Response:
+        """A response of our own with its Server header (RFC 3261 §20.35), if we have a name."""
+        if self.server_header is not None:
+            response.append(b"Server", self.server_header)
+        return response
 
     def abandon(self, transaction: Transaction) -> None:
         """Forget a transaction at once, without any event."""
@@ -334,11 +343,11 @@ class Engine:
         self.events.append(event)
 
     def _acknowledge(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        ack = client.ack_for(transaction.request, response)
+        ack = client.ack_for(transaction.request, response, self._user_agent)
         self._outgoing.append((bytes(ack), transaction.flow))
 
     def _send_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
-        self._send(transaction, transaction.request.response(100), now)
+        self._send(transaction, self.sign(transaction.request.response(100)), now)
 
     def _send_cancel(self, transaction: ClientTransaction, message: object, now: float) -> None:
         """Send the CANCEL that waits, if any, and give the INVITE a last deadline (§9.1)."""

@@ -76,6 +76,7 @@ class TransactionLayer(Engine):
     `sent_by` gives what goes into our Via for a flow: `host[:port]`. `entropy` gives that many random
     bytes. There are at most `limit` server transactions, and twice as many of clients. The one that was
     answered first makes room for a new one; where none is answered, the new request gets 503.
+    `server_header` is what the layer's own responses say of us, `user_agent` its own ACK and CANCEL.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class TransactionLayer(Engine):
         *,
         limit: int = 100_000,
         timers: Timers = DEFAULTS,
+        server_header: bytes | None = None,
+        user_agent: bytes | None = None,
     ) -> None:
-        super().__init__(timers)
+        super().__init__(timers, server_header, user_agent)
         self._sent_by = sent_by
         self._via_prefixes: dict[tuple[str, int], bytes] = {}
         self._entropy = entropy
@@ -155,7 +158,7 @@ class TransactionLayer(Engine):
             return
         if transaction.request.method != b"INVITE":
             return
-        transaction.cancelled = client.cancel_for(transaction.request, reason)
+        transaction.cancelled = client.cancel_for(transaction.request, reason, self._user_agent)
         if transaction.state is State.proceeding:
             self._send_cancel(transaction, None, now)
 
@@ -264,7 +267,7 @@ class TransactionLayer(Engine):
 
     def _refuse_full(self, request: Request, flow: Flow) -> None:
         self.counters.refused += 1
-        response = request.response(503, to_tag=self.stateless_tag(request))
+        response = self.sign(request.response(503, to_tag=self.stateless_tag(request)))
         response.append(b"Retry-After", _RETRY_AFTER)
         self._outgoing.append((bytes(response), flow))
 
@@ -285,7 +288,7 @@ class TransactionLayer(Engine):
             flow = arrive(request, source)
         except ParseError:
             flow = source  # its Via is what is malformed
-        response = request.response(status, reason, self.stateless_tag(request))
+        response = self.sign(request.response(status, reason, self.stateless_tag(request)))
         self._outgoing.append((bytes(response), flow))
 
     def _receive_response(self, response: Response, source: Flow, now: float) -> None:

@@ -83,8 +83,12 @@ class Genesis:
         behaviour: Behaviour = "well",
         *,
         host: str = "",
+        trace: bool = False,
     ) -> None:
-        """`proxy` must take registrations without a password; `folder` is for SIPp's files."""
+        """`proxy` must take registrations without a password; `folder` is for SIPp's files.
+
+        `trace` keeps its `messages`.
+        """
         self.user = user
         self.host = own_host()
         self.port = 5060
@@ -102,6 +106,9 @@ class Genesis:
             *("-aa", "-recv_timeout", "20000", "-deadcall_wait", "1000", "-max_recv_loops", "10000"),
             *("-trace_logs", "-log_file", self._notes, "-log_overwrite", "false"),
         ]
+        self._messages = self._folder / "messages"
+        if trace:
+            words += ["-trace_msg", "-message_file", self._messages]
         self._daemon = Daemon(
             words, ready=lambda: bound(self.host, self.port), directory=self._folder, timeout=30
         )
@@ -115,6 +122,11 @@ class Genesis:
     def notes(self) -> str:
         """A line for each call that it has answered, of all its lives: Call-ID and time."""
         return self._notes.read_text(errors="replace") if self._notes.exists() else ""
+
+    @property
+    def messages(self) -> str:
+        """Every SIP message sent and received so far, if that is traced."""
+        return self._messages.read_text(errors="replace") if self._messages.exists() else ""
 
     def __enter__(self) -> Genesis:
         self.start()

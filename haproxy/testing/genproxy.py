@@ -135,6 +135,13 @@ class Genproxy:
         )
         return done.stdout
 
+    def change(self, before: str, after: str) -> dict[str, str]:
+        """Put `after` in the place of `before` in genproxy.toml, and reload: what became of each key."""
+        text = self.config.read_text()
+        assert before in text
+        self.config.write_text(text.replace(before, after, 1))
+        return {row["setting"]: row["effect"] for row in json.loads(self.cli("--json", "reload"))}
+
     def metric(self, name: str, label: str = "") -> float:
         """A Prometheus metric, named without `genproxy_`: the sum over its labels, 0 where absent.
 

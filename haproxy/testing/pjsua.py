@@ -126,7 +126,9 @@ def talk(end: Any, account: Account, called: str, seconds: float) -> int:
         raise SystemExit(f"the registration ended with {account.status}")
     call = Call(account)
     call.makeCall(called, pj.CallOpParam(True))
-    if not wait(end, lambda: call.up, PATIENCE):
+    wait(end, lambda: call.up or not call.isActive(), PATIENCE)
+    if not call.up:
+        del call  # which the exception would keep beyond the library's end
         raise SystemExit("the call was not answered, or has no audio")
     wait(end, lambda: False, seconds)
     packets = int(call.getStreamStat(0).rtcp.rxStat.pkt)

@@ -20,6 +20,7 @@ modparam("registrar", "max_expires", {longest})
 modparam("auth", "algorithm", "{algorithm}")
 request_route {{
     if (is_method("REGISTER")) {{
+        xlog("L_ALERT", "User-Agent $ua\\n");
         xlog("L_ALERT", "REGISTER $proto $si $ru $tu $ct $hdr(Expires) $ci $cs\\n");
         if (!{authenticate}("{realm}", "{password}", "0")) {{ {challenge}("{realm}", "0"); exit; }}
         if ($au != "{user}") {{ sl_send_reply("403", "Forbidden"); exit; }}
@@ -94,3 +95,9 @@ class Provider(Kamailio):
         """Each REGISTER that came."""
         lines = self.log.splitlines()
         return [Register(*line.partition("REGISTER ")[2].split()) for line in lines if "REGISTER " in line]
+
+    @property
+    def agents(self) -> list[str | None]:
+        """The User-Agent of each REGISTER; None for one without."""
+        lines = [line.partition("User-Agent ") for line in self.log.splitlines()]
+        return [None if agent == "<null>" else agent for _, found, agent in lines if found]

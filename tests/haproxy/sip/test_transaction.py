@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from haproxy.sip import via
 from haproxy.sip.flow import Flow, reopened
-from haproxy.sip.message import Request, parse
+from haproxy.sip.message import Request, Response, parse
 from haproxy.sip.state import State
 from haproxy.sip.transaction import (
     AckReceived,
@@ -562,3 +562,29 @@ def test_a_lost_connection_is_replaced_by_one_to_sent_by() -> None:
     assert reopened(via.parse(b"SIP/2.0/TCP 10.0.0.1:5070"), gone) == Flow("tcp", 3, pack("192.0.2.1", 5070))
     tls = gone._replace(transport="tls")
     assert reopened(via.parse(b"SIP/2.0/TLS 10.0.0.1"), tls).remote == pack("192.0.2.1", 5061)
+
+
+class TestNames:
+    """What the layer says by itself has the operator's names (guide 7.1.1, 7.1.2)."""
+
+    @pytest.mark.parametrize("name", [None, b"Night Watch"])
+    def test_responses(self, name: bytes | None) -> None:
+        book = Playbook(server_header=name, limit=0)
+        full = request_bytes(b"INVITE")
+        malformed = full.replace(b"Max-Forwards: 70", b"Max-Forwards: many")
+        said = [*book.hear(full).outgoing(), *book.hear(malformed).outgoing()]
+        book = Playbook(server_header=name)
+        said += book.hear(full).until(0.3).outgoing()
+        assert [each.status for each in said if isinstance(each, Response)] == [503, 400, 100]
+        assert [each.first(b"server") for each in said] == [name] * 3
+
+    @pytest.mark.parametrize("name", [None, b"Night Watch"])
+    def test_requests(self, name: bytes | None) -> None:
+        book = Playbook(user_agent=name)
+        transaction = book.client(b"INVITE")
+        book.outgoing()
+        book.answer(transaction, 180)
+        book.layer.cancel(transaction, book.now)
+        (cancel,) = book.outgoing()
+        (ack,) = book.answer(transaction, 487).outgoing()
+        assert [each.first(b"user-agent") for each in (cancel, ack)] == [name] * 2

@@ -1,27 +1,17 @@
-"""Every key of the guide's 7.1.16 to 7.1.23 has its effect.
-
-| key | test |
-|---|---|
-| 7.1.16 `enableAstFailover` | `test_without_queries_only_calls_notice_a_death`; on: `sip_failover::test_probes_notice_a_death_without_any_call` |
-| 7.1.17 `astPersistentFailover` | `sip_failover::test_a_primary_that_comes_back`, both values; on: `test_systems::test_one_that_dies_and_comes_back` |
-| 7.1.18 `astPingMethod` | `test_who_is_asked_how_and_how_often` |
-| 7.1.19 `astPingInterval` | `test_who_is_asked_how_and_how_often` |
-| 7.1.20 `dispatchPriUser` | `test_prefixes_of_both_sets_and_their_limits` |
-| 7.1.21 `dispatchSecUser` | `test_prefixes_of_both_sets_and_their_limits` |
-| 7.1.22 `dispatchLimit` | `test_prefixes_of_both_sets_and_their_limits` |
-| 7.1.23 `dispatchSize` | `test_both_sets_together_have_a_limit` |
-| 7.1.24 to 7.1.29 `dispatchListenSock`, `dispatchAuth...` | `test_http_control` |
-"""  # noqa: E501  a table
+"""The keys of the guide's 7.1.16 to 7.1.23, and those of our own beside them, have their effects."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from haproxy.testing.call import Refused
+from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy, Value
 from haproxy.testing.stage import PASSWORD, Stage, play
 
@@ -56,16 +46,17 @@ def test_without_queries_only_calls_notice_a_death(tmp_path: Path) -> None:
     tell(tmp_path, story, "genesis_a", "genesis_b", **keys)
 
 
-def test_who_is_asked_how_and_how_often(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["OPTIONS", "INFO"])
+def test_who_is_asked_how_and_how_often(tmp_path: Path, method: str) -> None:
     async def story(stage: Stage) -> None:
         first, phone = await stage.registered("genesis_a", "5000")
         await stage.until(lambda: first.probes >= 3)  # in 30 s, the default, it would be one
         assert phone.probes == 0
         evidence = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", "genesis_a"))["evidence"]
-        assert {row["kind"] for row in evidence} == {"REGISTER", "INFO"}
+        assert {row["kind"] for row in evidence} == {"REGISTER", method}
 
-    keys: dict[str, Value] = {"astPingMethod": "INFO", "astPingInterval": 1}
-    tell(tmp_path, story, "genesis_a", **keys)
+    keys: dict[str, Value] = {"astPingMethod": method} if method != "OPTIONS" else {}
+    tell(tmp_path, story, "genesis_a", astPingInterval=1, **keys)
 
 
 def test_prefixes_of_both_sets_and_their_limits(tmp_path: Path) -> None:
@@ -98,3 +89,91 @@ def test_both_sets_together_have_a_limit(tmp_path: Path) -> None:
 
     log = tell(tmp_path, story, "genesis_a", "genesis_a-2", "genesis_b", dispatchSize=1)
     assert "the sets have 2^dispatchSize = 2 systems already" in log
+
+
+QUICK: dict[str, Value] = {"astPingInterval": 1, "astPingTimeout": 1, "astPingRetry": 1}
+
+
+def evidence(stage: Stage, system: Genesis) -> list[dict[str, Any]]:
+    """What was seen of a system, the oldest first, without its registration."""
+    reply = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", system.uri))
+    return [row for row in reply["evidence"] if row["kind"] == "OPTIONS"]
+
+
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize("failures", [1, 3])
+def test_how_many_failures_make_a_system_inactive(tmp_path: Path, failures: int) -> None:
+    async def story(stage: Stage) -> None:
+        place = stage.proxy.host, stage.proxy.port
+        with Genesis(tmp_path, place, "genesis_a", "unavailable") as system:
+            await stage.until(lambda: states(stage) == ["Inactive"])
+            seen = evidence(stage, system)[:failures]
+            assert [row["code"] for row in seen] == [503] * failures
+            assert [row["status"] for row in seen] == ["Probing"] * (failures - 1) + ["Inactive"]
+
+    tell(tmp_path, story, "genesis_a", astDownThreshold=failures, **QUICK)
+
+
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize("answers", [1, 4])
+def test_how_many_answers_make_it_active_again(tmp_path: Path, answers: int) -> None:
+    async def story(stage: Stage) -> None:
+        place = stage.proxy.host, stage.proxy.port
+        with Genesis(tmp_path, place, "genesis_a") as system, Genesis(tmp_path, place, "genesis_b"):
+            system.hang()
+            await stage.until(lambda: states(stage) == ["Active", "Inactive"])
+            system.go_on()
+            await stage.until(lambda: states(stage) == ["Active", "Active"])
+            seen = evidence(stage, system)
+            last = max(number for number, row in enumerate(seen) if not row["code"])
+            assert [row["status"] for row in seen[last + 1 :]][:answers] == ["Inactive"] * (answers - 1) + [
+                "Active"
+            ]
+
+    tell(tmp_path, story, "genesis_a", "genesis_b", astUpThreshold=answers, **QUICK)
+
+
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize("hold_down", [1, 3600])
+def test_a_system_that_falls_again_is_held_down(tmp_path: Path, hold_down: int) -> None:
+    """The first recovery is not delayed; the second one is, by this time."""
+
+    async def story(stage: Stage) -> None:
+        place = stage.proxy.host, stage.proxy.port
+        with Genesis(tmp_path, place, "genesis_a") as system, Genesis(tmp_path, place, "genesis_b"):
+            for _ in range(2):
+                await stage.until(lambda: states(stage) == ["Active", "Active"])
+                system.hang()
+                await stage.until(lambda: states(stage) == ["Active", "Inactive"])
+                before = len(evidence(stage, system))
+                system.go_on()
+            if hold_down == 1:
+                await stage.until(lambda: states(stage) == ["Active", "Active"])
+                return
+            # It answers as often as it has to, and is not used.
+            await stage.until(lambda: len(evidence(stage, system)) >= before + 4)
+            assert states(stage) == ["Active", "Inactive"]
+            assert "held" in stage.proxy.cli("dispatcher", "explain", system.uri)
+
+    tell(tmp_path, story, "genesis_a", "genesis_b", astHoldDown=hold_down, **QUICK)
+
+
+TRIED = "tried again after the hold-down"
+
+
+@pytest.mark.parametrize("hold_down", [1, 3600])
+def test_without_queries_it_is_tried_again_after_the_hold_down(tmp_path: Path, hold_down: int) -> None:
+    async def story(stage: Stage) -> None:
+        first, second, phone = await stage.registered("genesis_a", "genesis_b", "5000")
+        first.stop()
+        await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))
+        if hold_down == 1:
+            while TRIED not in stage.proxy.cli("dispatcher", "explain", "genesis_a"):
+                await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))
+        else:
+            await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))
+            said = stage.proxy.cli("dispatcher", "explain", "genesis_a")
+            (left,) = re.findall(r"tried again in (\d+) s", said)
+            assert 3500 < int(left) <= hold_down
+
+    tell(tmp_path, story, "genesis_a", "genesis_b", enableAstFailover=False, astHoldDown=hold_down)

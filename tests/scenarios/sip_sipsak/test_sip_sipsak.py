@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from haproxy.testing.genproxy import Genproxy
+from haproxy.testing.sipsak import last_response, sipsak
 
 pytestmark = pytest.mark.peer("sipsak")
 
@@ -13,16 +14,15 @@ HERE = "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("lists", "code", "answer"),
+    "lists",
     [
-        ({"allowList": [HERE]}, 0, "SIP/2.0 200 OK"),
-        ({"proxyList": ["127.0.0.0/24"]}, 0, "SIP/2.0 200 OK"),
+        {"allowList": [HERE]},
+        {"proxyList": ["127.0.0.0/24"]},
     ],
 )
-def test_who_may_ask(tmp_path: Path, lists: dict[str, list[str]], code: int, answer: str) -> None:
+def test_who_may_ask(tmp_path: Path, lists: dict[str, list[str]]) -> None:
     with Genproxy(tmp_path / "proxy", settings={"proxy": {**lists}}) as proxy:
-        done = ask(proxy)
-        assert (done.returncode, answer in done.stdout) == (code, True), done
+        assert last_response(ask(proxy)).startswith("SIP/2.0 200 OK")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,5 @@ def test_who_may_not_hears_nothing(tmp_path: Path, lists: dict[str, list[str]]) 
         assert proxy.metric("udp_sent_total") == 0
 
 
-def ask(proxy: Genproxy, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    command = ["sipsak", "-vv", "-H", HERE, "-s", f"sip:{proxy.server}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+def ask(proxy: Genproxy, timeout: float = 60) -> str:
+    return sipsak("-H", HERE, "-s", f"sip:{proxy.server}", timeout=timeout)
