@@ -90,6 +90,11 @@ def measure_dispatcher(metrics: Metrics, exchange: Exchange) -> None:
     metrics.gauge("primary_set", "Number of the primary dispatch set.", lambda: dispatcher.primary)
     metrics.gauge("destinations", "Genesis systems, by state.", lambda: _by_state(dispatcher), "state")
     metrics.counter("set_failovers", "Moves to the other dispatch set.", lambda: dispatcher.failovers)
+    metrics.counter(
+        "destination_rests",
+        "Times that a system answered 503 and asked for no calls (Retry-After).",
+        lambda: dispatcher.rests,
+    )
     metrics.counter("destinations_refused", "Systems beyond a limit.", lambda: dispatcher.refused)
     metrics.counter("probes", "Probes of Genesis systems, by outcome.", lambda: prober.outcomes, "outcome")
 

@@ -23,6 +23,9 @@ STEADY = 5.0
 LONGEST = 16
 """The hold-down doubles with each fall, up to so many times its first length."""
 
+REST = 60
+"""Seconds for which a destination gets no calls at most, however long it asks for (Retry-After)."""
+
 HISTORY = 32
 """Pieces of evidence that are kept of each destination."""
 
@@ -78,6 +81,8 @@ class Destination:
     """How often it fell soon after it had recovered, without being steady in between."""
     held_until: float = NEVER
     """Until then it stays inactive even if it answers."""
+    rests_until: float = NEVER
+    """Until then it has asked not to get calls."""
     gone: bool = False
     """It is in no set any more: what is heard of it does not matter."""
     calls: int = 0

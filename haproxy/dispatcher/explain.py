@@ -19,6 +19,9 @@ def why(destination: Destination, rules: Rules, now: float) -> str:
         if now < destination.held_until:
             left, falls = destination.held_until - now, destination.falls + 1
             parts.append(f"held down for another {left:.0f} s, as it has failed {falls} times in short order")
+    if destination.usable and now < destination.rests_until:
+        left = destination.rests_until - now
+        parts.append(f"has answered 503 and asked for no calls for another {left:.0f} s (Retry-After)")
     return "; ".join(parts)
 
 

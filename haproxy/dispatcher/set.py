@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from haproxy.dispatcher.destination import Destination, Evidence, Rules, State
+from haproxy.dispatcher.destination import REST, Destination, Evidence, Rules, State
 
 PRIMARY_SET = 1
 SECONDARY_SET = 0
@@ -91,6 +91,8 @@ class Dispatcher:
         """Systems that found no room."""
         self.failovers = 0
         """Moves to another set because all destinations of one had failed."""
+        self.rests = 0
+        """Times that a destination asked for no calls."""
 
     def set_of(self, user: bytes) -> int | None:
         """The number of the set that a registration of this user belongs to; None for ordinary users."""
@@ -235,22 +237,35 @@ class Dispatcher:
             self._judge(destination, self.rules.answered(destination, now), "answered a call", now)
             self._record(destination, "call", "answered", now)
 
+    def rest(self, destination: Destination, seconds: int, now: float) -> None:
+        """It has answered a call with 503, and asks for no more calls so long (RFC 3261 section 21.5.4)."""
+        seconds = min(seconds, REST)
+        if destination.gone or seconds <= 0:
+            return
+        self.rests += 1
+        destination.rests_until = now + seconds
+        self._record(destination, "call", f"answered 503: no calls for {seconds} s", now, status=503)
+
     def candidates(self, now: float) -> list[Destination]:
-        """Where to send the next call, in the order to try: round robin, those in doubt last in their set."""
+        """Where to send the next call, in the order to try: round robin, those in doubt last in their set.
+
+        Those that rest come after both sets: they get calls where all that are up rest.
+        """
         if not self.rules.probing:
             self._try_again(now)
-        order = []
+        order, resting = [], []
         for number in (self._current, 1 - self._current):
             members = self._sets[number]
-            active = [d for d in members if d.state is State.ACTIVE]
+            active = [d for d in members if d.state is State.ACTIVE and d.rests_until <= now]
             if active:
                 turn = self._turn[number] % len(active)
                 order += active[turn:] + active[:turn]
             if len(active) < len(members):
-                order += [d for d in members if d.state is State.PROBING]
+                order += [d for d in members if d.state is State.PROBING and d.rests_until <= now]
+                resting += [d for d in members if d.usable and d.rests_until > now]
         if order:
             self._turn[order[0].number] += 1
-        return order
+        return order + sorted(resting, key=_end_of_rest)
 
     def set_primary(self, number: int, reason: str, now: float) -> None:
         """Make a set the preferred one, in both failover modes. ValueError if it is not 0 or 1."""
@@ -341,3 +356,7 @@ class Dispatcher:
 
     def _up(self) -> dict[int, bool]:
         return {number: any(d.usable for d in members) for number, members in self._sets.items()}
+
+
+def _end_of_rest(destination: Destination) -> float:
+    return destination.rests_until

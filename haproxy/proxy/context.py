@@ -53,7 +53,7 @@ class Proxying(Protocol):
     def unheard(self, branch: Branch, reason: str, now: float, certain: bool) -> None:
         """A Genesis system did not answer; `certain`: it could not be reached."""
 
-    def unavailable(self, branch: Branch, now: float) -> None:
+    def unavailable(self, branch: Branch, response: Response, now: float) -> None:
         """A Genesis system answered 503."""
 
     def refused(self, context: ResponseContext) -> None:
@@ -120,7 +120,7 @@ class Branch:
         if status < 300:
             self.finished = True
             self.context.succeeded(self, response, now)
-        elif not self.finished and not (status == 503 and self._unavailable(now)):
+        elif not self.finished and not (status == 503 and self._unavailable(response, now)):
             self.finish(_not_unavailable(response), now)
 
     def failed(self, status: int, reason: str, now: float) -> None:
@@ -188,10 +188,10 @@ class Branch:
         """Whether it is one of a user's phones, and others wait for their turn."""
         return self.target.destination is None and bool(self.context.groups)
 
-    def _unavailable(self, now: float) -> bool:
+    def _unavailable(self, response: Response, now: float) -> bool:
         """It answered 503; whether another place of the target is tried."""
         if self.target.destination is not None:
-            self.context.proxying.unavailable(self, now)
+            self.context.proxying.unavailable(self, response, now)
         return self._go_elsewhere(now)
 
     def _go_elsewhere(self, now: float) -> bool:

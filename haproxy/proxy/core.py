@@ -218,10 +218,14 @@ class ProxyCore:
         if self._liveness is not None:
             self._liveness.suspect(destination, now)
 
-    def unavailable(self, branch: Branch, now: float) -> None:
+    def unavailable(self, branch: Branch, response: Response, now: float) -> None:
         """A Genesis system has no room, or no way to whom was called: a probe tells whether it is well."""
-        if branch.target.destination is not None and self._liveness is not None:
-            self._liveness.suspect(branch.target.destination, now)
+        destination = branch.target.destination
+        if destination is None:
+            return
+        self._dispatcher.rest(destination, response.retry_after or 0, now)
+        if self._liveness is not None:
+            self._liveness.suspect(destination, now)
 
     def flush(self, call_id: bytes | None, now: float) -> int:
         """End all transactions, or those of one Call-ID: who waits for an answer gets 503. How many."""

@@ -157,6 +157,12 @@ class Response(Message):
         """`SIP/2.0 status reason`."""
         return _STATUS_STARTS[self.status] + self.reason
 
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds; comment and parameters left out (§20.33). None where there are none, or nonsense."""
+        digits = (self.first(b"retry-after") or b"").partition(b";")[0].partition(b"(")[0].strip()
+        return int(digits[:9]) if digits.isdigit() else None
+
     def _tag(self, to_tag: bytes) -> None:
         position = self._layout.index.get(b"to")
         if position is not None:

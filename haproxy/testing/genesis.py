@@ -17,7 +17,7 @@ from rtlib.testing.daemon import Daemon, bound
 PATIENCE: Final = 30
 """Seconds for a REGISTER to be answered; it is sent again each second."""
 
-Behaviour: TypeAlias = Literal["well", "unavailable", "garbage"]
+Behaviour: TypeAlias = Literal["well", "busy", "unavailable", "garbage"]
 
 _GARBAGE: Final = """\
 <send><![CDATA[
@@ -47,12 +47,17 @@ _WELL: Final = (
     + '<recv request="ACK" optional="true"/>\n<recv request="BYE"/>\n'
     + ACCEPTED
 )
+
+
+def _refusal(headers: str = "") -> str:
+    sent = response("503 Service Unavailable", headers=headers, retransmit=True)
+    return sent + '<recv request="ACK"/>\n'
+
+
 _ANSWERS: Final[dict[Behaviour, tuple[str, str]]] = {
     "well": (_WELL, response("200 OK")),
-    "unavailable": (
-        response("503 Service Unavailable", retransmit=True) + '<recv request="ACK"/>\n',
-        response("503 Service Unavailable"),
-    ),
+    "busy": (_refusal("Retry-After: 30\n"), response("200 OK")),
+    "unavailable": (_refusal(), response("503 Service Unavailable")),
     "garbage": (_GARBAGE, _GARBAGE),
 }
 """How calls are answered, and how probes are."""

@@ -243,7 +243,7 @@ class Attempt:
 
     def _refused(self, response: Response, reason: str, now: float) -> None:
         text = printable(reason or response.reason.decode("utf-8", "replace"))
-        wait = _retry_after(response)
+        wait = response.retry_after
         self._end(Outcome(False, response.status, text, retry_after=wait, flow=self.flow), now)
 
     def _end(self, outcome: Outcome, now: float) -> None:
@@ -255,9 +255,3 @@ class Attempt:
 def printable(text: str) -> str:
     """Words of a peer for log and screen: not too long, and without anything that moves the cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_REASON])
-
-
-def _retry_after(response: Response) -> int | None:
-    """Seconds; comment and parameters left out (RFC 3261 section 20.33)."""
-    digits = (response.first(b"retry-after") or b"").partition(b";")[0].partition(b"(")[0].strip()
-    return int(digits[:9]) if digits.isdigit() else None

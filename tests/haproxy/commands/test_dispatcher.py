@@ -104,6 +104,16 @@ def test_why_it_is_held_down() -> None:
     )
 
 
+def test_why_it_gets_no_calls(desk: Desk) -> None:
+    desk.dispatcher.rest(desk.first, 600, 0.0)
+    desk.now = 12.0
+    assert desk.why(desk.first).endswith(
+        "has answered 503 and asked for no calls for another 48 s (Retry-After)"
+    )
+    desk.now = 60.0
+    assert "Retry-After" not in desk.why(desk.first)
+
+
 def test_why_nobody_asks() -> None:
     desk = Desk(Rules(probing=False))
     desk.dispatcher.failed(desk.first, "gone", 0.0)

@@ -347,6 +347,39 @@ class TestFailover:
         (system,) = world.assembly.dispatcher.destinations(1)
         assert (system.state.value, system.reason) == ("inactive", "answered 503 to a probe")
 
+    @pytest.mark.parametrize(("asked", "rest"), [("7", 7), ("20 (a minute);duration=9", 20), ("3600", 60)])
+    def test_a_system_that_says_retry_after_gets_no_new_calls_so_long(
+        self, make_world: Any, asked: str, rest: int
+    ) -> None:
+        world = make_world(enableAstFailover=False)
+        world.systems()
+        call(world)
+        world.answer(GENESIS_A, 503, f"Retry-After: {asked}")
+        assert world.reached() == [GENESIS_A, GENESIS_B]
+        world.answer(GENESIS_B, 486)
+        world.advance(rest - 0.1)
+        assert self.asked_next(world) == GENESIS_B
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert system.state.value == "active"
+        world.advance(0.1)
+        assert self.asked_next(world) == GENESIS_A
+
+    def asked_next(self, world: Any) -> str:
+        """Who gets the next call, and is busy."""
+        world.sent.clear()
+        call(world)
+        (place,) = world.reached()
+        world.answer(place, 486)
+        return str(place)
+
+    def test_systems_that_all_ask_for_rest_get_calls_all_the_same(self, world: Any) -> None:
+        """All or nothing would be worse than their own 503 (RFC 5390 section 5)."""
+        world.systems()
+        call(world)
+        world.answer(GENESIS_A, 503, "Retry-After: 30")
+        world.answer(GENESIS_B, 503, "Retry-After: 20")
+        assert self.asked_next(world) == GENESIS_B
+
 
 class TestCancel:
     """RFC 3261 sections 9 and 16.10."""

@@ -91,6 +91,24 @@ def test_one_that_hangs_and_comes_back_by_itself(tmp_path: Path) -> None:
         play(running, story)
 
 
+def test_one_that_asks_for_no_calls(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "busy")
+
+    async def story(stage: Stage) -> None:
+        for _ in range(3):
+            await call(stage)
+        asked = scene.explain(scene.primary)
+        assert asked["calls"] == 1
+        assert asked["status"] == "Active"
+        assert "(Retry-After)" in asked["why"]
+        assert scene.explain(scene.secondary)["calls"] == 3
+
+    with scene.proxy as running, scene.primary, scene.secondary:
+        play(running, story)
+        assert running.metric("destination_rests_total") == 1
+        assert running.metric("set_failovers_total") == 0
+
+
 @pytest.mark.parametrize(
     ("behaviour", "why"),
     [("unavailable", "answered 503 to a probe"), ("garbage", "answered a probe with what is no SIP")],
