@@ -19,6 +19,7 @@ from haproxy.assembly import Assembly, assemble
 from haproxy.network import sides_of
 from haproxy.settings import Settings
 from haproxy.sip.flow import Flow
+from rtlib import digest
 from rtlib.address import pack
 
 HOST: Final = "127.0.0.1"
@@ -51,7 +52,7 @@ FOLLOW: Final = (
 REGISTER: Final = (
     b"REGISTER sip:bench.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK1f-%d-1\r\n"
     b"From: <sip:u%d@bench.example>;tag=r%d\r\nTo: <sip:u%d@bench.example>\r\nCall-ID: %d-1f@127.0.0.1\r\n"
-    b"CSeq: 1 REGISTER\r\nContact: <sip:u%d@127.0.0.1:%d>\r\nMax-Forwards: 70\r\nUser-Agent: load\r\n"
+    b"CSeq: %d REGISTER\r\nContact: <sip:u%d@127.0.0.1:%d>\r\nMax-Forwards: 70\r\nUser-Agent: load\r\n%b"
     b"Expires: 600\r\nContent-Length: 0\r\n\r\n"
 )
 CALLER, GENESIS = 6000, 7000
@@ -61,14 +62,14 @@ USERS: Final = 2000
 class Stage:
     """A proxy's core, its clock, and what it takes of the processor's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, auth: bool = False) -> None:
         names = [*(f"u{number}" for number in range(USERS)), "genesis_a"]
         users = [{"username": name, "domain": "bench.example", "password": "secret"} for name in names]
         lists = {"allowList": ["127.0.0.2"], "denyList": ["127.0.0.3"], "proxyList": ["127.0.0.4"]}
         settings = Settings.model_validate(
             {
                 "system": {"privateIP": HOST, "privateSubnet": 8, "alias": ["bench.example"]},
-                "proxy": {"enableAstFailover": False, **lists},
+                "proxy": {"enableAstFailover": False, "enableRegAuth": auth, **lists},
                 "subscribers": users,
             }
         )
@@ -81,7 +82,8 @@ class Stage:
         self.spent = 0.0
         self._number = 0
         enrol = REGISTER.replace(b"sip:u%d@", b"sip:genesis_a@")
-        self.feed([enrol % (GENESIS, 0, 0, 0, GENESIS)], GENESIS)
+        if not auth:
+            self.feed([enrol % (GENESIS, 0, 0, 0, 1, GENESIS, b"")], GENESIS)
 
     def feed(self, messages: Iterable[bytes], port: int) -> list[bytes]:
         """Let a batch of messages come from a port; what is sent."""
@@ -130,12 +132,30 @@ class Stage:
         """Registrations of different users; how many."""
         numbers = range(self._number, self._number + WINDOW)
         self._number += WINDOW
-        users = [(n, n % USERS) for n in numbers]
-        messages = [REGISTER % (CALLER, n, u, n, u, n, u, CALLER) for n, u in users]
-        done = self.feed(messages, CALLER)
+        done = self.feed([enrolment(number) for number in numbers], CALLER)
+        if done[0].startswith(b"SIP/2.0 401"):
+            again = zip(numbers, done, strict=True)
+            done = self.feed([enrolment(number, 2, proof(number, asked)) for number, asked in again], CALLER)
         if not all(message.startswith(b"SIP/2.0 200") for message in done):
             raise RuntimeError("registrations were refused")
         return len(done)
+
+
+def enrolment(number: int, cseq: int = 1, proof: bytes = b"") -> bytes:
+    """The REGISTER of a user."""
+    user = number % USERS
+    return REGISTER % (CALLER, number, user, number, user, number, cseq, user, CALLER, proof)
+
+
+def proof(number: int, asked: bytes) -> bytes:
+    """The line that answers a 401."""
+    challenge = digest.parse_challenge(_lines(asked, b"WWW-Authenticate")[0].partition(b": ")[2])
+    if challenge is None:
+        raise RuntimeError("a 401 without a challenge")
+    name = f"u{number % USERS}"
+    secret = digest.ha1(name, challenge.realm, "secret")
+    given = digest.answer(challenge, name, secret, "REGISTER", "sip:bench.example", cnonce="0a4f113b")
+    return b"Authorization: %b\r\n" % bytes(given)
 
 
 def answer(request: bytes, status: bytes) -> bytes:
@@ -172,7 +192,7 @@ def cost(stage: Stage, work: Callable[[], int]) -> float:
 
 
 def measure() -> Iterator[Figure]:
-    """A call, and a registration."""
+    """A call, a registration, and one with digest."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     stage = Stage()
     gc.collect()
@@ -181,3 +201,5 @@ def measure() -> Iterator[Figure]:
     yield Figure("call", cost(stage, stage.calls), "us")
     stage = Stage()
     yield Figure("REGISTER", cost(stage, stage.registrations), "us")
+    stage = Stage(auth=True)
+    yield Figure("REGISTER with digest", cost(stage, stage.registrations), "us")

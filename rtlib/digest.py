@@ -9,21 +9,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache, partial
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
-_HASHES: Final[dict[str, str]] = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+_HASHES: Final[dict[str, Callable[[bytes], hashlib._Hash]]] = {
+    "MD5": partial(hashlib.md5, usedforsecurity=False),
+    "SHA-256": hashlib.sha256,
+    "SHA-512-256": partial(hashlib.new, "sha512_256"),
+}
 ALGORITHMS: Final = tuple(_HASHES)
 """The algorithms without `-sess`, weakest first."""
 _QOPS: Final = ("auth", "auth-int")
 """The qualities of protection that an answer can have, the preferred one first."""
 
 _MAX_HEADER: Final = 8192
+_USUAL_PARAMETER: Final = re.compile(r'[ ,]*+([A-Za-z]++)=(?:"([^"\\]*+)"|([^\s,"]++))(?=,|$)')
 _PARAMETER: Final = re.compile(
     rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
 )
@@ -33,8 +38,7 @@ class DigestError(ValueError):
     """A challenge or credentials that cannot be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """What a server asks for."""
 
     realm: str
@@ -74,8 +78,7 @@ class Challenge:
         return _encode("Digest " + ", ".join(parts))
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a client answers."""
 
     username: str
@@ -177,10 +180,11 @@ def response(credentials: Credentials, secret: str, method: str, body: bytes = b
     a2 = f"{method}:{credentials.uri}"
     if credentials.qop == "auth-int":
         a2 += ":" + _hash(algorithm)(body).hexdigest()
+    ha2 = _usual_digest(algorithm, a2) if len(a2) <= _LONGEST_CACHED else _digest(algorithm, a2)
     if credentials.qop is None:
-        return _digest(algorithm, f"{secret}:{credentials.nonce}:{_digest(algorithm, a2)}")
+        return _digest(algorithm, f"{secret}:{credentials.nonce}:{ha2}")
     count = f"{credentials.nc:08x}:{credentials.cnonce}:{credentials.qop}"
-    return _digest(algorithm, f"{secret}:{credentials.nonce}:{count}:{_digest(algorithm, a2)}")
+    return _digest(algorithm, f"{secret}:{credentials.nonce}:{count}:{ha2}")
 
 
 def answer(
@@ -216,7 +220,7 @@ def answer(
         cnonce,
         challenge.opaque,
     )
-    return replace(draft, response=response(draft, secret, method, body))
+    return draft._replace(response=response(draft, secret, method, body))
 
 
 def strongest(challenges: Sequence[Challenge]) -> Challenge | None:
@@ -271,50 +275,49 @@ class Nonces:
     expired early. `key` is 16 random bytes or more.
     """
 
-    _TIME: Final = Struct(">Q8s")
+    _HEAD: Final = Struct(">QQ")
+    """When it was issued, in milliseconds, and a number."""
 
     def __init__(
         self, key: bytes, entropy: Callable[[int], bytes], *, lifetime: float = 300.0, limit: int = 65536
     ):
-        self._key = key
-        self._entropy = entropy
+        self._signature = hashlib.blake2b(key=key, digest_size=16)
+        self._number = int.from_bytes(entropy(7), "big")
         self._lifetime = lifetime
         self._limit = limit
-        self._used: OrderedDict[str, tuple[int, int]] = OrderedDict()  # nonce: when issued, highest count
+        self._used: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        """By a nonce's head: when it was issued, and its highest count."""
         self._floor = 0
         self.dropped = 0
         """Nonces expired early because the table was full."""
 
     def issue(self, now: float) -> str:
         """A new nonce; `now` in seconds of any clock that `check` is given too."""
-        head = self._TIME.pack(int(now * 1000), self._entropy(8))
-        return urlsafe_b64encode(head + self._sign(head)).decode("ascii")
+        self._number += 1
+        head = self._HEAD.pack(int(now * 1000), self._number)
+        return b2a_base64(head + self._sign(head), newline=False).decode("ascii")
 
     def check(self, nonce: str, nc: int, now: float) -> bool:
         """Whether a nonce is ours, not too old, and `nc` is above all used with it; without qop `nc` is 0.
 
         A true answer uses `nc` up: ask only for credentials whose response is right.
         """
-        issued = self._issued(nonce)
-        if issued is None or issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
+        try:
+            raw = a2b_base64(nonce)
+        except ValueError:
             return False
-        if nonce in self._used and nc <= self._used[nonce][1]:
+        head = raw[:16]
+        if len(head) < 16 or not hmac.compare_digest(raw[16:], self._sign(head)):
             return False
-        self._used[nonce] = issued, nc
+        issued: int = self._HEAD.unpack(head)[0]
+        if issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
+            return False
+        last = self._used.get(head)
+        if last is not None and nc <= last[1]:
+            return False
+        self._used[head] = issued, nc
         self._expire(now)
         return True
-
-    def _issued(self, nonce: str) -> int | None:
-        """When a nonce was issued, in milliseconds; None if not by us."""
-        try:
-            raw = urlsafe_b64decode(nonce.encode("ascii"))
-        except ValueError:
-            return None
-        head = raw[: self._TIME.size]
-        if len(head) < self._TIME.size or not hmac.compare_digest(raw[self._TIME.size :], self._sign(head)):
-            return None
-        milliseconds: int = self._TIME.unpack(head)[0]
-        return milliseconds
 
     def _expire(self, now: float) -> None:
         while self._used:
@@ -328,7 +331,9 @@ class Nonces:
                 self.dropped += 1
 
     def _sign(self, head: bytes) -> bytes:
-        return hmac.digest(self._key, head, "sha256")[:16]
+        signature = self._signature.copy()
+        signature.update(head)
+        return signature.digest()
 
 
 class Authenticator:
@@ -384,14 +389,19 @@ def _base(algorithm: str) -> str:
 
 
 def _hash(algorithm: str) -> Callable[[bytes], hashlib._Hash]:
-    name = _HASHES.get(_base(algorithm))
-    if name is None:
+    found = _HASHES.get(algorithm) or _HASHES.get(_base(algorithm))
+    if found is None:
         raise DigestError(f"unknown algorithm {algorithm}")
-    return lambda data: hashlib.new(name, data, usedforsecurity=False)
+    return found
 
 
 def _digest(algorithm: str, text: str) -> str:
     return _hash(algorithm)(_encode(text)).hexdigest()
+
+
+_LONGEST_CACHED: Final = 256
+_usual_digest: Final = lru_cache(1024)(_digest)
+"""For what is no secret, and the same for many: method and URI."""
 
 
 def _parameters(value: bytes) -> dict[str, str] | None:
@@ -400,6 +410,16 @@ def _parameters(value: bytes) -> dict[str, str] | None:
         return None
     if len(rest) > _MAX_HEADER:
         raise DigestError("longer than any digest header has to be")
+    parts = _USUAL_PARAMETER.split(_decode(rest))
+    names = [name.lower() for name in parts[1::4]]
+    # What stands between the parameters ought to be nothing, and none of them to be there twice.
+    if any(parts[::4]) or len(set(names)) < len(names):
+        return _unusual_parameters(rest)
+    values = zip(names, parts[2::4], parts[3::4], strict=True)
+    return {name: plain if quoted is None else quoted for name, quoted, plain in values}
+
+
+def _unusual_parameters(rest: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     position = 0
     while rest[position:].strip(b" \t\r\n,"):

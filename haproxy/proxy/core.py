@@ -364,18 +364,19 @@ class ProxyCore:
             renewed = self._registrar.renewal(request, source)
             if renewed is not None and self._admission.renews(request, renewed, now):
                 headers = self._registrar.renew(request, renewed, now)
-                self.layer.answer(self._reply.granted(request, headers), flow)
+                self.layer.answer(self._reply.answer(request, 200, None, headers), flow)
                 return
             validate(request, self._sent_bys)
             self._admission.register(request, source, now)
             response = self.layer.sign(self._registrar.process(request, source, now))
+            self.layer.send(response, flow)
         except Refused as refusal:
             self.counters["refused"] += 1
-            response = self._reply.refusal(request, refusal)
+            reason = None if refusal.reason is None else refusal.reason.encode()
+            self.layer.answer(self._reply.answer(request, refusal.status, reason, refusal.headers), flow)
         except (ParseError, ValueError):
             self.counters["refused"] += 1
-            response = self._reply.refusal(request, Refused(400))
-        self.layer.send(response, flow)
+            self.layer.answer(self._reply.answer(request, 400), flow)
 
     def _options(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
         if request.to_tag is None:

@@ -23,11 +23,17 @@ class Reply:
         phrase = reason.encode() if reason is not None else None
         return self._layer.sign(request.response(status, phrase, self._layer.stateless_tag(request)))
 
-    def granted(self, request: Request, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The bytes of a 200 with some headers."""
+    def answer(
+        self,
+        request: Request,
+        status: int,
+        reason: bytes | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> bytes:
+        """The bytes of a final response, for requests without a transaction."""
         added = [name + b": " + value for name, value in headers]
         added += self._server_lines
-        return request.answered(b"SIP/2.0 200 OK", self._layer.stateless_tag(request), added)
+        return request.answered(status, reason, self._layer.stateless_tag(request), added)
 
     def send(self, server: ServerTransaction, status: int, now: float, *headers: tuple[bytes, bytes]) -> None:
         """Answer a request."""

@@ -50,7 +50,7 @@ class Authentication:
         self._algorithms = tuple(algorithms)
         self._subscribers = subscribers
         self._nonces = nonces
-        self._realms: OrderedDict[str, Authenticator] = OrderedDict()
+        self._realms: OrderedDict[bytes, Authenticator] = OrderedDict()
         self.accepted = 0
         self.rejected = 0
 
@@ -58,52 +58,53 @@ class Authentication:
         self, request: Request, kind: Kind, aor: bytes, now: float
     ) -> tuple[tuple[bytes, bytes], ...] | None:
         """None if `request` proves to come from the user of `aor`; else the challenge's headers."""
-        realm = aor.rpartition(b"@")[2].decode("ascii", "replace")
-        authenticator = self._authenticator(realm)
+        authenticator = self._authenticator(aor.rpartition(b"@")[2])
+        subscriber = self._subscribers.find(aor)
         stale = False
-        for credentials in _offered(request, kind, realm):
-            verdict = self._judge(authenticator, request, credentials, aor, now)
-            if verdict is Verdict.valid:
-                self.accepted += 1
-                return None
-            stale = stale or verdict is Verdict.stale
-            self.rejected += verdict is Verdict.invalid
-        challenges = self._known_to(aor, authenticator.challenges(now, stale=stale))
-        return tuple((kind.challenge, bytes(challenge)) for challenge in challenges)
+        if kind.credentials in request:
+            for credentials in _offered(request, kind, authenticator.realm):
+                verdict = _judge(authenticator, request, credentials, subscriber, now)
+                if verdict is Verdict.valid:
+                    self.accepted += 1
+                    return None
+                stale = stale or verdict is Verdict.stale
+                self.rejected += verdict is Verdict.invalid
+        challenges = _known_to(subscriber, authenticator.challenges(now, stale=stale))
+        return tuple([(kind.challenge, bytes(challenge)) for challenge in challenges])
 
-    def _known_to(self, aor: bytes, challenges: list[Challenge]) -> list[Challenge]:
-        """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
-        subscriber = self._subscribers.find(aor)
-        if subscriber is None:
-            return challenges
-        name = subscriber.username
-        return [each for each in challenges if subscriber.hash_for(name, each.algorithm)] or challenges
-
-    def _judge(
-        self,
-        authenticator: Authenticator,
-        request: Request,
-        credentials: Credentials,
-        aor: bytes,
-        now: float,
-    ) -> Verdict:
-        subscriber = self._subscribers.find(aor)
-        secret = _secret(subscriber, credentials) if subscriber is not None else None
-        try:
-            verdict = authenticator.verify(credentials, request.method.decode(), secret, now, request.body)
-        except DigestError:
-            return Verdict.invalid
-        return verdict if _means(credentials.uri, request) else Verdict.invalid
-
-    def _authenticator(self, realm: str) -> Authenticator:
-        found = self._realms.get(realm)
+    def _authenticator(self, domain: bytes) -> Authenticator:
+        found = self._realms.get(domain)
         if found is None:
-            found = self._realms[realm] = Authenticator(
+            realm = domain.decode("ascii", "replace")
+            found = self._realms[domain] = Authenticator(
                 realm, self._nonces, algorithms=self._algorithms, qop=("auth", "auth-int")
             )
             if len(self._realms) > REALMS:
                 self._realms.popitem(last=False)
         return found
+
+
+def _known_to(subscriber: Subscriber | None, challenges: list[Challenge]) -> list[Challenge]:
+    """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
+    if subscriber is None or len(challenges) == 1:
+        return challenges
+    name = subscriber.username
+    return [each for each in challenges if subscriber.hash_for(name, each.algorithm)] or challenges
+
+
+def _judge(
+    authenticator: Authenticator,
+    request: Request,
+    credentials: Credentials,
+    subscriber: Subscriber | None,
+    now: float,
+) -> Verdict:
+    secret = _secret(subscriber, credentials) if subscriber is not None else None
+    try:
+        verdict = authenticator.verify(credentials, request.method.decode(), secret, now, request.body)
+    except DigestError:
+        return Verdict.invalid
+    return verdict if _means(credentials.uri, request) else Verdict.invalid
 
 
 def _offered(request: Request, kind: Kind, realm: str) -> list[Credentials]:

@@ -110,15 +110,18 @@ class Request(Message):
         response.append(b"Content-Length", b"0")
         return response
 
-    def answered(self, start: bytes, to_tag: bytes, added: list[bytes]) -> bytes:
+    def answered(self, status: int, reason: bytes | None, to_tag: bytes, added: list[bytes]) -> bytes:
         """The bytes of a final response to this request, as `response` would make it, with lines added.
 
         For answers of which there are many, and which nobody looks at any more.
         """
         positions, layout = self._layout.chosen(_COPIED)
         own = self._lines
-        copied = [own[position] for position in positions]
-        lines = [start, *copied, b"Content-Length: 0", *added, b"\r\n"]
+        start = _STATUS_STARTS[status] + (reason_of(status) if reason is None else reason)
+        lines = [start]
+        for position in positions:
+            lines.append(own[position])
+        lines += (b"Content-Length: 0", *added, b"\r\n")
         if self.to_tag is None:
             lines[layout.index[b"to"] + 1] += b";tag=" + to_tag
         return b"\r\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,9 +110,9 @@ def challenged(phone: Phone) -> list[Challenge]:
 def authorized(phone: Phone, challenge: Challenge, qop: str, nc: int = 1, word: str = PASSWORD) -> Request:
     secret = ha1("5000", challenge.realm, word, challenge.algorithm)
     draft = answer(
-        replace(challenge, qop=(qop,)), "5000", secret, "REGISTER", f"sip:{phone.domain}", cnonce="c", nc=nc
+        challenge._replace(qop=(qop,)), "5000", secret, "REGISTER", f"sip:{phone.domain}", cnonce="c", nc=nc
     )
-    proof = replace(draft, response=response(draft, secret, "REGISTER", b""))
+    proof = draft._replace(response=response(draft, secret, "REGISTER", b""))
     return phone.request((b"Authorization", bytes(proof)))
 
 
