@@ -8,6 +8,7 @@ Nothing fires early; everything fires at most one `granularity` late.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import ceil
 from operator import attrgetter
@@ -114,6 +115,11 @@ class Reminders(Generic[T]):
             heappush(self._order, number)
         slot.append(item)
 
+    def __iter__(self) -> Iterator[T]:
+        """All that will be reminded, in no particular order."""
+        for slot in self._slots.values():
+            yield from slot
+
     def get_timer(self) -> float | None:
         """Tell when `due` will next have something to return; None for never."""
         return self._order[0] * self._granularity if self._order else None
@@ -143,6 +149,11 @@ class Delay(Generic[T]):
 
     def __bool__(self) -> bool:
         return bool(self._groups)
+
+    def __iter__(self) -> Iterator[T]:
+        """All that wait, the longest wait first."""
+        for _, group in self._groups:
+            yield from group
 
     def add(self, item: T, now: float) -> None:
         """Have `due` return `item` from `now` and the delay on; times do not go back."""

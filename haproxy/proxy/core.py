@@ -317,9 +317,9 @@ class ProxyCore:
             transaction.context.failed(408, "does not answer", now)
 
     def _transport_error(self, happened: event.TransportError, now: float) -> None:
-        transaction = happened.transaction
-        if isinstance(transaction, ClientTransaction) and transaction.context is not None:
-            transaction.context.failed(503, f"cannot be reached: {happened.reason or 'no connection'}", now)
+        waiting = happened.transaction.context
+        if waiting is not None:
+            waiting.failed(503, f"cannot be reached: {happened.reason or 'no connection'}", now)
 
     def _terminated(self, happened: event.Terminated, now: float) -> None:
         self._release(happened.transaction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
 from haproxy.sip import client, state
@@ -31,7 +31,7 @@ _GRANULARITY: Final = 0.05
 """Seconds that a timer may be late."""
 
 _SWEEP_INTERVAL: Final = 0.1
-"""Seconds between two searches for the transactions of failed flows: each looks at all transactions."""
+"""Seconds between two searches for the transactions of failed flows."""
 
 _MAX_FAILED_FLOWS: Final = 4096
 
@@ -137,7 +137,10 @@ class Engine:
         return self.events.popleft() if self.events else None
 
     def transport_error(self, flow: Flow, now: float, reason: str = "") -> None:
-        """A message to this flow could not be sent, or its connection is lost (§17.1.4, §17.2.4)."""
+        """A message to this flow could not be sent, or its connection is lost (§17.1.4).
+
+        Those that wait for an answer from there end with an event; the others go on.
+        """
         if len(self._failed) < _MAX_FAILED_FLOWS:
             self._failed[flow] = reason
             self._next_sweep = max(self._next_sweep, now)
@@ -214,12 +217,18 @@ class Engine:
     def _sweep(self, now: float) -> None:
         failed, self._failed = self._failed, {}
         self._next_sweep = now + _SWEEP_INTERVAL
-        hit = [
-            each for table in (self._clients, self._servers) for each in table.values() if each.flow in failed
-        ]
+        hit = [each for each in self.waiting() if each.flow in failed]
         for transaction in hit:
             self._failure = failed[transaction.flow]
             self._step(transaction, Input.transport_error, None, now)
+
+    def waiting(self) -> Iterator[Transaction]:
+        """All that a transport error ends, for which a timer runs, first T1; some of these are over already.
+
+        The others are many more: half a minute of calls.
+        """
+        yield from self._first_looks[self._timers.t1]
+        yield from self._reminders
 
     def _actions(self) -> Mapping[Action, Perform]:
         return {**self._deadlines(), **self._retransmissions(), **self._verbs()}
@@ -370,14 +379,10 @@ class Engine:
 
     def _inform_timeout(self, transaction: Transaction, message: object, now: float) -> None:
         self.counters.timeouts += 1
-        if not _is_quiet(transaction):
+        if not (isinstance(transaction, ClientTransaction) and transaction.quiet):
             self.events.append(Timeout(transaction))
 
-    def _inform_error(self, transaction: Transaction, message: object, now: float) -> None:
+    def _inform_error(self, transaction: ClientTransaction, message: object, now: float) -> None:
         self.counters.transport_errors += 1
-        if not _is_quiet(transaction):
+        if not transaction.quiet:
             self.events.append(TransportError(transaction, self._failure))
-
-
-def _is_quiet(transaction: Transaction) -> bool:
-    return isinstance(transaction, ClientTransaction) and transaction.quiet

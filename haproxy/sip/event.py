@@ -51,9 +51,9 @@ class Timeout(NamedTuple):
 
 
 class TransportError(NamedTuple):
-    """The message could not be sent: for a client transaction as good as a 503 (RFC 3261 §8.1.3.1)."""
+    """The request could not be sent: as good as a 503 (RFC 3261 §8.1.3.1)."""
 
-    transaction: ClientTransaction | ServerTransaction
+    transaction: ClientTransaction
     reason: str = ""
 
 

@@ -1,8 +1,11 @@
 """The transaction state machines as tables: RFC 3261 §17 as corrected by RFC 6026 and RFC 4320.
 
 A table says, for a state and an input, the next state and the actions, in order. An input that a state
-has no row for is absorbed. A step to `terminated` also stops all timers and forgets the transaction.
-The start of a client machine comes after its request has been sent.
+has no row for is absorbed. A step to `terminated` also stops all timers and forgets the transaction. The
+start of a client machine comes after its request has been sent.
+
+A transport error ends the wait for an answer (§17.1.4). To anybody else it is nothing: the user of a server,
+whom §17.2.4 would tell, could not do anything about it.
 """
 
 from __future__ import annotations
@@ -115,7 +118,6 @@ INVITE_CLIENT: Final[Table] = {
     },
     _S.completed: {
         _I.failure: (_S.completed, (_A.acknowledge,)),
-        _I.transport_error: (_S.terminated, (_A.inform_error,)),
         _I.timer_d: (_S.terminated, ()),
     },
     _S.accepted: {
@@ -157,20 +159,16 @@ INVITE_SERVER: Final[Table] = {
         _I.provisional: (_S.proceeding, (_A.stop_retransmission, _A.send)),
         _I.success: (_S.accepted, (_A.stop, _A.send, _A.start_l)),
         _I.failure: (_S.completed, (_A.stop, _A.send, _A.start_g, _A.start_h)),
-        _I.transport_error: (_S.proceeding, (_A.inform_error,)),
     },
     _S.completed: {
         _I.request: (_S.completed, (_A.resend,)),
         _I.timer_g: (_S.completed, (_A.resend, _A.start_g)),
         _I.timer_h: (_S.terminated, (_A.inform_timeout,)),
-        # It stays, so that retransmissions of the INVITE are absorbed (RFC 6026 §7.1, §8.7).
-        _I.transport_error: (_S.completed, (_A.inform_error,)),
         _I.ack: (_S.confirmed, (_A.stop, _A.start_i)),
     },
     _S.accepted: {
         _I.success: (_S.accepted, (_A.send,)),
         _I.ack: (_S.accepted, (_A.pass_ack,)),
-        _I.transport_error: (_S.accepted, (_A.inform_error,)),
         _I.timer_l: (_S.terminated, ()),
     },
     _S.confirmed: {_I.timer_i: (_S.terminated, ())},
@@ -195,11 +193,9 @@ NON_INVITE_SERVER: Final[Table] = {
         _I.success: _FINAL,
         _I.failure: _FINAL,
         _I.silence: _SILENT,
-        _I.transport_error: (_S.terminated, (_A.inform_error,)),
     },
     _S.completed: {
         _I.request: (_S.completed, (_A.resend,)),
-        _I.transport_error: (_S.terminated, (_A.inform_error,)),
         _I.timer_j: (_S.terminated, ()),
     },
     _S.terminated: {},

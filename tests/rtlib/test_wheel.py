@@ -143,6 +143,7 @@ class TestDelay:
         delay.add("b", 1.0)
         delay.add("c", 2.0)
         assert delay.get_timer() == 6.0
+        assert list(delay) == ["a", "b", "c"]
         assert delay.due(5.9) == []
         assert delay.due(6.0) == ["a", "b"]
         assert delay.get_timer() == 7.0
