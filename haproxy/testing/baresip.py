@@ -134,13 +134,13 @@ class Baresip:
         """End the call."""
         self._command("hangup")
 
-    def wait_for(self, event: str, timeout: float = 10.0) -> dict[str, Any]:
-        """Wait for an event such as CALL_ESTABLISHED or CALL_CLOSED; AssertionError after `timeout` s."""
+    def wait_for(self, *events: str, timeout: float = 10.0) -> dict[str, Any]:
+        """Wait for one of these, such as CALL_ESTABLISHED; AssertionError after `timeout` s."""
         deadline = time.monotonic() + timeout
         while (message := self._message(deadline)) is not None:
-            if message.get("event") and message.get("type") == event:
+            if message.get("event") and message.get("type") in events:
                 return message
-        raise AssertionError(f"baresip reported no {event} within {timeout} s:\n{self.output[-3000:]}")
+        raise AssertionError(f"baresip reported no {events} within {timeout} s:\n{self.output[-3000:]}")
 
     def wait_until_heard(self, seconds: float, timeout: float = 15.0) -> None:
         """Wait until the recording of the far end is this long."""

@@ -17,7 +17,10 @@ from rtlib.testing.daemon import Daemon, bound
 PATIENCE: Final = 30
 """Seconds for a REGISTER to be answered; it is sent again each second."""
 
-Behaviour: TypeAlias = Literal["well", "busy", "unavailable", "garbage"]
+SLOW: Final = 2000
+"""Milliseconds until a slow one answers a probe."""
+
+Behaviour: TypeAlias = Literal["well", "busy", "unavailable", "garbage", "slow"]
 
 _GARBAGE: Final = """\
 <send><![CDATA[
@@ -58,6 +61,7 @@ _ANSWERS: Final[dict[Behaviour, tuple[str, str]]] = {
     "well": (_WELL, response("200 OK")),
     "busy": (_refusal("Retry-After: 30\n"), response("200 OK")),
     "unavailable": (_refusal(), response("503 Service Unavailable")),
+    "slow": (_WELL, f'<pause milliseconds="{SLOW}"/>\n' + response("200 OK")),
     "garbage": (_GARBAGE, _GARBAGE),
 }
 """How calls are answered, and how probes are."""

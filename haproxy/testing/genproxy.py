@@ -26,8 +26,8 @@ Tables: TypeAlias = Mapping[str, Sequence[Mapping[str, Value]]]
 PORT: Final = 5060
 TLS_PORT: Final = 5061
 METRICS_PORT: Final = 9100
-READY: Final = r"\| INIT \|.* private side: "
-"""What it prints once it serves (regular expression)."""
+READY: Final = r"\bINIT\b.*\bprivate side: "
+"""What it prints once it serves (regular expression), in both forms of the log."""
 
 
 def own_host() -> str:

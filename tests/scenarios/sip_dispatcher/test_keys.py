@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from haproxy.testing.call import Refused
-from haproxy.testing.genesis import Genesis
+from haproxy.testing.genesis import SLOW, Genesis
 from haproxy.testing.genproxy import Genproxy, Value
 from haproxy.testing.stage import PASSWORD, Stage, play
 
@@ -98,6 +98,38 @@ def evidence(stage: Stage, system: Genesis) -> list[dict[str, Any]]:
     """What was seen of a system, the oldest first, without its registration."""
     reply = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", system.uri))
     return [row for row in reply["evidence"] if row["kind"] == "OPTIONS"]
+
+
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize("patience", [1, 8])
+def test_how_long_an_answer_is_waited_for(tmp_path: Path, patience: int) -> None:
+    async def story(stage: Stage) -> None:
+        place = stage.proxy.host, stage.proxy.port
+        with Genesis(tmp_path, place, "genesis_a", "slow") as system:
+            await stage.until(lambda: evidence(stage, system))
+            first = evidence(stage, system)[0]
+            if patience == 1:
+                assert (first["code"], first["status"]) == (None, "Probing")
+                assert first["outcome"] == "did not answer a probe"
+            else:
+                assert (first["code"], first["status"]) == (200, "Active")
+                assert first["rtt"] >= SLOW
+
+    keys: dict[str, Value] = {"astPingInterval": 1, "astPingRetry": 1, "astPingTimeout": patience}
+    tell(tmp_path, story, "genesis_a", **keys)
+
+
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize("seconds", [1, 5])
+def test_how_soon_it_is_asked_again(tmp_path: Path, seconds: int) -> None:
+    async def story(stage: Stage) -> None:
+        place = stage.proxy.host, stage.proxy.port
+        with Genesis(tmp_path, place, "genesis_a", "unavailable") as system:
+            await stage.until(lambda: len(evidence(stage, system)) >= 2)
+            first, second = evidence(stage, system)[:2]
+            assert (first["ago"] - second["ago"] > 4.5) is (seconds == 5)
+
+    tell(tmp_path, story, "genesis_a", astPingInterval=5, astPingRetry=seconds)
 
 
 @pytest.mark.peer("sipp")

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from twisted.internet.task import deferLater
 
 from haproxy.testing.audio import Audio
@@ -15,12 +16,12 @@ from rtlib.audio.rtp import Packetizer
 Story = Callable[[Stage, str], Awaitable[None]]
 
 
-def tell(folder: Path, story: Story) -> None:
+def tell(folder: Path, story: Story, *, nat: bool = True) -> None:
     """Run a story with a proxy between two networks; the story gets its public address."""
     private, public = own_host(), own_host()
     settings: Settings = {
         "system": {"publicIP": public, "privateSubnet": "16"},
-        "proxy": {"enableRegAuth": True, "enableNAT": True},
+        "proxy": {"enableRegAuth": True, "enableNAT": nat},
     }
     subscribers = {f"genesis_a@{private}": PASSWORD, f"5000@{public}": PASSWORD}
     with Genproxy(folder / "proxy", host=private, settings=settings, subscribers=subscribers) as proxy:
@@ -97,7 +98,8 @@ def test_a_call_that_is_declined_or_given_up_leaves_no_ports(tmp_path: Path) -> 
     tell(tmp_path, story)
 
 
-def test_the_descriptions_name_the_relay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nat", [True, False])
+def test_with_enable_nat_the_descriptions_name_the_relay(tmp_path: Path, nat: bool) -> None:
     async def story(stage: Stage, public: str) -> None:
         genesis, phone = stage.phone("genesis_a"), stage.phone("5000", server=(public, PORT))
         await stage.within(genesis.register())
@@ -105,10 +107,11 @@ def test_the_descriptions_name_the_relay(tmp_path: Path) -> None:
         call, answered = await stage.connect(phone, f"sip:100@{public}", genesis)
         assert answered.invite is not None
         offered = audio_address(answered.invite.body)
-        assert offered[0] == stage.proxy.host
-        assert offered != call.audio.address
+        assert (offered[0] == stage.proxy.host) is nat
+        assert (offered == call.audio.address) is not nat
+        assert (stage.proxy.metric("media_ports") > 0) is nat
         await deferLater(stage.reactor, 0.1)
         assert call.audio.reception.received > 0
         await stage.hang_up(answered, call)
 
-    tell(tmp_path, story)
+    tell(tmp_path, story, nat=nat)
