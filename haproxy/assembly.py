@@ -30,7 +30,7 @@ from haproxy.proxy.side import Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.target import Targets
 from haproxy.registrar.authentication import Authentication
-from haproxy.registrar.location import LocationService
+from haproxy.registrar.location import CONTACTS, LocationService
 from haproxy.registrar.registrar import Lifetimes, Registrar
 from haproxy.registrar.subscriber import Subscriber, Subscribers
 from haproxy.rtpproxy.relay import MediaProxy
@@ -90,7 +90,8 @@ def assemble(
 ) -> Assembly:
     """Build the core. `key` is secret and lasts; `preferred` is the dispatch set that was primary before."""
     proxy = settings.proxy
-    location = LocationService()
+    # All systems of a set may have the same user (guide 7.1.20).
+    location = LocationService(max(CONTACTS, proxy.dispatchLimit))
     subscribers = Subscribers(map(subscriber_of, settings.subscribers))
     domains = Domains(names_of(settings))
     dispatcher = _dispatcher(settings, preferred)

@@ -109,7 +109,7 @@ MEDIA_BUFFER = 256 * 1024
 def _media_address(system: System) -> str:
     """The address for SDP: where publicIP is a name, the first address among the aliases (guide 3.7)."""
     candidates = [str(system.publicIP), *(_split(alias)[0] for alias in system.alias)]
-    return next((host for host in candidates if _is_address(host)), str(system.mappedIP))
+    return next(host for host in candidates if _is_address(host))
 
 
 def _is_address(host: str) -> bool:

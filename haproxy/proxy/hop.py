@@ -12,7 +12,7 @@ from haproxy.dns.record import Answer, Kind, Question
 from haproxy.proxy.side import Side, Sides, flow_to
 from haproxy.proxy.validation import Refused
 from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
-from haproxy.sip.uri import Uri
+from haproxy.sip.uri import Uri, canonical_host
 from rtlib.address import Address, pack
 
 TRANSPORTS: dict[bytes, Transport] = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
@@ -48,7 +48,7 @@ def hop_of(uri: Uri) -> Hop:
     secure, transport = uri.scheme == b"sips", uri.transport
     if transport and transport not in TRANSPORTS:
         raise Refused(500, "Transport Not Supported")
-    named = uri.param(b"maddr") or uri.host
+    named = canonical_host(uri.param(b"maddr") or uri.host)
     host = named.strip(b"[]").decode("ascii", "replace")
     if named[:1] == b"[" and _packed(host, 0) is None:
         raise Refused(400, "Malformed IPv6 Reference")

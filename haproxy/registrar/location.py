@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rtlib.wheel import Reminders
 
 CONTACTS = 10
-"""Contacts that one address-of-record may have at a time."""
+"""Contacts that one address-of-record may have at a time, unless more are wanted."""
 
 BINDINGS = 100_000
 """Contacts that all of them may have together."""

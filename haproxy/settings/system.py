@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from haproxy.settings.types import HostEntries, Mask, NameServers
+from haproxy.settings.types import HostEntries, Mask, NameServers, split_socket
 from rtlib.settings import Section, setting
 from rtlib.settings.types import Endpoint, Host, IpAddress, Port
 
@@ -28,7 +28,10 @@ class System(Section):
     publicPortTLS: Port = setting(5061, "public listening port for SIPS messages")
     publicPing: Host | None = setting(None, "device to ping to monitor the public network")
     alias: HostEntries = setting(
-        (), "domain names of the system as host[:port]; 5060 where no port is given", live=True
+        (),
+        "domain names of the system as host[:port], 5060 where no port is given; also the public address "
+        "where publicIP is a host name",
+        live=True,
     )
     mappedIP: IpAddress | None = setting(None, "private address that the router maps the public one to")
     mappedPort: Port = setting(5060, "private port that the public port is mapped to")
@@ -63,8 +66,11 @@ class System(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> System:
-        if self.publicIP is not None and not _is_address(self.publicIP) and self.mappedIP is None:
-            raise ValueError("mappedIP is required where publicIP is a host name")
+        if self.publicIP is not None and not _is_address(self.publicIP):
+            if self.mappedIP is None:
+                raise ValueError("mappedIP is required where publicIP is a host name")
+            if not any(_is_address(split_socket(alias)[1]) for alias in self.alias):
+                raise ValueError("alias must have the public address where publicIP is a host name (3.7)")
         if self.mappedIP is not None and self.publicIP is None:
             raise ValueError("publicIP is required where mappedIP is used")
         if self.privateSubnet > ip_address(self.privateIP).max_prefixlen:

@@ -147,16 +147,19 @@ def _sip(match: re.Match[bytes]) -> Uri:
 def canonical_host(host: bytes) -> bytes:
     """A host in lower case, an IPv6 reference in its shortest form, so that equal ones are equal bytes.
 
-    RFC 5954 §4.
+    RFC 5954 §4. `[::ffff:192.0.2.1]` names an IPv4 address, and is that (RFC 4291 §2.5.5.2).
 
     What stands in brackets and is no address stays as it is: a Contact nobody calls does no harm.
     """
     if host[:1] != b"[":
         return host.lower()
     try:
-        return b"[%b]" % IPv6Address(host[1:-1].decode("ascii")).compressed.encode("ascii")
+        address = IPv6Address(host[1:-1].decode("ascii"))
     except ValueError:
         return host.lower()
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped).encode()
+    return b"[%b]" % address.compressed.encode("ascii")
 
 
 def unescape(text: bytes) -> bytes:

@@ -94,7 +94,13 @@ def test_type_of_service(host: str) -> None:
             [(5061, b"127.0.0.1:5061"), (443, b"203.0.113.1:443")],
         ),
         (
-            {"publicIP": "sip.example", "publicPortTLS": 443, "mappedIP": "10.0.1.1", "mappedPortTLS": 5071},
+            {
+                "publicIP": "sip.example",
+                "alias": ["203.0.113.1"],
+                "publicPortTLS": 443,
+                "mappedIP": "10.0.1.1",
+                "mappedPortTLS": 5071,
+            },
             [(5061, b"127.0.0.1:5061"), (5071, b"sip.example:443")],
         ),
         # The hairpin case, for everything (guide 3.12), and for TLS alone.

@@ -59,6 +59,7 @@ def test_the_guides_defaults(table: str, key: str, value: Any) -> None:
     [
         ("privatePort = 70000", "genproxy.toml:4: system.privatePort"),
         ("publicIP = 'sip.example'", "mappedIP is required"),
+        ("publicIP = 'sip.example'\nmappedIP = '10.0.0.1'\nalias = ['b.example']", "alias must have"),
         ("mappedIP = '10.0.0.1'", "publicIP is required"),
         ("publicIP = '192.0.2.1'", "must differ"),
         ("[proxy]\nregRetryInterval = 60", "0 or at least 90"),

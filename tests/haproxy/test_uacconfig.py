@@ -16,7 +16,8 @@ ENTRY = {
     "r_domain": "provider.example", "auth_proxy": "sip:proxy.example",
 }  # fmt: skip
 TWO_SIDES = {"publicIP": "192.0.2.1"}
-MAPPED = {"publicIP": "sip.example", "mappedIP": "10.1.0.1", "mappedPort": 5070, "mappedPortTLS": 5071}
+NAMED = {"publicIP": "sip.example", "alias": ["192.0.2.1"]}
+MAPPED = {**NAMED, "mappedIP": "10.1.0.1", "mappedPort": 5070, "mappedPortTLS": 5071}
 
 
 def settings_of(change: dict[str, Any], system: dict[str, Any], **proxy: Any) -> Settings:

@@ -122,6 +122,15 @@ class TestRegister:
         assert refused.reason == "set 1 has dispatchLimit = 1 systems already"
         assert len(world.assembly.location) == 1
 
+    @pytest.mark.parametrize("limit", [10, 15])
+    def test_all_systems_of_a_set_may_have_the_same_user(self, make_world: Make, limit: int) -> None:
+        world = make_world(dispatchLimit=limit)
+        found = [
+            world.register("genesis_a", f"192.0.2.{number}:5060", call=f"{number}")
+            for number in range(100, 116)
+        ]
+        assert [each.status for each in found] == [200] * limit + [503] * (16 - limit)
+
     def test_elsewhere(self, world: Any) -> None:
         world.receive(world.request("REGISTER", "sip:other.example", PHONE), PHONE)
         assert world.response(PHONE).status == 403

@@ -100,12 +100,15 @@ def test_4_7_addresses_of_both_kinds_in_via_and_contact(six: Any) -> None:
     assert [where for m, where in six.sent if isinstance(m, Response)] == ["[2001:db8::9:1]:6050"]
 
 
-def test_4_9_a_mapped_address_as_the_destination(six: Any) -> None:
-    """It means an IPv4 address. Our socket has none of these, and the system says so."""
-    six.receive(invite("sip:user@[::ffff:192.0.2.10]"), CALLER)
-    assert six.reached() == ["192.0.2.10:5060"]
-    six.fail("::ffff:192.0.2.10:5060")
-    assert answers(six)[-1] == 500
+def test_4_9_a_mapped_address_as_the_destination(six: Any, make_world: Callable[..., Any]) -> None:
+    """It means an IPv4 address, which a proxy with IPv6 only cannot reach."""
+    request = invite("sip:user@[::ffff:192.0.2.10]")
+    six.receive(request, CALLER)
+    assert (six.reached(), answers(six)) == ([], [500])
+    four = make_world(proxyList=["192.0.2.50"])
+    four.receive(request, "192.0.2.50:5060")
+    assert four.reached() == ["192.0.2.10:5060"]
+    assert four.forwarded("192.0.2.10:5060").uri == b"sip:user@[::ffff:192.0.2.10]"
 
 
 @pytest.mark.parametrize("place", ["via", "contact"])

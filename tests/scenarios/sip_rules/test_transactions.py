@@ -218,6 +218,21 @@ def test_one_connection_serves_both_ways_and_answers_keep_alives(place: Place) -
     place.proxy.cli("flush", "bindings")
 
 
+@pytest.mark.parametrize(
+    "form", ["[::ffff:{}]:{}", "[::FFFF:{}]:{};transport=udp", "x.invalid:{1};maddr=[::ffff:{0}]"]
+)
+def test_an_ipv4_address_in_an_ipv6_reference(place: Place, form: str) -> None:
+    """RFC 4291 section 2.5.5.2: it is that IPv4 address."""
+    uri = "sip:far@" + form.format(*place.sink.address.decode().split(":"))
+    with place.sender("udp") as sender:
+        request = sender.request(b"MESSAGE", uri.encode())
+        sender.sock.send(bytes(request))
+        got = request_at(place, request.call_id, b"MESSAGE")
+        assert got.uri == uri.encode()
+        place.sink.send(got.response(200))
+        assert wait(sender, request.call_id, 200).status == 200
+
+
 def test_a_call_over_ipv6(tmp_path: Path) -> None:
     if not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
