@@ -66,8 +66,8 @@ own      proxy.scannerAgents            sip_protection/test_attacks::test_sipvic
 own      proxy.protectionDryRun         sip_protection/test_attacks::test_a_dry_run_counts_and_blocks_nothing
 7.1.16   proxy.enableAstFailover        sip_failover/test_sip_failover::test_probes_notice_a_death_without_any_call sip_dispatcher/test_keys::test_without_queries_only_calls_notice_a_death
 7.1.17   proxy.astPersistentFailover    sip_failover/test_sip_failover::test_a_primary_that_comes_back
-7.1.18   proxy.astPingMethod            sip_dispatcher/test_keys::test_who_is_asked_how_and_how_often
-7.1.19   proxy.astPingInterval          sip_dispatcher/test_keys::test_who_is_asked_how_and_how_often
+7.1.18   proxy.astPingMethod            sip_dispatcher/test_keys::test_who_is_asked_and_how
+7.1.19   proxy.astPingInterval          sip_dispatcher/test_keys::test_how_often_it_is_asked
 own      proxy.astPingTimeout           sip_dispatcher/test_keys::test_how_long_an_answer_is_waited_for
 own      proxy.astPingRetry             sip_dispatcher/test_keys::test_how_soon_it_is_asked_again
 own      proxy.astDownThreshold         sip_dispatcher/test_keys::test_how_many_failures_make_a_system_inactive
@@ -75,8 +75,8 @@ own      proxy.astUpThreshold           sip_dispatcher/test_keys::test_how_many_
 own      proxy.astHoldDown              sip_dispatcher/test_keys::test_a_system_that_falls_again_is_held_down sip_dispatcher/test_keys::test_without_queries_it_is_tried_again_after_the_hold_down
 7.1.20   proxy.dispatchPriUser          sip_dispatcher/test_keys::test_prefixes_of_both_sets_and_their_limits
 7.1.21   proxy.dispatchSecUser          sip_dispatcher/test_keys::test_prefixes_of_both_sets_and_their_limits
-7.1.22   proxy.dispatchLimit            sip_dispatcher/test_keys::test_prefixes_of_both_sets_and_their_limits
-7.1.23   proxy.dispatchSize             sip_dispatcher/test_keys::test_both_sets_together_have_a_limit
+7.1.22   proxy.dispatchLimit            sip_dispatcher/test_keys::test_prefixes_of_both_sets_and_their_limits sip_failover/test_sip_failover::test_the_primary_set_shares_the_calls
+7.1.23   proxy.dispatchSize             sip_dispatcher/test_keys::test_both_sets_together_have_a_limit sip_failover/test_sip_failover::test_the_primary_set_shares_the_calls
 7.1.24   proxy.dispatchListenSock       sip_dispatcher/test_http_control::test_get_and_post_over_tcp_and_tls_and_what_it_does_to_calls
 7.1.25   proxy.dispatchAuthUser         sip_dispatcher/test_http_control::test_the_guides_hashes_instead_of_a_password sip_dispatcher/test_http_control::test_two_posts_at_once
 7.1.26   proxy.dispatchAuthRealm        sip_dispatcher/test_http_control::test_the_guides_hashes_instead_of_a_password

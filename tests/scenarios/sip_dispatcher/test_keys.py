@@ -46,11 +46,25 @@ def test_without_queries_only_calls_notice_a_death(tmp_path: Path) -> None:
     tell(tmp_path, story, "genesis_a", "genesis_b", **keys)
 
 
+@pytest.mark.parametrize("interval", [1, 3600])
+def test_how_often_it_is_asked(tmp_path: Path, interval: int) -> None:
+    async def story(stage: Stage) -> None:
+        (first,) = await stage.registered("genesis_a")
+        if interval == 1:
+            await stage.until(lambda: first.probes >= 3)
+        else:
+            reply = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", "genesis_a"))
+            assert 1700 < reply["destinations"][0]["next_probe"] <= 1800  # half of it for the first time
+            assert first.probes == 0
+
+    tell(tmp_path, story, "genesis_a", astPingInterval=interval)
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "INFO"])
-def test_who_is_asked_how_and_how_often(tmp_path: Path, method: str) -> None:
+def test_who_is_asked_and_how(tmp_path: Path, method: str) -> None:
     async def story(stage: Stage) -> None:
         first, phone = await stage.registered("genesis_a", "5000")
-        await stage.until(lambda: first.probes >= 3)  # in 30 s, the default, it would be one
+        await stage.until(lambda: first.probes >= 1)
         assert phone.probes == 0
         evidence = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", "genesis_a"))["evidence"]
         assert {row["kind"] for row in evidence} == {"REGISTER", method}

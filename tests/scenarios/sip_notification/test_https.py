@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +55,6 @@ class Pki:
 def results(proxy: Genproxy) -> dict[str, str]:
     """What `notify test` says, by target."""
     return {row["target"]: row["result"] for row in json.loads(proxy.cli("--json", "notify", "test"))}
-
-
-def replace(proxy: Genproxy, pattern: str, line: str) -> None:
-    """Change a line of genproxy.toml, and reload."""
-    text = proxy.config.read_text()
-    changed = re.sub(pattern, line, text, flags=re.MULTILINE)
-    assert changed != text
-    proxy.config.write_text(changed)
-    assert "applied" in proxy.cli("reload")
 
 
 @pytest.mark.peer("nginx")
@@ -144,11 +134,11 @@ def test_tls(tmp_path: Path) -> None:
         absent = pki.good.folder / "absent.pem"
         absent.write_bytes((pki.good.folder / "client.pem").read_bytes())
         assert results(proxy)[url(CLIENT, "/absent")] == "ok"
-        replace(proxy, "^notifyCaCert.*$", f'notifyCaCert = "{pki.stranger.certificate}"')
+        proxy.change(str(pki.good.certificate), str(pki.stranger.certificate))
         found = results(proxy)
         assert found[url(STRANGER, "/peer")] == "ok"
         assert "unable to get local issuer" in found[url(TLS, "/peer")]
-        replace(proxy, "^notifyCaCert.*$", 'notifyCaCert = ""')  # those of the system, which know neither
+        proxy.change(str(pki.stranger.certificate), "")  # those of the system, which know neither
         found = results(proxy)
         assert all("unable to get local issuer" in found[url(port, "/peer")] for port in (STRANGER, TLS))
         assert found[url(TLS)] == "ok"

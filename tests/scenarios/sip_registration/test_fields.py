@@ -61,9 +61,8 @@ def test_every_field(tmp_path: Path, entry: Any, lines: Any) -> None:
             assert all(200 < rows[uuid]["next"] <= 270 for uuid in wrong)  # 300, rounded to 90
             assert world.proxy.metric("outbound_registrations", 'state="failed"') == 3
 
-            text = world.proxy.config.read_text()
-            world.proxy.config.write_text(text.replace("regRetryInterval = 300", "regRetryInterval = 0"))
-            assert "proxy.regRetryInterval  applied" in world.proxy.cli("reload")
+            changed = world.proxy.change("regRetryInterval = 300", "regRetryInterval = 0")
+            assert changed == {"proxy.regRetryInterval": "applied"}
             assert all(world.rows()[uuid]["next"] is None for uuid in wrong)
 
             with pytest.raises(subprocess.CalledProcessError) as refused:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from haproxy.sip.message import Request, Response, parse
-from haproxy.testing.genproxy import Genproxy, own_host
+from haproxy.testing.genproxy import Genproxy
 from haproxy.testing.sender import Sender
 from rtlib.digest import Challenge, answer, ha1, parse_challenges, response, strongest
 
@@ -137,29 +137,3 @@ def test_a_nonce_that_was_used_is_stale_and_a_wrong_password_is_not(guarded: Pho
     wrong = guarded.send(authorized(guarded, challenged(guarded)[0], "auth", word="guess"))
     assert wrong.status in {401, 403}
     assert not any(fresh.stale for fresh in parse_challenges(wrong.all(b"www-authenticate")))
-
-
-def test_a_call_with_another_contact_than_the_registered_one_is_ignored(tmp_path: Path) -> None:
-    """Guide 7.1.7: it gets no answer at all. With the registered one it reaches Genesis."""
-    users = {"5000": PASSWORD, "genesis_a": PASSWORD}
-    rules = {"enableContactCheck": True, "enableAstFailover": False}
-    with Genproxy(tmp_path / "proxy", settings={"proxy": rules}, subscribers=users) as proxy:
-        phone, genesis = Phone(proxy), Phone(proxy, "genesis_a")
-        with phone.sender, genesis.sender:
-            for each in (phone, genesis):
-                contact = f"<sip:{each.user}@{each.sender.address}>".encode()
-                assert each.register(contact=contact)[0] == 200
-            invite = phone.sender.request(b"INVITE", f"sip:100@{proxy.host}".encode())
-            invite.set(b"From", f"<sip:5000@{proxy.host}>;tag=f".encode())
-            invite.set(b"Contact", f"<sip:5000@{own_host()}:5060>".encode())
-            phone.sender.sock.send(bytes(invite))
-            right = phone.sender.request(b"INVITE", f"sip:100@{proxy.host}".encode())
-            right.set(b"From", f"<sip:5000@{proxy.host}>;tag=f".encode())
-            right.set(b"Contact", f"<sip:5000@{phone.sender.address}>".encode())
-            phone.sender.sock.send(bytes(right))
-            (got,) = genesis.sender.receive()
-            assert parse(got).call_id == right.call_id
-            (answered,) = phone.sender.receive()
-            assert parse(answered).call_id == right.call_id
-            assert proxy.metric("decisions_total", 'kind="ignored"') == 1
-        assert "Traceback" not in proxy.daemon.text

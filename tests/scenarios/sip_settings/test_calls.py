@@ -85,6 +85,7 @@ def test_whose_calls_are_ignored(tmp_path: Path, keys: str) -> None:
     [
         ({}, "guess", False, ANSWERED),
         ({"enableInviteAuth": True}, WORD, True, ANSWERED),
+        ({"enableInviteAuth": True, "enableContactCheck": True}, WORD, True, ANSWERED),
         ({"enableInviteAuth": True}, "guess", True, "refused"),
         ({"enableInviteAuth": True, "allowList": ["127.0.0.1"]}, "guess", False, ANSWERED),
     ],
