@@ -26,7 +26,6 @@ _BEGIN: Final = (
     note("[call_id] begins [timestamp]"),
     request("INVITE", 1, dialog=False, body=AUDIO),
     '<recv response="100" optional="true"/>\n',
-    f'<recv response="180" optional="true">{_PLACE}</recv>\n',
     f'<recv response="200" rrs="true">{_PLACE}</recv>\n<Reference variables="all"/>\n',
 )
 _END: Final = (
@@ -40,7 +39,7 @@ _END: Final = (
 )
 CALLER: Final = scenario("caller", *_BEGIN, *_END)
 
-_STEPS: Final = ("", "", "nothing", "100", "180")
+_STEPS: Final = ("", "", "nothing", "100")
 """What a caller has heard that waits for the answer to its INVITE, by the step of the scenario."""
 
 _NOTE: Final = re.compile(r"^(\S+@\S+) (\w+) \S+\t\S+\t(\d+\.\d+)(?: (\S+))?$", re.MULTILINE)
