@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from haproxy.sip import header
-from haproxy.sip.uri import HOST
+from haproxy.sip.uri import HOST, canonical_host
 
 COOKIE: Final = b"z9hG4bK"
 """Branches that start with it are unique by themselves (§8.1.1.7)."""
@@ -97,7 +97,7 @@ class Via:
     def maddr(self) -> bytes | None:
         """The address in `maddr=`, without brackets, which responses to datagrams go to."""
         value = self.param(b"maddr")
-        return value.strip(b"[]") if value else None
+        return canonical_host(value).strip(b"[]") if value else None
 
     def stamped(self, host: bytes, port: int) -> bytes | None:
         """This value with what the transport saw filled in; None where it is right as it is.

@@ -416,6 +416,8 @@ class TestSource:
             "192.0.2.200", 5070
         )
         assert self.reply(b"192.0.2.1;maddr=a.name", "192.0.2.1", 5070)[1] == pack("192.0.2.1", 5070)
+        mapped = b"192.0.2.1:5070;maddr=[::ffff:192.0.2.200]"
+        assert self.reply(mapped, "192.0.2.1", 5070)[1] == pack("192.0.2.200", 5070)
 
 
 class TestLayer:
