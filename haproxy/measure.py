@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from haproxy.dispatcher.destination import State
+from haproxy.sip import cache
 from rtlib.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "overload", "Requests refused because of too many transactions.", lambda: counters.refused
     )
+    metrics.gauge("remembered", "Parsed headers and URIs that are kept, by kind.", cache.sizes, "kind")
     metrics.counter(
         "transactions_shortened",
         "Answered transactions that ended early to make room for others.",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haproxy.dns.cache import Cache
 from haproxy.dns.locate import Asking, LookupFailed, Place, Wish, locate
 from haproxy.dns.record import Answer, Kind, Question
 from haproxy.proxy.side import Side, Sides, flow_to
 from haproxy.proxy.validation import Refused
+from haproxy.sip.cache import kept
 from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
 from haproxy.sip.uri import Uri, canonical_host
 from rtlib.address import Address, pack
@@ -55,12 +56,14 @@ def hop_of(uri: Uri) -> Hop:
     return Hop(host, uri.port, "tls" if secure else TRANSPORTS.get(transport), secure)
 
 
-@lru_cache(65536)
-def _packed(host: str, port: int) -> Address | None:
+def _pack(host: str, port: int) -> Address | None:
     try:
         return pack(host, port)
     except ValueError:
         return None
+
+
+_packed: Final = kept("places", _pack, 65536)
 
 
 Continue = Callable[[tuple[Flow, ...], float], None]

@@ -257,7 +257,7 @@ def _require_known_extensions(request: Request) -> None:
 def _require_order(request: Request, binding: Binding) -> None:
     """A request that was overtaken by a later one of the same user agent changes nothing (step 7)."""
     if binding.call_id == request.call_id and request.cseq_number <= binding.cseq:
-        raise Refused(500, "CSeq Out Of Order")
+        raise Refused(500, "Registration Out Of Order")
 
 
 def _is_done(request: Request, wish: Wish, binding: Binding | None) -> bool:

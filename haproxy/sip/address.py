@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 from haproxy.sip import header, uri
+from haproxy.sip.cache import kept
 from haproxy.sip.uri import Uri
 
 _NAMED: Final = re.compile(
@@ -86,7 +86,7 @@ def _parse(value: bytes) -> NameAddr:
     return _checked(bare[1], bare[2], b"")
 
 
-_cached: Final = lru_cache(8192)(_parse)
+_cached: Final = kept("addresses", _parse)
 
 
 def _checked(target: bytes, params: bytes, display: bytes) -> NameAddr:

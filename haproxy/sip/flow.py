@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from haproxy.sip.cache import kept
 from rtlib.address import Address, pack, unpack
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ class Flow(NamedTuple):
         return self.transport != "udp"
 
 
-@lru_cache(65536)
 def _source(remote: Address) -> tuple[bytes, int]:
     host, port = unpack(remote)
     return host.encode("ascii"), port
+
+
+_known_source: Final = kept("sources", _source, 65536)
 
 
 def arrive(request: Request, flow: Flow) -> Flow:
@@ -49,7 +51,7 @@ def arrive(request: Request, flow: Flow) -> Flow:
     RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. Raises ParseError where the request has no readable Via.
     """
     via = request.top_via
-    host, port = source = _source(flow.remote)
+    host, port = source = _known_source(flow.remote)
     if via.bare and via.place == source:
         return flow
     stamped = via.stamped(host, port)

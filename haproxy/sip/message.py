@@ -235,7 +235,9 @@ def _read_header(message: Message, kind: bytes | int, lines: list[bytes], body: 
     layout = Layout(keys)
     message._layout, message._lines = layout, joined
     fault = fault or syntax.check(message, layout, joined)
-    if fault is None and len(joined) == len(lines):
+    # A method that nobody knows is of no phone that comes again.
+    usual = isinstance(kind, int) or kind in syntax.METHODS
+    if fault is None and usual and len(joined) == len(lines):
         _layouts.keep(kind, lines, layout)
     return fault
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haproxy.sip import address, header, uri, via
+from haproxy.sip.cache import kept
 from haproxy.sip.uri import Uri
 from haproxy.sip.via import Via
 
@@ -47,7 +47,7 @@ RequestLine: TypeAlias = tuple[bytes, bytes, Uri | None, Fault | None]
 _LONGEST_CACHED: Final = 256
 """Bytes; what is longer is parsed each time, so that nobody fills the caches with it."""
 
-_METHODS: Final = frozenset(
+METHODS: Final = frozenset(
     b"INVITE ACK BYE CANCEL REGISTER OPTIONS INFO PRACK UPDATE SUBSCRIBE NOTIFY REFER MESSAGE PUBLISH".split()
 )
 _TOKEN: Final = re.compile(header.TOKEN)
@@ -126,7 +126,7 @@ def _request_line(line: bytes) -> RequestLine:
         if not _VERSION.fullmatch(version):
             raise ParseError(None, "not a SIP message")
         return method, target, None, (505, "Version Not Supported")
-    if method not in _METHODS and not _TOKEN.fullmatch(method):
+    if method not in METHODS and not _TOKEN.fullmatch(method):
         raise ParseError(None, "malformed method")
     try:
         parsed = uri.parse(target)
@@ -137,7 +137,7 @@ def _request_line(line: bytes) -> RequestLine:
     return method, target, parsed, None
 
 
-_cached_request_line: Final = lru_cache(8192)(_request_line)
+_cached_request_line: Final = kept("request lines", _request_line)
 
 
 def _odd_request_line(line: bytes) -> RequestLine:
@@ -188,12 +188,12 @@ def _cseq(line: bytes) -> tuple[int, bytes] | None:
     if len(words) != 2 or len(words[0]) > 64 or not words[0].isdigit():
         return None
     number, method = int(words[0]), words[1]
-    if number > MAX_CSEQ or (method not in _METHODS and not _TOKEN.fullmatch(method)):
+    if number > MAX_CSEQ or (method not in METHODS and not _TOKEN.fullmatch(method)):
         return None
     return number, method
 
 
-_cached_cseq: Final = lru_cache(1024)(_cseq)
+_cached_cseq: Final = kept("CSeq", _cseq, 1024)
 
 
 def tag(line: bytes) -> bytes | None:
@@ -204,7 +204,7 @@ def tag(line: bytes) -> bytes | None:
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
-    if len(front) <= _LONGEST_CACHED and _is_plain_address(front):
+    if len(front) <= _LONGEST_CACHED and _is_known_plain(front):
         if not mark:
             return None
         if found and (found.isalnum() or not found.translate(None, header.TOKEN_BYTES)):
@@ -212,9 +212,11 @@ def tag(line: bytes) -> bytes | None:
     return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
 
 
-@lru_cache(8192)
 def _is_plain_address(line: bytes) -> bool:
     return _PLAIN_ADDRESS.fullmatch(line) is not None
+
+
+_is_known_plain: Final = kept("From and To", _is_plain_address)
 
 
 def tag_or_none(line: bytes) -> bytes | None:

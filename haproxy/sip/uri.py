@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
+
+from haproxy.sip.cache import kept
 
 HOST: Final = rb"(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\])"
 """Regular expression of a host name, IPv4 address or IPv6 reference. Underscores are tolerated."""
@@ -127,7 +128,7 @@ def _parse(data: bytes) -> Uri:
     return Uri(scheme, opaque=other[2], params=other[2].partition(b";")[2] if scheme == b"tel" else b"")
 
 
-_cached = lru_cache(8192)(_parse)
+_cached: Final = kept("URIs", _parse)
 
 
 def _sip(match: re.Match[bytes]) -> Uri:

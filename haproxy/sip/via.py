@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from haproxy.sip import header
+from haproxy.sip.cache import kept
 from haproxy.sip.uri import HOST, canonical_host
 
 COOKIE: Final = b"z9hG4bK"
@@ -140,7 +140,7 @@ def of_line(line: bytes) -> Via:
     A sender's usual ones differ in their branch only: what stands before it is looked at once.
     """
     before, _, branch = line.rpartition(b";branch=")
-    front = _front(before) if len(before) <= _LONGEST_CACHED else None
+    front = _cached_front(before) if len(before) <= _LONGEST_CACHED else None
     if front is None or not (branch.isalnum() or (branch and not branch.translate(None, header.TOKEN_BYTES))):
         return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
     via = Via()
@@ -151,7 +151,6 @@ def of_line(line: bytes) -> Via:
     return via
 
 
-@lru_cache(8192)
 def _front(before: bytes) -> _Front | None:
     """What a Via line says before its branch; None where that is unusual."""
     match = _FRONT.fullmatch(before)
@@ -160,6 +159,9 @@ def _front(before: bytes) -> _Front | None:
     _, transport, host, port, rport = match.groups()
     place = Place(host, None if port is None else _checked(port))
     return _Front(transport, place, not rport, match.start(1), match.end(1))
+
+
+_cached_front: Final = kept("Via", _front)
 
 
 def parse(value: bytes) -> Via:

@@ -1,12 +1,14 @@
 """A PJSIP phone (PyPI's pjsua2-python 2.15) as a program: registers, makes one call, tells what it heard.
 
     python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD CALLED TRANSPORT TONE SECONDS [CA [PAIR]]
+    python -m haproxy.testing.pjsua FOLDER HOST:PORT USER PASSWORD
 
 With the transport `tls` it trusts the authority in the file CA, and proves itself with the key and
 certificate in the file PAIR.
 
 It prints one line of JSON: `packets` received, and `recording`, the name of a WAV file. The exit code
-is 0 when the call was answered and had audio. One process is one endpoint: the library allows no second.
+is 0 when the call was answered and had audio. Without a call it prints
+the status that ended the registration. One process is one endpoint: the library allows no second.
 """
 
 from __future__ import annotations
@@ -120,9 +122,15 @@ def wait(end: Any, condition: Callable[[], object], seconds: float) -> bool:
     return bool(condition())
 
 
+def registered(end: Any, account: Account) -> int:
+    """The status that ends the registration; 0 where none comes."""
+    wait(end, lambda: account.status >= 200, PATIENCE)
+    return account.status
+
+
 def talk(end: Any, account: Account, called: str, seconds: float) -> int:
     """Register was asked for: wait for it, call, talk, hang up; the packets received."""
-    if not wait(end, lambda: account.status >= 200, PATIENCE) or account.status != 200:
+    if registered(end, account) != 200:
         raise SystemExit(f"the registration ended with {account.status}")
     call = Call(account)
     call.makeCall(called, pj.CallOpParam(True))
@@ -139,7 +147,8 @@ def talk(end: Any, account: Account, called: str, seconds: float) -> int:
 
 def main(arguments: list[str]) -> None:
     """Parse the arguments, do it, print the result."""
-    place, server, user, password, called, transport, frequency, seconds, *files = arguments
+    place, server, user, password, *call = arguments
+    called, transport, frequency, seconds, *files = call or ("", "udp", "440", "0")
     folder = Path(place)
     source, target = folder / "pjsua-tone.wav", folder / "pjsua-heard.wav"
     recording.write_tone(source, float(frequency), float(seconds) + 5)
@@ -147,14 +156,18 @@ def main(arguments: list[str]) -> None:
     account = Account(source, target)
     try:
         account.create(account_of(server, user, password, transport))
-        packets = talk(end, account, called, float(seconds))
+        if called:
+            packets = talk(end, account, called, float(seconds))
+            result = json.dumps({"packets": packets, "recording": str(target)})
+        else:
+            result = f"{registered(end, account)}"
     finally:
         # Every object of the library must be gone before the library is.
         account.recorder = account.player = None
         account.shutdown()
         del account
         end.libDestroy()
-    sys.stdout.write(json.dumps({"packets": packets, "recording": str(target)}) + "\n")
+    sys.stdout.write(result + "\n")
 
 
 if __name__ == "__main__":

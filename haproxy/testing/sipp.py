@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
+from haproxy.sip.message import Request, Response, parse
 from rtlib.testing.daemon import Daemon, bindable, bound, free_port, wait_until
 
 TIMEOUT: Final = 30
@@ -35,6 +38,38 @@ def command(scenario: Path, host: str, port: int, *, transport: str = "udp") -> 
     ]
 
 
+_TRACED: Final = re.compile(
+    rb"-{40,} (\S+ \S+)\n\w+ message (?:(sent)|received) [\[(](\d+)(?: bytes\)|\] bytes )[ :]*\n\n"
+)
+
+
+class Traced(NamedTuple):
+    """One message that SIPp has sent or received."""
+
+    when: float
+    """Seconds of the wall clock, to a microsecond."""
+    sent: bool
+    raw: bytes
+
+    @property
+    def message(self) -> Request | Response:
+        """Raises ParseError: what is played may be malformed on purpose."""
+        return parse(self.raw)
+
+    @property
+    def request(self) -> Request:
+        """The message, which is one."""
+        message = self.message
+        assert isinstance(message, Request)
+        return message
+
+    @property
+    def start(self) -> str:
+        """The method of a request; the status of a response, in digits."""
+        first, second, *_ = self.raw.decode(errors="replace").split(" ", 2)
+        return second if first == "SIP/2.0" else first
+
+
 class SippError(AssertionError):
     """SIPp's calls did not go as its scenario says; the text holds its errors and messages."""
 
@@ -57,8 +92,8 @@ class Sipp:
         arguments: Sequence[str] = (),
     ) -> None:
         """Make or take `calls` calls. `folder` is for logs; `server` is HOST:PORT; `port` 0: a free one."""
+        self.host = host
         self.port = port or free_port("udp" if transport == "udp" else "tcp", host)
-        self._host = host
         self._name = scenario.stem
         self._errors = folder / f"{scenario.stem}-{self.port}.errors"
         self._messages = folder / f"{scenario.stem}-{self.port}.messages"
@@ -85,22 +120,34 @@ class Sipp:
 
     def _bound(self) -> bool:
         """Whether its UDP port is open: a request that comes earlier would be refused by the kernel."""
-        return bound(self._host, self.port) or self._daemon.returncode is not None
+        return bound(self.host, self.port) or self._daemon.returncode is not None
 
     @property
     def messages(self) -> str:
         """Every SIP message sent and received so far."""
         return self._messages.read_text(errors="replace") if self._messages.exists() else ""
 
+    def traffic(self) -> list[Traced]:
+        """Every message so far, in order."""
+        data = self._messages.read_bytes() if self._messages.exists() else b""
+        found = []
+        for match in _TRACED.finditer(data):
+            raw = data[match.end() : match.end() + int(match[3])]
+            when = datetime.fromisoformat(match[1].decode()).timestamp()
+            found.append(Traced(when, match[2] is not None, raw))
+        return found
+
+    def heard(self, what: str | int) -> list[Traced]:
+        """The requests of a method, or responses with a status, that it has received; repeated ones too."""
+        return [each for each in self.traffic() if not each.sent and each.start == str(what)]
+
     def call_no_more(self) -> None:
         """Make or take no further calls; await the end of those that are up with `finish`."""
         self._daemon.process.send_signal(signal.SIGUSR1)
 
-    def finish(self) -> None:
+    def finish(self, seconds: float = TIMEOUT + 3) -> None:
         """Wait for the end of the call. Raises SippError unless everything went as the scenario says."""
-        wait_until(
-            lambda: self._daemon.returncode is not None, TIMEOUT + 3, f"the end of SIPp's {self._name}"
-        )
+        wait_until(lambda: self._daemon.returncode is not None, seconds, f"the end of SIPp's {self._name}")
         if self._daemon.returncode != 0:
             errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
             raise SippError(

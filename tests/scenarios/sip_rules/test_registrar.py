@@ -45,48 +45,6 @@ class Phone:
                 if isinstance(found, Response) and found.branch == request.branch:
                     return found
 
-    def register(
-        self, *headers: tuple[bytes, bytes], contact: bytes = b"", sequence: int = 0
-    ) -> tuple[int, list[bytes]]:
-        """Status, and the contacts that the response lists, without expires."""
-        found = self.send(self.request(*headers, contact=contact, sequence=sequence))
-        return found.status, [value.rpartition(b";expires=")[0] for value in found.values(b"contact")]
-
-
-@pytest.fixture
-def phone(tmp_path: Path) -> Iterator[Phone]:
-    with Genproxy(tmp_path / "proxy", subscribers={"5000": PASSWORD}) as proxy:
-        phone = Phone(proxy)
-        with phone.sender:
-            yield phone
-        assert "Traceback" not in proxy.daemon.text
-
-
-def test_contacts_come_go_and_are_asked_for(phone: Phone) -> None:
-    desk, mobile = b"<sip:5000@192.0.2.50>", b"<sip:5000@192.0.2.51:5070;transport=tcp>"
-    assert phone.register() == (200, [])
-    assert phone.register(contact=desk + b";q=0.2, " + mobile) == (200, [mobile, desk + b";q=0.2"])
-    assert phone.register() == (200, [mobile, desk + b";q=0.2"]), "a fetch"
-    assert phone.register(contact=desk, sequence=1)[0] == 500, "overtaken by the one before (step 7)"
-    assert phone.register(contact=desk + b";expires=0", sequence=5) == (200, [mobile])
-    assert phone.register(contact=desk + b";expires=10")[0] == 423
-    assert phone.register(contact=b"*")[0] == 400
-    assert phone.register((b"Expires", b"0"), contact=b"*, " + desk)[0] == 400
-    assert phone.register() == (200, [mobile])
-    assert phone.register((b"Expires", b"0"), contact=b"*") == (200, [])
-    assert phone.register() == (200, [])
-    answered = phone.send(phone.request((b"Expires", b"99999999999999999999"), contact=desk))
-    assert answered.values(b"contact") == [desk + b";expires=86400"], "as long as there is"
-    assert phone.register((b"Require", b"what-is-this"), contact=desk)[0] == 420
-
-
-def test_path_is_stored_and_echoed(phone: Phone) -> None:
-    """RFC 3327 section 5.3."""
-    path = b"<sip:edge.example.com;lr>"
-    request = phone.request((b"Path", path), (b"Supported", b"path"), contact=b"<sip:5000@192.0.2.50>")
-    answered = phone.send(request)
-    assert (answered.status, answered.values(b"path")) == (200, [path])
-
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Phone]:

@@ -1,0 +1,61 @@
+"""Caches with a bound and a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from haproxy.sip import cache, message, uri
+from haproxy.sip.uri import UriError
+
+
+@pytest.fixture
+def calls() -> Iterator[list[int]]:
+    yield []
+    del cache.CACHES["doubled"]
+
+
+def test_results_are_kept_up_to_the_bound_and_errors_are_not(calls: list[int]) -> None:
+    def double(number: int) -> int:
+        calls.append(number)
+        return 2 * number if number else 1 // number
+
+    kept = cache.kept("doubled", double, 2)
+    assert [kept(number) for number in (1, 2, 1, 2, 3, 2, 1)] == [2, 4, 2, 4, 6, 4, 2]
+    assert calls == [1, 2, 3, 1], "1 had to go for 3"
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            kept(0)
+    assert cache.sizes()["doubled"] == 2
+    assert calls[4:] == [0, 0]
+
+
+def test_what_a_message_leaves_behind() -> None:
+    """By kind; a malformed URI leaves nothing."""
+    data = (
+        b"OPTIONS sip:test-cache@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:999;branch=z9hG4bKcache\r\n"
+        b"From: <sip:test-cache-f@192.0.2.9>;tag=f\r\nTo: <sip:test-cache-t@192.0.2.9>\r\nCall-ID: c\r\n"
+        b"CSeq: 99991 OPTIONS\r\n\r\n"
+    )
+    before = cache.sizes()
+    message.parse(data)
+    message.parse(data)
+    grown = {kind: size - before[kind] for kind, size in cache.sizes().items() if size != before[kind]}
+    assert grown == {"request lines": 1, "URIs": 1, "Via": 1, "From and To": 2, "CSeq": 1}
+    kept = cache.sizes()["URIs"]
+    with pytest.raises(UriError):
+        uri.parse(b"sip:")
+    assert cache.sizes()["URIs"] == kept
+
+
+def test_a_method_that_nobody_knows_leaves_no_layout() -> None:
+    """Each of them would: the kinds of messages whose layouts are kept are few, and meant for phones."""
+    lines = [
+        *(b"Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKl", b"From: <sip:a@h>;tag=f", b"To: <sip:b@h>"),
+        *(b"X-Cache: 1", b"Call-ID: c"),
+    ]
+    for method, known in ((b"FROBNICATE", False), (b"MESSAGE", True)):
+        own = [*lines, b"CSeq: 1 " + method]
+        message.parse(b"\r\n".join([method + b" sip:b@h SIP/2.0", *own, b"", b""]))
+        assert (message._layouts.find(method, own) is not None) == known
