@@ -51,6 +51,7 @@ def test_a_subscriber_registers_calls_and_hangs_up(tmp_path: Path, transport: st
         ):
             caller.finish()
             genesis.finish()
+            assert "SIP/2.0 180 Ringing" in caller.messages
             assert [calls_to(genesis.messages, method) for method in ("INVITE", "ACK", "BYE")] == [1, 1, 1]
 
 
