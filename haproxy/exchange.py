@@ -108,6 +108,7 @@ class Exchange(Service):
     def use(self, transport: SipTransport) -> None:
         """Take the sockets, which need `receive` and `failed` of this object to be made."""
         self.transport = transport
+        self.assembly.dispatcher.deaf = transport.lost_since
 
     def startService(self) -> None:
         """Look after silent calls from now on."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory
@@ -40,6 +42,9 @@ KEEPALIVE = 4
 """Datagrams up to this length, of CR, LF and NUL, keep a router's binding alive and mean nothing else."""
 
 FLOWS = 65_536
+
+LOOK = 1.0
+"""Seconds between two looks at what the UDP sockets have lost."""
 
 log = Logger()
 
@@ -110,6 +115,11 @@ class SipTransport(MultiService):
         """The name last proved at an address: a Contact inside a dialog may have the address only."""
         self._per_host: Counter[str] = Counter()
         self._number = 0
+        self._overrun = 0
+        self._lost_at = float("-inf")
+        looks = TimerService(LOOK, self._look)
+        looks.clock = reactor
+        looks.setServiceParent(self)
         self.refused = 0
         self.dropped = 0
 
@@ -126,6 +136,16 @@ class SipTransport(MultiService):
     def counters(self) -> dict[str, DatagramCounters]:
         """What each UDP socket has done, by its address."""
         return {"{}:{}".format(*endpoint.address): endpoint.counters for endpoint in self._endpoints.values()}
+
+    def lost_since(self, when: float) -> bool:
+        """Whether datagrams came since then, on the clock of `time.monotonic`, and found no room."""
+        self._look()
+        return self._lost_at >= when
+
+    def _look(self) -> None:
+        overrun = sum(endpoint.counters.overrun for endpoint in self._endpoints.values())
+        if overrun != self._overrun:
+            self._overrun, self._lost_at = overrun, time.monotonic()
 
     def startService(self) -> None:
         """Begin to receive."""

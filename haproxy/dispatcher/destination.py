@@ -26,6 +26,9 @@ LONGEST = 16
 REST = 60
 """Seconds for which a destination gets no calls at most, however long it asks for (Retry-After)."""
 
+PARDONS = 3
+"""Silences in a row that are put down to our own losses; one that is dead has to be found all the same."""
+
 HISTORY = 32
 """Pieces of evidence that are kept of each destination."""
 
@@ -71,6 +74,8 @@ class Destination:
     """Why it has that state."""
     failures: int = 0
     """Failures in a row, up to now."""
+    pardons: int = 0
+    """Silences since it was last heard that said nothing of it."""
     successes: int = 0
     """Signs of life in a row since it became inactive."""
     heard: float = NEVER

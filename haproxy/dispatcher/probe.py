@@ -140,7 +140,7 @@ class Prober:
         """Seconds until the next probe."""
         rules, pace = self._dispatcher.rules, self.pace
         if destination.state is State.ACTIVE:
-            return pace.interval
+            return min(pace.interval, pace.again) if destination.pardons else pace.interval
         if destination.state is State.PROBING:
             return min(pace.interval, pace.again)
         if not destination.successes:

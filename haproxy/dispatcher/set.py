@@ -7,10 +7,10 @@ with `dispatchSecUser`. The role "primary" moves between the numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from haproxy.dispatcher.destination import REST, Destination, Evidence, Rules, State
+from haproxy.dispatcher.destination import PARDONS, REST, Destination, Evidence, Rules, State
 
 PRIMARY_SET = 1
 SECONDARY_SET = 0
@@ -82,6 +82,8 @@ class Dispatcher:
         """Whether a failover swaps the sets (`astPersistentFailover`); may be changed while running."""
         self.rules = rules or Rules()
         """May be changed while running."""
+        self.deaf: Callable[[float], bool] = lambda since: False
+        """Whether we have lost, since then, what was sent to us; set by whoever has the sockets."""
         self._preferred = preferred
         self._current = preferred
         self._sets: dict[int, list[Destination]] = {PRIMARY_SET: [], SECONDARY_SET: []}
@@ -193,21 +195,24 @@ class Dispatcher:
         """It did not do what a living system does.
 
         `certain`: the network said that nobody is there; that decides at once. Silence is told with `since`,
-        the time of the question: where anything was heard of the system after that, it says nothing.
+        the time of the question: where anything was heard of the system after that, or its answer may have
+        been lost by us, it says nothing.
         """
         if destination.gone:
             return
         if kind == "call":
             destination.failed_calls += 1
-        if certain or destination.heard <= since:
-            self._judge(destination, self.rules.failed(destination, certain), reason, now)
+        pardon = "" if certain else self._pardon(destination, since)
+        if pardon:
+            destination.pardons += 1
         else:
-            reason += "; but something was heard of it since"
+            self._judge(destination, self.rules.failed(destination, certain), reason, now)
+        reason += pardon
         self._record(destination, kind, reason, now, status=status)
 
     def silent(self, destination: Destination, reason: str, now: float, since: float) -> None:
         """It has not answered a call: more than a lost datagram, for an INVITE is sent four times in 4 s."""
-        if destination.heard <= since:
+        if not self._pardon(destination, since):
             destination.failures = max(destination.failures, self.rules.down - 1)
         self.failed(destination, reason, now, certain=False, since=since)
 
@@ -223,13 +228,13 @@ class Dispatcher:
         """It has answered a probe."""
         if destination.gone:
             return
-        destination.heard, destination.rtt = now, rtt
+        destination.heard, destination.pardons, destination.rtt = now, 0, rtt
         self._judge(destination, self.rules.answered(destination, now), f"answered {status} to a probe", now)
         self._record(destination, kind, f"answered {status}", now, status=status, rtt=rtt)
 
     def heard(self, destination: Destination, now: float) -> None:
         """It has answered a call. That dispels a doubt, but brings back only who is not probed."""
-        destination.heard = now
+        destination.heard, destination.pardons = now, 0
         destination.calls += 1
         if destination.state is State.ACTIVE:
             destination.failures = 0
@@ -292,6 +297,14 @@ class Dispatcher:
             self._choose(f"{destination.uri.decode(errors='replace')} {reason}", now)
         elif not destination.usable and self.rules.is_well(destination):
             self._choose("", now)  # it may be the last one there is
+
+    def _pardon(self, destination: Destination, since: float) -> str:
+        """Why a destination's silence since then says nothing of it; empty if it does."""
+        if destination.heard > since:
+            return "; but something was heard of it since"
+        if destination.pardons < PARDONS and self.deaf(since):
+            return "; but we have lost datagrams meanwhile, its answer maybe"
+        return ""
 
     def _change(self, destination: Destination, state: State, reason: str, now: float) -> None:
         previous = destination.state

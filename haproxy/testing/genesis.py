@@ -171,7 +171,7 @@ class Genesis:
                 with suppress(TimeoutError):
                     answer = sock.recv(4096).decode(errors="replace")
                     break
-        assert answer.startswith("SIP/2.0 200 "), answer
+        assert answer.startswith("SIP/2.0 200 "), answer or f"no answer to REGISTER within {PATIENCE} s"
 
     def die(self) -> None:
         """Die at once, without a word."""

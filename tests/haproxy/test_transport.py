@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,20 @@ def test_too_long_a_datagram_says_nothing_about_its_destination() -> None:
         assert one.failed == []
         (counters,) = one.transport.counters().values()
         assert (counters.send_errors, counters.sent) == (1, 1)
+
+    run(story)
+
+
+def test_what_we_were_too_late_to_read_is_known() -> None:
+    async def story(one: Element, two: Element) -> None:
+        begin = time.monotonic()
+        assert not one.transport.lost_since(begin)
+        one.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(20):  # nothing is read until this turn of the reactor is over
+            two.udp.sendto(MESSAGE + bytes(1000), one.udp.getsockname())
+        assert one.transport.lost_since(begin)
+        assert not one.transport.lost_since(time.monotonic())
+        assert not two.transport.lost_since(begin)
 
     run(story)
 

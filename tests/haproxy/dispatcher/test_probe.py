@@ -88,6 +88,16 @@ def test_the_second_loss_comes_soon_and_decides(prober: Prober) -> None:
     assert prober.outcomes == {"answered": 0, "refused": 0, "failed": 2}
 
 
+def test_one_whose_answer_we_may_have_lost_is_asked_again_soon(
+    dispatcher: Dispatcher, prober: Prober
+) -> None:
+    first = prober.due(10.0)[0]
+    dispatcher.deaf = lambda since: True
+    lose(prober, first, 14.0)
+    assert first.state.value == "active"
+    assert prober.next_of(first) == 14.0 + AGAIN
+
+
 def test_transport_errors_decide_at_once(prober: Prober) -> None:
     first = prober.due(10.0)[0]
     lose(prober, first, 10.0, certain=True)

@@ -96,6 +96,42 @@ def test_one_lost_probe_is_only_a_doubt() -> None:
     assert (first.state.value, dispatcher.primary) == ("inactive", 0)
 
 
+@pytest.mark.parametrize("call", [True, False])
+def test_silence_says_nothing_while_we_lose_what_is_sent_to_us(call: bool) -> None:
+    dispatcher, first, _ = both()
+    lost = 10.0
+    dispatcher.deaf = lambda since: since <= lost
+
+    def silence(asked: float) -> str:
+        if call:
+            dispatcher.silent(first, "silent", asked + 4.0, asked)
+        else:
+            dispatcher.failed(first, "silent", asked + 4.0, certain=False, since=asked, kind="OPTIONS")
+        return first.state.value
+
+    assert silence(9.0) == "active"
+    assert first.history[-1].outcome == "silent; but we have lost datagrams meanwhile, its answer maybe"
+    dispatcher.heard(first, 14.0)
+    assert silence(14.0) == ("inactive" if call else "probing")
+
+
+def test_one_that_is_dead_is_found_although_we_go_on_losing_datagrams() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.deaf = lambda since: True
+    for asked in (10.0, 20.0, 30.0):
+        dispatcher.silent(first, "silent", asked + 4.0, asked)
+        assert first.state.value == "active"
+    dispatcher.silent(first, "silent", 44.0, 40.0)
+    assert first.state.value == "inactive"
+
+
+def test_what_the_network_says_counts_although_we_lose_datagrams() -> None:
+    dispatcher, first, _ = both()
+    dispatcher.deaf = lambda since: True
+    dispatcher.failed(first, "gone", 1.0)
+    assert first.state.value == "inactive"
+
+
 def test_who_is_in_doubt_comes_last_in_its_set() -> None:
     dispatcher, first, _ = both()
     member(dispatcher, "genesis_a2")
