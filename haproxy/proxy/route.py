@@ -89,14 +89,14 @@ class Router:
 
         Nearly every request in a dialog has such a one, and nearly nothing else: no URI need be parsed.
         """
-        value = request.first(b"route") or b""
-        begin, _, end = value.rpartition(TOKEN_MARK)
+        line = request.line(b"route") or b""
+        begin, _, end = line.rpartition(TOKEN_MARK)
         own = self._own.get(begin)
         if own is None or not self._domains.owns(own[1]):
             return None
         if not hmac.compare_digest(end, self.token(request.call_id) + b">"):
             return None
-        request.remove_first(b"route")
+        request.take_line(b"route")
         return Passage(True, True, own[0])
 
     def record(self, request: Request, came: tuple[Side, Transport], leaves: tuple[Side, Transport]) -> None:
@@ -160,7 +160,7 @@ def _begin(side: Side, transport: Transport, secure: bool = False) -> bytes:
 
 
 def _own_values(sides: Sides) -> dict[bytes, tuple[Side, Uri]]:
-    """How our Record-Route begins on each side, where it is not one of two."""
+    """How a Route line begins that is our Record-Route, on each side, where it is not one of two."""
     begins = (
         (side, _begin(side, transport, secure))
         for side in sides
@@ -168,7 +168,7 @@ def _own_values(sides: Sides) -> dict[bytes, tuple[Side, Uri]]:
         for secure in (False, True)
         if side.port_of(transport) is not None
     )
-    return {begin: (side, parse_uri(begin[1:])) for side, begin in begins}
+    return {b"Route: " + begin: (side, parse_uri(begin[1:])) for side, begin in begins}
 
 
 RouteErrors = (AddressError, UriError)

@@ -61,8 +61,8 @@ def _refuse_extensions(request: Request) -> None:
 
 def _refuse_loop(request: Request, sent_bys: tuple[bytes, ...]) -> None:
     """A request that has been here and would be routed the same way again goes round in a circle."""
-    if not request.says(b"via", sent_bys):
-        return
+    if request.is_alone(b"via") or not request.says(b"via", sent_bys):
+        return  # whatever has been here has our Via above another one
     ending = loop_hash(request)
     for via in request.values(b"via"):
         if any(sent_by in via for sent_by in sent_bys) and b"-" + ending in via:

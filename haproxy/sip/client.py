@@ -18,7 +18,7 @@ class ClientTransaction(Transaction):
     def __init__(
         self, request: Request, flow: Flow, key: tuple[bytes, bytes], interval: float, *, quiet: bool = False
     ) -> None:
-        super().__init__(request, flow, interval)
+        Transaction.__init__(self, request, flow, interval)
         self.sent = bytes(request)
         self.key = key
         """Branch and method, which responses are matched by (§17.1.3)."""

@@ -20,8 +20,8 @@ from haproxy.sip.event import (
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import Key, ServerTransaction
-from haproxy.sip.state import Action, Input, State
-from haproxy.sip.step import NEVER, Perform, Row, Step, resolve
+from haproxy.sip.state import TERMINATED, TIMER_TRYING, Action, Input
+from haproxy.sip.step import NEVER, NOTHING, Perform, Step, resolve
 from haproxy.sip.timers import TRYING, Timers
 from rtlib.wheel import Delay, Reminders
 
@@ -34,9 +34,6 @@ _SWEEP_INTERVAL: Final = 0.1
 """Seconds between two searches for the transactions of failed flows."""
 
 _MAX_FAILED_FLOWS: Final = 4096
-
-_NOTHING: Final[Row] = {}
-"""What can still happen to a transaction that is over."""
 
 Delays: TypeAlias = dict[float, Delay[Transaction]]
 """By how long they are, in seconds."""
@@ -153,7 +150,7 @@ class Engine:
 
     def abandon(self, transaction: Transaction) -> None:
         """Forget a transaction at once, without any event."""
-        transaction.state, transaction.row = State.terminated, _NOTHING
+        transaction.state, transaction.row = TERMINATED, NOTHING
         self._forget(transaction)
 
     def _step(
@@ -192,9 +189,9 @@ class Engine:
 
     def _expire(self, transaction: Transaction) -> bool:
         """End a transaction that lingers, unless something else has ended it; whether it was this."""
-        if transaction.state is State.terminated:
+        if transaction.state is TERMINATED:
             return False
-        transaction.state, transaction.row = State.terminated, _NOTHING
+        transaction.state, transaction.row = TERMINATED, NOTHING
         self._end(transaction)
         return True
 
@@ -310,7 +307,7 @@ class Engine:
 
     def _start_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
         wait = TRYING if transaction.request.method == b"INVITE" else self._non_invite_trying
-        self._set_again(transaction, Input.timer_trying, wait, now)
+        self._set_again(transaction, TIMER_TRYING, wait, now)
 
     def _set_again(self, transaction: Transaction, timer: Input, wait: float, now: float) -> None:
         when = now + wait

@@ -7,7 +7,8 @@ proxy does to a message's lines leads from one layout to another, which is kept 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Final
 
 _KINDS: Final = 512
@@ -22,17 +23,37 @@ _LONGEST: Final = 48
 _LONGEST_NAMES: Final = 1024
 """Bytes of all names together: they are kept, and the sender chooses them."""
 
+NEEDED: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
+"""What every message has (RFC 3261 §8.1.1, §8.2.6.2)."""
+
+NEEDED_KEYS: Final = frozenset(NEEDED)
+
 _starts_with: Final = bytes.startswith
 
 
 class Layout:
     """The keys of header lines, in order, and where each stands first. It never changes."""
 
-    __slots__ = ("_appended", "_chosen", "_places", "_prepended", "_without", "index", "keys", "starts")
+    __slots__ = (
+        "_appended",
+        "_chosen",
+        "_places",
+        "_prepended",
+        "_without",
+        "hops",
+        "index",
+        "keys",
+        "length",
+        "needed",
+        "starts",
+    )
 
     keys: tuple[bytes, ...]
     index: dict[bytes, int]
     starts: tuple[bytes, ...]
+    needed: Callable[[Sequence[bytes]], tuple[bytes, ...]] | None
+    hops: int | None
+    length: int | None
     _places: dict[bytes, tuple[int, ...]]
     _prepended: dict[bytes, Layout]
     _appended: dict[bytes, Layout]
@@ -44,6 +65,11 @@ class Layout:
         self.index = dict(zip(keys[::-1], range(len(keys) - 1, -1, -1), strict=True))
         self.starts = ()
         """How the lines begin, up to the colon; only where the layout is one of those that are kept."""
+        index = self.index
+        self.needed = itemgetter(*(index[key] for key in NEEDED)) if index.keys() >= NEEDED_KEYS else None
+        """Gives the first lines with the keys of NEEDED, in that order; None where one is not there."""
+        self.hops, self.length = index.get(b"max-forwards"), index.get(b"content-length")
+        """Where the first Max-Forwards and the first Content-Length stand."""
         self._places, self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}, {}
 
     def places(self, key: bytes) -> tuple[int, ...]:

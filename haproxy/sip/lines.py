@@ -88,6 +88,18 @@ class Message:
                     return True
         return False
 
+    def is_alone(self, key: bytes) -> bool:
+        """Whether one line at most has this key, and it is no list of several values."""
+        places = self._layout.places(key)
+        return not places or (len(places) == 1 and b"," not in self._lines[places[0]])
+
+    def take_line(self, key: bytes) -> None:
+        """Drop the first line of a header, whatever it says."""
+        position = self._layout.index[key]
+        del self._lines[position]
+        self._layout = self._layout.without(position)
+        self._changed(key)
+
     def values(self, key: bytes) -> list[bytes]:
         """The values of a list header: all lines, split at commas (RFC 3261 §7.3.1)."""
         return [part for value in self.all(key) for part in header.split(value)]
@@ -122,16 +134,17 @@ class Message:
     @property
     def max_forwards(self) -> int | None:
         """The hops left; None where the header is missing."""
-        line = self.line(b"max-forwards")
-        if line is None:
+        position = self._layout.hops
+        if position is None:
             return None
+        line = self._lines[position]
         hops = syntax.USUAL_HOPS.get(line)
         return int(_value(line)) if hops is None else hops
 
     def take_hop(self, most: int) -> None:
         """Say that there is one hop less left; `most`, where the sender has not said how many."""
         layout, lines = self._layout, self._lines
-        position = layout.index.get(b"max-forwards")
+        position = layout.hops
         if position is None:
             lines.append(syntax.HOPS_LINES[most])
             self._layout = layout.appended(b"max-forwards")

@@ -19,7 +19,7 @@ class ServerTransaction(Transaction):
     __slots__ = ("key", "source", "status", "to_tag")
 
     def __init__(self, request: Request, source: Flow, flow: Flow, key: Key, interval: float) -> None:
-        super().__init__(request, flow, interval)
+        Transaction.__init__(self, request, flow, interval)
         self.source = source
         """Where the request came from."""
         self.key = key

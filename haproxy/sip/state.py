@@ -56,6 +56,17 @@ class Input(StrEnum):
     """64 T1 after a CANCEL still no final response (RFC 3261 §9.1)."""
 
 
+TERMINATED: Final = State.terminated
+ACCEPTED: Final = State.accepted
+COMPLETED: Final = State.completed
+PROVISIONAL: Final = Input.provisional
+TIMER_A: Final = Input.timer_a
+TIMER_B: Final = Input.timer_b
+TIMER_TRYING: Final = Input.timer_trying
+# For what is done some ten times for each call: until Python 3.11 to find a member of an enumeration takes as
+# long as a call of a function.
+
+
 class Action(StrEnum):
     """What the layer does in a step."""
 

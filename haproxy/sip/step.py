@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.state import Action, Input, Start, State, Table
+from haproxy.sip.state import TERMINATED, TIMER_A, TIMER_B, Action, Input, Start, State, Table
 
 NEVER: Final = float("inf")
 """A time that does not come."""
@@ -22,6 +22,9 @@ Any: each table names only actions for its own kind of transaction and message.
 
 Step: TypeAlias = tuple[State, "Row", tuple[Perform, ...]]
 Row: TypeAlias = dict[Input, Step]
+
+NOTHING: Final[Row] = {}
+"""What can happen to a transaction that is over, or that has not begun."""
 
 
 class Transaction:
@@ -48,8 +51,8 @@ class Transaction:
         """A client's as it is sent, our Via on top."""
         self.flow = flow
         """Where messages of ours go."""
-        self.state = State.terminated
-        self.row: Row = {}
+        self.state = TERMINATED
+        self.row = NOTHING
         self.context: Any = None
         """For the user's own use; the layer never looks at it."""
         self.reliable = flow.transport != "udp"
@@ -59,10 +62,10 @@ class Transaction:
         """Seconds until it is sent again, once there is a timer for that."""
         self.again = NEVER
         """When `again_timer` fires."""
-        self.again_timer = Input.timer_a
+        self.again_timer = TIMER_A
         self.deadline = NEVER
         """When `deadline_timer` fires."""
-        self.deadline_timer = Input.timer_b
+        self.deadline_timer = TIMER_B
         self.watched = NEVER
         """When the layer looks at these two next: at that time or earlier than they say."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haproxy.sip import address, header, uri, via
 from haproxy.sip.cache import kept
+from haproxy.sip.layout import NEEDED
 from haproxy.sip.uri import Uri
 from haproxy.sip.via import Via
 
@@ -199,8 +200,13 @@ _cached_cseq: Final = kept("CSeq", _cseq, 1024)
 def tag(line: bytes) -> bytes | None:
     """The tag of a From or To line, None where it has none. Raises AddressError where it is malformed.
 
-    What stands before the tag is the same for all calls of a user: whether it is well-formed is cached.
+    All messages of a call have the same lines, but for the first ones, whose To has no tag yet.
     """
+    return _cached_tag(line) if len(line) <= _LONGEST_CACHED else _tag(line)
+
+
+def _tag(line: bytes) -> bytes | None:
+    """What stands before the tag is the same for all calls of a user: whether it is well-formed is cached."""
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
@@ -210,6 +216,9 @@ def tag(line: bytes) -> bytes | None:
         if found and (found.isalnum() or not found.translate(None, header.TOKEN_BYTES)):
             return found
     return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
+
+
+_cached_tag: Final = kept("tags", _tag, 4096)
 
 
 def _is_plain_address(line: bytes) -> bool:
@@ -234,12 +243,11 @@ def less_hops(line: bytes) -> bytes:
 
 def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     """Check what every message must have, filling in the message's attributes, and cut the body to length."""
-    index = layout.index
-    try:
-        via_line, from_line, to_line = lines[index[b"via"]], lines[index[b"from"]], lines[index[b"to"]]
-        call_id, cseq_line = lines[index[b"call-id"]].partition(b":")[2].strip(), lines[index[b"cseq"]]
-    except KeyError as missing:
-        return 400, f"Missing {display(missing.args[0])} Header"
+    needed = layout.needed
+    if needed is None:
+        return 400, f"Missing {display(next(key for key in NEEDED if key not in layout.index))} Header"
+    via_line, from_line, to_line, call_id, cseq_line = needed(lines)
+    call_id = call_id.partition(b":")[2].strip()
     try:
         message._via = via.of_line(via_line)
     except via.ViaError as error:
@@ -255,15 +263,15 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
         return 400, "Malformed Call-ID Header"
     message.call_id = call_id
     message.cseq_number, message.cseq_method = numbered
-    return _check_numbers(message, index, lines)
+    return _check_numbers(message, layout.hops, layout.length, lines)
 
 
-def _check_numbers(message: Message, index: dict[bytes, int], lines: list[bytes]) -> Fault | None:
+def _check_numbers(
+    message: Message, hops: int | None, length: int | None, lines: list[bytes]
+) -> Fault | None:
     """Check Max-Forwards and Content-Length. The usual forms are told at a glance: that was measured."""
-    hops = index.get(b"max-forwards")
     if hops is not None and lines[hops] not in USUAL_HOPS and not _is_count(_text(lines[hops]), 255):
         return 400, "Malformed Max-Forwards Header"
-    length = index.get(b"content-length")
     if length is None:
         return None
     size = USUAL_LENGTHS.get(lines[length])

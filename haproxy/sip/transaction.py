@@ -28,7 +28,7 @@ from haproxy.sip.event import (
 from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
-from haproxy.sip.state import Input, State
+from haproxy.sip.state import ACCEPTED, COMPLETED, PROVISIONAL, Input, State
 from haproxy.sip.timers import DEFAULTS, Timers
 from haproxy.sip.via import COOKIE, Via
 
@@ -127,7 +127,7 @@ class TransactionLayer(Engine):
         status = response.status
         cause = _CAUSES[status // 100]
         if transaction.request.method != b"INVITE":
-            if cause is Input.provisional and (status != 100 or not transaction.reliable):
+            if cause is PROVISIONAL and (status != 100 or not transaction.reliable):
                 return
             if status == 408:
                 cause = Input.silence
@@ -170,10 +170,10 @@ class TransactionLayer(Engine):
         if isinstance(transaction, ServerTransaction):
             if transaction.status >= 200:
                 transaction.request.shed()
-            if transaction.state is State.accepted:
+            if transaction.state is ACCEPTED:
                 transaction.sent = b""  # nothing sends it again (RFC 6026 section 7.1)
-        elif transaction.state is State.accepted or (
-            transaction.state is State.completed and transaction.method != b"INVITE"
+        elif transaction.state is ACCEPTED or (
+            transaction.state is COMPLETED and transaction.method != b"INVITE"
         ):
             transaction.request.shed()
             transaction.sent = b""

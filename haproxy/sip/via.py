@@ -17,7 +17,8 @@ _USUAL: Final = re.compile(
     rb"((?:;(?:branch=([\w.!%*+`'~-]++)|(?!branch=)[\w.!%*+`'~-]++(?:=(?:[\w.!%*+`'~:-]++|\[[0-9A-Fa-f:.]++\]))?))*)\s*"
 )
 _FRONT: Final = re.compile(
-    rb"(?i:Via|v): ?(SIP/2\.0/([A-Z]+) ([A-Za-z0-9][\w.-]*+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)(;rport)?"
+    rb"(?i:Via|v): ?(SIP/2\.0/([A-Z]+) ([A-Za-z0-9][\w.-]*+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)"
+    rb"((?:;(?!(?i:branch)=)[\w.!%*+`'~-]++(?:=(?:[\w.!%*+`'~:-]++|\[[0-9A-Fa-f:.]++\]))?)*)"
 )
 _LONGEST_CACHED: Final = 128
 _ANY: Final = re.compile(
@@ -38,21 +39,49 @@ class Place(NamedTuple):
     port: int | None
 
 
+class Front(NamedTuple):
+    """What a Via line says beside its branch: the same in all messages of a sender."""
+
+    transport: bytes
+    place: Place
+    bare: bool
+    begin: int
+    """Where the value begins in the line."""
+    params: int
+    """Where the parameters begin."""
+
+
 class Via:
     """One value of a Via header."""
 
-    __slots__ = ("_params", "bare", "branch", "place", "raw", "transport")
+    __slots__ = ("_front", "_line", "bare", "branch", "place")
 
-    raw: bytes
-    """The value as written, parameters included."""
-    transport: bytes
-    """In upper case: UDP, TCP, TLS ..."""
-    place: Place
     branch: bytes
     """b"" where there is none."""
+    place: Place
     bare: bool
     """It has no parameter but a branch, as far as could be seen at a glance."""
-    _params: bytes
+    _front: Front
+    _line: bytes
+
+    def __init__(self, front: Front, line: bytes, branch: bytes) -> None:
+        """`line` is the value as written, with whatever stands before it."""
+        self._front, self._line, self.branch = front, line, branch
+        self.place, self.bare = front.place, front.bare
+
+    @property
+    def raw(self) -> bytes:
+        """The value as written, parameters included."""
+        return self._line[self._front.begin :]
+
+    @property
+    def transport(self) -> bytes:
+        """In upper case: UDP, TCP, TLS ..."""
+        return self._front.transport
+
+    @property
+    def _params(self) -> bytes:
+        return self._line[self._front.params :]
 
     @property
     def host(self) -> bytes:
@@ -122,43 +151,27 @@ def _port(text: bytes) -> int | None:
     return int(text) if text.isdigit() and len(text) <= 5 and int(text) <= 65535 else None
 
 
-class _Front(NamedTuple):
-    """What stands before the branch of a usual Via line: the same in all messages of a sender."""
-
-    transport: bytes
-    place: Place
-    bare: bool
-    begin: int
-    """Where the value begins in the line."""
-    params: int
-    """Where the parameters begin."""
-
-
 def of_line(line: bytes) -> Via:
-    """The first value of a Via header line. Raises ViaError.
-
-    A sender's usual ones differ in their branch only: what stands before it is looked at once.
-    """
-    before, _, branch = line.rpartition(b";branch=")
-    front = _cached_front(before) if len(before) <= _LONGEST_CACHED else None
-    if front is None or not (branch.isalnum() or (branch and not branch.translate(None, header.TOKEN_BYTES))):
+    """The first value of a Via header line. Raises ViaError."""
+    before, _, rest = line.rpartition(b";branch=")
+    branch, mark, after = rest.partition(b";")
+    found = _cached_front(before + mark + after) if len(line) <= _LONGEST_CACHED and before else None
+    if found is None or not branch or branch.translate(None, header.TOKEN_BYTES):
         return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
-    via = Via()
-    via.transport, via.place, via.bare, begin, params = front
-    via.branch = branch
-    via.raw = line[begin:]
-    via._params = line[params:]
-    return via
+    return Via(found, line, branch)
 
 
-def _front(before: bytes) -> _Front | None:
-    """What a Via line says before its branch; None where that is unusual."""
-    match = _FRONT.fullmatch(before)
+def _front(line: bytes) -> Front | None:
+    """What a Via line says without its branch; None where that is unusual.
+
+    A sender's lines differ in their branch only: all else is looked at once.
+    """
+    match = _FRONT.fullmatch(line)
     if match is None:
         return None
-    _, transport, host, port, rport = match.groups()
+    _, transport, host, port, params = match.groups()
     place = Place(host, None if port is None else _checked(port))
-    return _Front(transport, place, not rport, match.start(1), match.end(1))
+    return Front(transport, place, not params, match.start(1), match.end(1))
 
 
 _cached_front: Final = kept("Via", _front)
@@ -166,15 +179,14 @@ _cached_front: Final = kept("Via", _front)
 
 def parse(value: bytes) -> Via:
     """Parse one Via value (see `header.cut_first` for lists). Raises ViaError."""
+    value = value.strip()
     match = _USUAL.fullmatch(value)
     if match is None:
-        return _parse_unusual(header.unfold(value.strip()))
-    via = Via()
-    via.bare = False
-    via.raw = value.strip()
-    via.transport, host, port, via._params, branch = match.groups()
-    via.place = Place(host, None if port is None else _checked(port))
-    via.branch = via.param(b"branch") or b"" if branch is None else branch
+        return _parse_unusual(header.unfold(value))
+    transport, host, port, _, branch = match.groups()
+    via = Via(_front_of(transport, host, port, match.start(4)), value, branch or b"")
+    if branch is None:
+        via.branch = via.param(b"branch") or b""
     return via
 
 
@@ -182,16 +194,17 @@ def _parse_unusual(value: bytes) -> Via:
     match = _ANY.fullmatch(value)
     if match is None:
         raise ViaError("malformed Via")
-    via = Via()
-    via.bare = False
-    via.raw = value
-    transport, host, port, via._params = match.groups()
-    if header.parameters(via._params) is None:
+    transport, host, port, params = match.groups()
+    if header.parameters(params) is None:
         raise ViaError("malformed parameters in Via")
-    via.transport = transport.upper()
-    via.place = Place(host, None if port is None else _checked(port))
+    via = Via(_front_of(transport.upper(), host, port, match.start(4)), value, b"")
     via.branch = via.param(b"branch") or b""
     return via
+
+
+def _front_of(transport: bytes, host: bytes, port: bytes | None, params: int) -> Front:
+    place = Place(host, None if port is None else _checked(port))
+    return Front(transport, place, False, 0, params)
 
 
 def _checked(port: bytes) -> int:

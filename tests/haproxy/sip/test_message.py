@@ -498,3 +498,17 @@ def test_unusual_names_and_repeated_ones() -> None:
     ):
         with pytest.raises(ParseError, match=reason):
             parse(plain.replace(b"Max-Forwards: 70", spelling))
+
+
+def test_a_line_may_be_alone_or_among_others() -> None:
+    request = invite()
+    assert request.is_alone(b"call-id")
+    assert request.is_alone(b"proxy-require")
+    assert not request.is_alone(b"via")
+    request.take_line(b"via")
+    assert not request.is_alone(b"via")  # a list of two
+    request.take_line(b"via")
+    assert request.is_alone(b"via")
+    request.push_via(b"SIP/2.0/UDP p;branch=z9hG4bK2")
+    assert request.is_alone(b"via")
+    assert request.branch == b"z9hG4bK2"

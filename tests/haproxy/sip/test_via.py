@@ -86,3 +86,33 @@ def test_anything(data: bytes) -> None:
         again = via.parse(stamped)
         assert (again.received, again.host, again.branch) == (b"192.0.2.200", parsed.host, parsed.branch)
         assert again.rport == (None if parsed.rport is None else 4321)
+
+
+@pytest.mark.parametrize(
+    ("line", "rport", "received"),
+    [
+        (b"Via: SIP/2.0/UDP 192.0.2.1:5062;branch=z9hG4bKa;rport", 0, None),
+        (
+            b"Via: SIP/2.0/UDP 192.0.2.1:5062;rport=5063;branch=z9hG4bKa;received=192.0.2.7",
+            5063,
+            b"192.0.2.7",
+        ),
+        (b"v:SIP/2.0/UDP 192.0.2.1:5062;received=192.0.2.7;branch=z9hG4bKa", None, b"192.0.2.7"),
+    ],
+)
+def test_parameters_on_either_side_of_the_branch(
+    line: bytes, rport: int | None, received: bytes | None
+) -> None:
+    """As user agents write them, and as they come back in responses."""
+    found = via.of_line(line)
+    assert (found.branch, found.place, found.transport) == (b"z9hG4bKa", (b"192.0.2.1", 5062), b"UDP")
+    assert (found.rport, found.received, found.bare) == (rport, received, False)
+    assert found.raw == line.partition(b":")[2].strip()
+
+
+def test_a_comma_ends_the_first_value() -> None:
+    assert (
+        via.of_line(b"Via: SIP/2.0/UDP h;branch=a, SIP/2.0/UDP i;branch=b").raw == b"SIP/2.0/UDP h;branch=a"
+    )
+    with pytest.raises(ViaError):
+        via.of_line(b"Via: SIP/2.0/UDP h;x=,;branch=b")
