@@ -1,14 +1,17 @@
 /*
  * SIP load for a proxy, as both ends of it: the caller or the phones, and the Genesis system that calls go to.
  *
- *     load MODE SECONDS WINDOW FIRST USERS PROXY-PORT CALLER GENESIS
+ *     load MODE SECONDS WINDOW FIRST USERS PROXY-PORT CALLER GENESIS [FLOOD KIND RATE]
  *
  * MODE is `call` (INVITE, 180, 200, ACK, BYE, 200), `register` (REGISTER, 200) or `digest` (REGISTER, 401,
  * REGISTER, 200). WINDOW of them are open at a time, each that ends is followed by the next one. USERS users of
  * the domain `bench.example` register in turn, from u(FIRST) on; their password is `secret`. CALLER and GENESIS are
  * sockets, bound on 127.0.0.1 and inherited; the proxy is on that address, too. Nothing is sent twice: what is lost
- * counts as lost. SECONDS may be `Nx`: then N of them are done, however long that takes.
- * Prints one line: how many were begun, done, refused, and the ns that this took.
+ * counts as lost. SECONDS may be `Nx`: then N of them are done, however long that takes. WINDOW may be `N/s`: then
+ * N are begun in each second, however many are open. FLOOD is one more socket, from which RATE messages/s come
+ * meanwhile that nobody wants: `good` ones, those of a `scanner`, or `garbage`.
+ * Prints one line: how many were begun, done, refused, the ns that this took, the median and the 99th percentile of
+ * the ns from INVITE (or first REGISTER) to 200, and the messages of the flood.
  */
 #define _GNU_SOURCE
 #include "md5.h"
@@ -20,6 +23,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "flood.h"
 
 enum { BATCH = 64, SIZE = 4096, MOST = 4 << 20, PATIENCE_NS = 1000000000 };
 enum stage { OPEN = 1, ANSWERED, ENDED };
@@ -42,6 +47,8 @@ static struct sockaddr_in proxy;
 static unsigned proxy_port, caller_port, genesis_port;
 static unsigned long first_user, users, begun, done, refused;
 static uint8_t stages[MOST];
+static uint64_t begins[MOST], setups[MOST]; /* when each began; how long those that were accepted took, in ns */
+static unsigned long accepted;
 static uint64_t run; /* marks the Call-IDs of this run */
 static bool calls;
 
@@ -245,6 +252,11 @@ static void finish(unsigned long number, int status, const char *message)
         fprintf(stderr, "load: refused: %.*s\n", (int)strcspn(message, "\r\n"), message);
 }
 
+static void accept_call(unsigned long number)
+{
+    setups[accepted++] = clock_ns() - begins[number];
+}
+
 /* A response to the caller or to a phone. */
 static void take_response(const char *message)
 {
@@ -259,9 +271,12 @@ static void take_response(const char *message)
         stages[number] = ANSWERED;
         answer_challenge(message, number);
     } else if (status >= 300 || !calls || !first) {
+        if (status < 300 && !calls)
+            accept_call(number);
         finish(number, status, message);
     } else if (stages[number] == OPEN) {
         stages[number] = ANSWERED;
+        accept_call(number);
         follow(message, "ACK", number, 1, 2);
         follow(message, "BYE", number, 2, 3);
     }
@@ -319,30 +334,48 @@ static void begin(void)
 {
     unsigned long number = begun++;
     stages[number] = OPEN;
+    begins[number] = clock_ns();
     if (calls)
         invite(number);
     else
         enrol(number, 1, "");
 }
 
-static void load(double seconds, unsigned long limit, unsigned long window)
+static int compare(const void *one, const void *other)
+{
+    uint64_t first = *(const uint64_t *)one, second = *(const uint64_t *)other;
+    return (first > second) - (first < second);
+}
+
+/* Whether another one is to begin now. */
+static bool is_due(double elapsed, unsigned long window, double rate)
+{
+    return rate > 0 ? (double)begun < elapsed * rate : begun - done - refused < window;
+}
+
+static void load(double seconds, unsigned long limit, unsigned long window, double rate)
 {
     uint64_t start = clock_ns(), now = start, last = start, seen = 0;
     while (now - last < PATIENCE_NS) {
-        bool going = limit > 0 ? begun < limit : (double)(now - start) < seconds * 1e9;
-        while (going && begun - done - refused < window && begun < (limit > 0 ? limit : MOST))
+        double elapsed = (double)(now - start) / 1e9;
+        bool going = limit > 0 ? begun < limit : elapsed < seconds;
+        while (going && is_due(elapsed, window, rate) && begun < (limit > 0 ? limit : MOST))
             begin();
         flush(&caller);
         receive(genesis.sock, take_request);
         flush(&genesis);
         receive(caller.sock, take_response);
+        if (going)
+            flood_pour(elapsed, &proxy);
         now = clock_ns();
         if (!going && done + refused == begun)
             break;
         if (done + refused + begun != seen)
             seen = done + refused + begun, last = now;
     }
-    printf("%lu %lu %lu %llu\n", begun, done, refused, (unsigned long long)(now - start));
+    qsort(setups, accepted, sizeof *setups, compare);
+    printf("%lu %lu %lu %llu %llu %llu %lu\n", begun, done, refused, (unsigned long long)(now - start),
+           (unsigned long long)setups[accepted / 2], (unsigned long long)setups[accepted * 99 / 100], flood.sent);
 }
 
 static unsigned port_of(int sock)
@@ -358,12 +391,12 @@ static unsigned port_of(int sock)
 
 int main(int count, char **arguments)
 {
-    if (count != 9) {
-        fprintf(stderr, "usage: load MODE SECONDS WINDOW FIRST USERS PROXY-PORT CALLER GENESIS\n");
+    if (count != 9 && count != 12) {
+        fprintf(stderr, "usage: load MODE SECONDS WINDOW FIRST USERS PROXY-PORT CALLER GENESIS [FLOOD KIND RATE]\n");
         return 2;
     }
-    char *unit;
-    double amount = strtod(arguments[2], &unit);
+    char *unit, *each;
+    double amount = strtod(arguments[2], &unit), window = strtod(arguments[3], &each);
     calls = strcmp(arguments[1], "call") == 0;
     first_user = strtoul(arguments[4], NULL, 10);
     users = strtoul(arguments[5], NULL, 10);
@@ -375,7 +408,9 @@ int main(int count, char **arguments)
     caller_port = port_of(caller.sock);
     genesis_port = port_of(genesis.sock);
     run = clock_ns();
+    if (count == 12)
+        flood_open(atoi(arguments[9]), arguments[10], atof(arguments[11]), run);
     unsigned long limit = *unit == 'x' ? (unsigned long)amount : 0;
-    load(amount, limit < MOST ? limit : MOST, strtoul(arguments[3], NULL, 10));
+    load(amount, limit < MOST ? limit : MOST, (unsigned long)window, *each == '/' ? window : 0);
     return 0;
 }

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,6 +20,7 @@ WINDOW = 48
 """Calls, or registrations, that are open at a time."""
 
 Mode: TypeAlias = Literal["call", "register", "digest"]
+Kind: TypeAlias = Literal["good", "scanner", "garbage"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 USER_TIME, SYSTEM_TIME = 11, 12
@@ -50,6 +52,11 @@ class Sample:
     done: int
     passed: float
     cpu: float
+    median: float
+    """Of the time from INVITE, or the first REGISTER, to 200."""
+    p99: float
+    flooded: int
+    """Messages of the flood beside it."""
 
     @property
     def cost(self) -> float:
@@ -60,6 +67,18 @@ class Sample:
     def lost(self) -> int:
         """Neither done nor answered, or refused."""
         return self.begun - self.done
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What comes beside calls and nobody wants: messages/s from an address of this machine.
+
+    They are well formed, a known scanner's, or random bytes.
+    """
+
+    kind: Kind
+    rate: int
+    host: str
 
 
 class Load:
@@ -73,25 +92,43 @@ class Load:
         subprocess.run([compiler, "-std=c11", "-O2", "-o", self._program, SOURCE, "-lm"], check=True)
         self.caller, self.genesis = _socket(), _socket()
 
-    def run(self, server: Server, mode: Mode, amount: str, users: range | None = None) -> Sample:
-        """Run once, for `amount` seconds or as many as it says (`500x`); all users register, or these."""
-        sockets = self.caller.fileno(), self.genesis.fileno()
-        some = range(self.users) if users is None else users
-        words = [mode, amount, WINDOW, some.start, len(some), server.port, *sockets]
-        before = server.cpu()
-        done = subprocess.run(
-            favoured(self._core, str(self._program), *map(str, words)),
-            pass_fds=sockets,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=120,
-            start_new_session=True,
-        )
+    def run(
+        self,
+        server: Server,
+        mode: Mode,
+        amount: str,
+        users: range | None = None,
+        *,
+        window: str = str(WINDOW),
+        flood: Flood | None = None,
+    ) -> Sample:
+        """Run once, for `amount` seconds or as many as it says (`500x`); all users register, or these.
+
+        `window` is how many are open at a time, or how many begin in a second (`500/s`).
+        """
+        with ExitStack() as stack:
+            sockets = [self.caller.fileno(), self.genesis.fileno()]
+            some = range(self.users) if users is None else users
+            words = [mode, amount, window, some.start, len(some), server.port, *sockets]
+            if flood is not None:
+                source = stack.enter_context(_socket(flood.host))
+                sockets.append(source.fileno())
+                words += [source.fileno(), flood.kind, flood.rate]
+            before = server.cpu()
+            done = subprocess.run(
+                favoured(self._core, str(self._program), *map(str, words)),
+                pass_fds=sockets,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=120,
+                start_new_session=True,
+            )
         # What was received last may still be worked on.
         time.sleep(0.1)
-        begun, finished, _, passed = (int(word) for word in done.stdout.split())
-        return Sample(begun, finished, passed / 1e9, server.cpu() - before)
+        begun, finished, _, *times, flooded = (int(word) for word in done.stdout.split())
+        passed, median, p99 = (each / 1e9 for each in times)
+        return Sample(begun, finished, passed, server.cpu() - before, median, p99, flooded)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -104,11 +141,11 @@ def alone(command: list[str]) -> list[str]:
     return ["setsid", *command]
 
 
-def _socket() -> socket.socket:
+def _socket(host: str = "127.0.0.1") -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind((host, 0))
     return sock
 
 

@@ -29,8 +29,13 @@ def installed() -> bool:
 
 
 @contextmanager
-def kamailio(core: int, folder: Path, load: Load, *, digest: bool) -> Iterator[Server]:
-    """Run Kamailio, with the load's sink as its only destination."""
+def kamailio(
+    core: int, folder: Path, load: Load, *, digest: bool, protected: bool = False
+) -> Iterator[Server]:
+    """Run Kamailio, with the load's sink as its only destination.
+
+    `protected`: from floods, but for the load.
+    """
     folder.mkdir()
     port = free_port("udp")
     config = folder / "kamailio.cfg"
@@ -42,6 +47,7 @@ def kamailio(core: int, folder: Path, load: Load, *, digest: bool) -> Iterator[S
     words = [PROGRAM, "-DD", "-E", "-f", str(config), "-l", f"udp:127.0.0.1:{port}", "-x", "tlsf"]
     words += ["-m", str(shared), "-M", str(own), "-A", f"USERS={load.users}", "-Y", str(folder)]
     words += ["-P", str(folder / "pid"), *(("-A", "WITH_DIGEST") if digest else ())]
+    words += ["-A", "WITH_ANTIFLOOD"] if protected else []
     with Daemon(alone(favoured(core, *words)), lambda: _answers(port), directory=folder) as daemon:
         try:
             yield Server(PROGRAM, daemon.pid, port)

@@ -24,10 +24,16 @@ enableRegAuth = {digest}
 enableAstFailover = false
 allowList = ["127.0.0.2"]
 denyList = ["127.0.0.3"]
+"""
+UNPROTECTED = """\
 proxyList = ["127.0.0.4"]
 floodRate = 1000000
 floodBurst = 1000000
 """
+PROTECTED = """\
+proxyList = ["127.0.0.1"]
+"""
+"""What floods, at the rates that the settings have of themselves; callers are on the list."""
 SUBSCRIBER = '\n[[subscribers]]\nusername = "{name}"\ndomain = "bench.example"\npassword = "secret"\n'
 REGISTER = (
     "REGISTER sip:bench.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKgenesis\r\n"
@@ -41,16 +47,19 @@ COMPILED = ROOT / "build" / "compiled"
 
 
 @contextmanager
-def genproxy(core: int, folder: Path, load: Load, *, digest: bool, root: Path = ROOT) -> Iterator[Server]:
+def genproxy(
+    core: int, folder: Path, load: Load, *, digest: bool, protected: bool = False, root: Path = ROOT
+) -> Iterator[Server]:
     """Run genproxy, with the load's sink as its Genesis system and its users as subscribers.
 
-    `root`: where its packages are.
+    `protected`: from floods, but for the load. `root`: where its packages are.
     """
     folder.mkdir()
     port = free_port("udp")
     config = folder / "genproxy.toml"
     names = ["genesis_a", *(f"u{number}" for number in range(load.users))]
     text = SETTINGS.format(port=port, digest=str(digest).lower())
+    text += PROTECTED if protected else UNPROTECTED
     config.write_text(text + "".join(SUBSCRIBER.format(name=name) for name in names))
     options = ("genproxy", "--config", config, "--state-dir", folder / "state")
     command = alone(favoured(core, *twistd("-n", *options)))
