@@ -50,6 +50,11 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     )
     metrics.counter("offences", "Bad input, by kind.", lambda: exchange.offences.totals, "kind")
     metrics.counter(
+        "offences_unlogged",
+        "Bad input that is not in the log because too much came at a time.",
+        lambda: exchange.offences.unlogged,
+    )
+    metrics.counter(
         "registrations", "REGISTER requests, by outcome.", lambda: _registrations(exchange), "outcome"
     )
     metrics.counter(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from typing import Final
+
+LINES: Final = 20
+"""Of one kind in a second: whoever forges many sources must neither fill the disk nor cost us a line each."""
 
 
 class OffenceLog:
@@ -18,6 +22,10 @@ class OffenceLog:
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
         self.totals: Counter[str] = Counter()
         """Offences by kind since start, logged or not."""
+        self.unlogged = 0
+        """Those of new sources that were not logged because there were too many at a time."""
+        self._lines: Counter[str] = Counter()
+        self._second = 0.0
 
     def count(self, kind: str, source: str, now: float) -> bool:
         """Count one offence; True if it should be logged now. `source` is best an address without its
@@ -29,8 +37,19 @@ class OffenceLog:
         if last is not None and now - last < self._limit:
             self._logged.move_to_end(key)
             return False
+        if not self._room(kind, now):
+            self.unlogged += 1
+            return False
         self._logged[key] = now
         self._logged.move_to_end(key)
         if len(self._logged) > self._sources:
             self._logged.popitem(last=False)
         return True
+
+    def _room(self, kind: str, now: float) -> bool:
+        """Take one of the lines of this second."""
+        if now - self._second >= 1.0:
+            self._second = now
+            self._lines.clear()
+        self._lines[kind] += 1
+        return self._lines[kind] <= LINES

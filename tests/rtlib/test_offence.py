@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rtlib.offence import OffenceLog
+from rtlib.offence import LINES, OffenceLog
 
 
 def test_logged_once_for_each_source_and_kind_within_the_limit() -> None:
@@ -24,3 +24,12 @@ def test_the_table_is_bounded_and_forgets_the_longest_silent() -> None:
     assert offences.count("k", "b", 3)
     assert len(offences._logged) == 3
     assert offences.totals["k"] == 7
+
+
+def test_many_sources_at_a_time_get_a_few_lines_of_each_kind() -> None:
+    offences = OffenceLog(limit=60, sources=3)
+    assert sum(offences.count("garbage", str(source), 10 + source / 2000) for source in range(1000)) == LINES
+    assert offences.count("too long", "0", 10.5)
+    assert offences.count("garbage", "999", 11)  # it has not been in the log yet
+    assert offences.unlogged == 1000 - LINES
+    assert offences.totals == {"garbage": 1001, "too long": 1}
