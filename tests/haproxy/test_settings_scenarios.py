@@ -199,6 +199,10 @@ def test_the_scenarios_are_there(row: list[str]) -> None:
     assert (section == "own") is description.startswith("beyond the guide"), description
     assert scenarios
     assert len(set(scenarios)) == len(scenarios)
-    for scenario in scenarios:
-        file, _, name = scenario.partition("::")
-        assert re.search(rf"^def {name}\(", (SCENARIOS / f"{file}.py").read_text(), re.MULTILINE), scenario
+    texts = {
+        scenario: (SCENARIOS / f"{scenario.partition('::')[0]}.py").read_text() for scenario in scenarios
+    }
+    for scenario, text in texts.items():
+        assert re.search(rf"^def {scenario.partition('::')[2]}\(", text, re.MULTILINE), scenario
+    word = re.compile(rf"\b{re.escape(key.partition('.')[2])}\b")
+    assert any(map(word.search, texts.values())), "none of these files sets the key"

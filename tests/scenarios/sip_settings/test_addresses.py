@@ -34,7 +34,7 @@ class Network:
 
     def __init__(self, kind: str) -> None:
         self.private, self.public, self.mapped = own_host(), own_host(), own_host()
-        self.system: dict[str, Any] = {"privateSubnet": "24", **PORTS}
+        self.system: dict[str, Any] = {"privateIP": self.private, "privateSubnet": "24", **PORTS}
         self.bound = {(self.private, "private")}
         self.shown = [self.private, PORTS["privatePort"], PORTS["privatePortTLS"]]
         """What those outside are told."""
