@@ -239,7 +239,8 @@ class ProxyCore:
                 self.layer.cancel(each, now)
         for each in chosen:
             waiting, each.context = each.context, None
-            self.layer.abandon(each)
+            if not isinstance(each, ClientTransaction) or each.cancelled is None:
+                self.layer.abandon(each)  # what is cancelled has a refusal to acknowledge
             if isinstance(waiting, Branch):
                 waiting.finished = True
                 waiting.released()

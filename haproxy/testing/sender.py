@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final
 
 from haproxy.sip.framing import PING, PONG, Framer
-from haproxy.sip.message import Message, Request, parse
+from haproxy.sip.message import Request, parse
 from haproxy.testing.genproxy import TLS_PORT, own_host
 from rtlib.address import join
 
@@ -135,8 +135,6 @@ class Sink:
         self._sock.settimeout(PATIENCE)
         self._taken: set[bytes] = set()
         self._others: list[bytes] = []
-        self.source: tuple[str, int] = ("", 0)
-        """Where the last message came from."""
 
     def __enter__(self) -> Sink:
         return self
@@ -163,17 +161,6 @@ class Sink:
                 return data
             if found not in self._taken:
                 self._others.append(data)
-
-    def next(self) -> Message:
-        """The next message, a repetition perhaps. It is not answered."""
-        data, self.source = self._sock.recvfrom(65536)
-        message = parse(data)
-        self._taken.add(message.call_id)
-        return message
-
-    def send(self, message: Message) -> None:
-        """Send to where the last message came from."""
-        self._sock.sendto(bytes(message), self.source)
 
     def others(self) -> list[bytes]:
         """What has come that nobody took; that is not for repetitions of what was taken."""

@@ -24,12 +24,12 @@ SHOWN = """
 3.2      system.privateIP               sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.3      system.privatePort             sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.4      system.privatePortTLS          sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
-3.5      system.privateSubnet           sip_settings/test_addresses::test_who_is_on_the_private_network sip_rules/test_networks::test_the_router_s_address_is_shown_outside
+3.5      system.privateSubnet           sip_settings/test_addresses::test_who_is_on_the_private_network sip_peers/test_networks::test_the_router_s_address_is_shown_outside
 3.7      system.publicIP                sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.8      system.publicPort              sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.9      system.publicPortTLS           sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.11     system.alias                   sip_settings/test_addresses::test_alias
-3.12     system.mappedIP                sip_settings/test_addresses::test_where_sip_is_spoken sip_rules/test_networks::test_the_router_s_address_is_shown_outside
+3.12     system.mappedIP                sip_settings/test_addresses::test_where_sip_is_spoken sip_peers/test_networks::test_the_router_s_address_is_shown_outside
 3.13     system.mappedPort              sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 3.14     system.mappedPortTLS           sip_settings/test_addresses::test_where_sip_is_spoken sip_settings/test_addresses::test_what_those_outside_are_told
 own      system.nameServers             sip_dns/test_sip_dns::test_the_second_server_when_the_first_is_dead sip_dns/test_sip_dns::test_a_name_server_that_dies

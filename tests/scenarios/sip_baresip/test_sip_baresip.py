@@ -48,6 +48,8 @@ def test_two_registered_phones_hear_each_other(tmp_path: Path, transport: str, c
         dialling.dial(f"sip:{called}@{proxy.host}")
         for end in (genesis, phone):
             end.wait_for("CALL_ESTABLISHED")
+        # RFC 3261 section 18: the connection that has registered serves calls both ways.
+        assert proxy.metric("connections", 'transport="tcp"') == (transport == "tcp")
         for end in (genesis, phone):
             end.wait_until_heard(SECONDS)
         dialling.hang_up()

@@ -133,7 +133,8 @@ def test_flush(proxy: Genproxy) -> None:
             await call.answered.wait()
         assert proxy.cli("flush", "bindings").startswith("2 ")
         assert proxy.metric("bindings") == 0
-        assert "INVITE" not in proxy.cli("show", "transactions")
+        await ringing.ended.wait()
+        assert "server" not in proxy.cli("show", "transactions")
 
     play(proxy, story)
     assert "Traceback" not in proxy.daemon.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -20,12 +20,15 @@ USERS = {"5000": "x", "5001": "x", "genesis_a": "x"}
 class Peers:
     """A proxy that `listed` may use as a proxy, and SIPp at whatever address; all are ended with it."""
 
-    def __init__(self, folder: Path, **rules: Value) -> None:
+    def __init__(self, folder: Path, system: Mapping[str, Value] | None = None, *, host: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.listed = own_host()
-        settings: Settings = {"proxy": {"enableAstFailover": False, "proxyList": [self.listed], **rules}}
-        self.proxy = Genproxy(folder / "proxy", settings=settings, subscribers=USERS)
+        settings: Settings = {
+            "proxy": {"enableAstFailover": False, "proxyList": [self.listed]},
+            "system": system or {},
+        }
+        self.proxy = Genproxy(folder / "proxy", host=host, settings=settings, subscribers=USERS)
         self._numbers = count(1)
         self._running = ExitStack()
 
