@@ -9,7 +9,7 @@ KILLS  ?= 200
 FUZZ_SECONDS ?= 60
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak soak-sip soak-failover kill9 test-native compiled test-compiled lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip soak-calls soak-failover kill9 test-native compiled test-compiled lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make soak    $(CLIENTS) clients of crs call, post, vanish and come back for $(MINUTES) minutes (MINUTES=, CLIENTS=)"
 	@echo "make kill9   crs is killed $(KILLS) times under load, and loses no message (KILLS=, STORE=redis)"
 	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
+	@echo "make soak-calls  SIPp calls at 70 % of genproxy's maximum: none lost, memory flat, tables empty (MINUTES=, RATE=)"
 	@echo "make soak-failover  SIPp calls while Genesis systems die and come back; no other call is lost (MINUTES=, RATE=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make compiled     the hot path of SIP in machine code, below build/compiled; PYTHONPATH=build/compiled uses it"
@@ -48,6 +49,9 @@ soak: $(VENV)/.test
 
 soak-sip: $(VENV)/.test
 	$(BIN)/python -m endurance.bad_sip $(MESSAGES)
+
+soak-calls: $(VENV)/.test
+	$(BIN)/python -m endurance.calls $(MINUTES) $(RATE)
 
 soak-failover: $(VENV)/.test
 	$(BIN)/python -m endurance.failover $(MINUTES) $(RATE)

@@ -36,6 +36,13 @@ WAVES = 5
 WRITTEN = 1.0
 """Seconds in which bindings go to the database."""
 USERS = (WAVES + 1) * WAVE
+FEW, MANY = 1_000, 99_999
+"""Users whose bindings must make no difference; with the Genesis system's the proxy takes no more."""
+GROWTH = 1.1
+FORGOTTEN = 2_000
+"""Calls before those whose memory counts: what they took serves for as many of these."""
+REMEMBERED = 8_000
+"""Calls that are done before the first of their transactions is forgotten."""
 
 
 class Field:
@@ -45,12 +52,12 @@ class Field:
         self._load = load
         self._servers = servers
 
-    def rounds(self, mode: Mode) -> dict[str, list[Sample]]:
-        """Several short runs of each, after one that does not count."""
+    def rounds(self, mode: Mode, users: range | None = None) -> dict[str, list[Sample]]:
+        """Several short runs of each, after one that does not count; all users register, or these."""
         samples: dict[str, list[Sample]] = {name: [] for name in self._servers}
         for number in range(ROUNDS + 1):
             for name, one in self._servers.items():
-                sample = self._load.run(one, mode, SECONDS)
+                sample = self._load.run(one, mode, SECONDS, users)
                 if number:
                     samples[name].append(sample)
         return samples
@@ -66,6 +73,11 @@ class Field:
         for one in self._servers.values():
             self._load.run(one, "register", f"{len(users)}x", users)
         time.sleep(WRITTEN)
+
+    def call(self, count: int) -> None:
+        """Have so many calls made."""
+        for one in self._servers.values():
+            self._load.run(one, "call", f"{count}x")
 
     def memory(self) -> dict[str, float]:
         """KiB that each has."""
@@ -109,6 +121,35 @@ def bindings(field: Field) -> Iterator[Figure]:
     yield from compared("memory of a binding, beside Kamailio", "KiB", grown)
 
 
+def remembered(field: Field) -> Iterator[Figure]:
+    """What the transactions of a call take until they are forgotten; there must have been no calls before."""
+    field.call(FORGOTTEN)
+    field.aftermath()
+    before = field.memory()
+    field.call(FORGOTTEN + REMEMBERED)
+    grown = {name: (kib - before[name]) / REMEMBERED for name, kib in field.memory().items()}
+    yield from compared("memory of a call's transactions", "KiB", grown)
+
+
+def growth(folder: Path) -> Iterator[Figure]:
+    """What a call and a registration cost where many are registered, beside what they cost where few are."""
+    load = Load(folder, cores()[1], MANY)
+    modes: tuple[Mode, Mode] = "call", "register"
+    costs: dict[tuple[Mode, int], float] = {}
+    with ExitStack() as stack:
+        stack.callback(load.close)
+        running = server.genproxy(cores()[0], folder / "growth", load, digest=False)
+        field = Field(load, {OURS: stack.enter_context(running)})
+        for known, count in ((0, FEW), (FEW, MANY)):
+            field.register(range(known, count))
+            for mode in modes:
+                samples = field.rounds(mode, range(count))[OURS]
+                costs[mode, count] = median(sample.cost for sample in samples)
+    for mode, name in zip(modes, ("call", "REGISTER"), strict=True):
+        few = costs[mode, FEW]
+        yield Figure(f"{name}, 100,000 bindings", costs[mode, MANY], "us", few, "with 1,000 of them", GROWTH)
+
+
 def calls(field: Field) -> Iterator[Figure]:
     """Calls at saturation."""
     samples = field.rounds("call")
@@ -126,7 +167,7 @@ def calls(field: Field) -> Iterator[Figure]:
     yield from compared("memory after so many calls", "KiB", memory, MEMORY, MEMORY)
 
 
-def registrations(field: Field, mode: Mode, name: str, target: float) -> Iterator[Figure]:
+def registrations(field: Field, mode: Mode, name: str, target: float | None = None) -> Iterator[Figure]:
     """REGISTER of all users in turn."""
     samples = field.rounds(mode)
     costs = {server: median(sample.cost for sample in some) for server, some in samples.items()}
@@ -158,7 +199,7 @@ def _started(stack: ExitStack, folder: Path, load: Load, *, digest: bool) -> Fie
 
 
 def measure() -> Iterator[Figure]:
-    """Measure all; it takes three minutes, most of them waiting for timers."""
+    """Measure all; it takes five minutes, half of them waiting for timers."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as last:
         folder = Path(name)
         load = Load(folder, cores()[1], USERS)
@@ -167,9 +208,12 @@ def measure() -> Iterator[Figure]:
             (folder / "plain").mkdir()
             field = _started(stack, folder / "plain", load, digest=False)
             yield from bindings(field)
+            yield from remembered(field)
             yield from calls(field)
             yield from registrations(field, "register", "REGISTER", REGISTER)
+            yield from registrations(field, "change", "REGISTER that changes its binding")
         with ExitStack() as stack:
             (folder / "digest").mkdir()
             field = _started(stack, folder / "digest", load, digest=True)
             yield from registrations(field, "digest", "REGISTER with digest", DIGEST)
+        yield from growth(folder)

@@ -3,8 +3,8 @@
  *
  *     load MODE SECONDS WINDOW FIRST USERS PROXY-PORT CALLER GENESIS [FLOOD KIND RATE]
  *
- * MODE is `call` (INVITE, 180, 200, ACK, BYE, 200), `register` (REGISTER, 200) or `digest` (REGISTER, 401,
- * REGISTER, 200). WINDOW of them are open at a time, each that ends is followed by the next one. USERS users of
+ * MODE is `call` (INVITE, 180, 200, ACK, BYE, 200), `register` (REGISTER, 200), `change` (the same, and each time
+ * another User-Agent, so that the binding is not as it was) or `digest` (REGISTER, 401, REGISTER, 200). WINDOW of them are open at a time, each that ends is followed by the next one. USERS users of
  * the domain `bench.example` register in turn, from u(FIRST) on; their password is `secret`. CALLER and GENESIS are
  * sockets, bound on 127.0.0.1 and inherited; the proxy is on that address, too. Nothing is sent twice: what is lost
  * counts as lost. SECONDS may be `Nx`: then N of them are done, however long that takes. WINDOW may be `N/s`: then
@@ -50,7 +50,7 @@ static uint8_t stages[MOST];
 static uint64_t begins[MOST], setups[MOST]; /* when each began; how long those that were accepted took, in ns */
 static unsigned long accepted;
 static uint64_t run; /* marks the Call-IDs of this run */
-static bool calls;
+static bool calls, changes;
 
 static const char OFFER[] = "v=0\r\no=- 53655765 2353687637 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
                             "m=audio 6000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
@@ -188,12 +188,15 @@ static void enrol(unsigned long number, unsigned cseq, const char *credentials)
 {
     struct text *text = next_message(&caller);
     unsigned long user = first_user + number % users;
+    char agent[64] = "load";
+    if (changes)
+        snprintf(agent, sizeof agent, "load %llx-%lu", (unsigned long long)run, number);
     begin_line(text, "REGISTER", "sip:bench.example", number, cseq);
     write_text(text,
                "From: <sip:u%lu@bench.example>;tag=r%lu\r\nTo: <sip:u%lu@bench.example>\r\n"
                "Call-ID: %lu-%llx@127.0.0.1\r\nCSeq: %u REGISTER\r\nContact: <sip:u%lu@127.0.0.1:%u>\r\n%s"
-               "Max-Forwards: 70\r\nUser-Agent: load\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n",
-               user, number, user, number, (unsigned long long)run, cseq, user, caller_port, credentials);
+               "Max-Forwards: 70\r\nUser-Agent: %s\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n",
+               user, number, user, number, (unsigned long long)run, cseq, user, caller_port, credentials, agent);
 }
 
 /* A quoted parameter of the challenge. */
@@ -398,6 +401,7 @@ int main(int count, char **arguments)
     char *unit, *each;
     double amount = strtod(arguments[2], &unit), window = strtod(arguments[3], &each);
     calls = strcmp(arguments[1], "call") == 0;
+    changes = strcmp(arguments[1], "change") == 0;
     first_user = strtoul(arguments[4], NULL, 10);
     users = strtoul(arguments[5], NULL, 10);
     proxy_port = (unsigned)atoi(arguments[6]);

@@ -19,7 +19,7 @@ BUFFER = 32 << 20
 WINDOW = 48
 """Calls, or registrations, that are open at a time."""
 
-Mode: TypeAlias = Literal["call", "register", "digest"]
+Mode: TypeAlias = Literal["call", "register", "change", "digest"]
 Kind: TypeAlias = Literal["good", "scanner", "garbage"]
 
 TICKS = os.sysconf("SC_CLK_TCK")

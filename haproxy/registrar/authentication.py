@@ -127,7 +127,10 @@ def _secret(subscriber: Subscriber, credentials: Credentials) -> str | None:
 
 def _means(text: str, request: Request) -> bool:
     """Whether the URI in the credentials is the request's own: its user at least, hosts may differ."""
+    uri = text.encode("utf-8", "surrogateescape")
+    if uri == request.uri:
+        return True
     try:
-        return parse_uri(text.encode("utf-8", "surrogateescape")).username == request.target.username
+        return parse_uri(uri).username == request.target.username
     except UriError:
         return False

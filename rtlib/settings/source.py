@@ -7,7 +7,8 @@ from typing import Final
 
 from rtlib.settings.problem import Problem, SettingsError
 
-MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Room for 100,000 subscribers of genproxy, with a table of 100 bytes for each."""
 
 
 def read_text(path: Path, *, optional: bool) -> str:
