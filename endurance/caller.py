@@ -11,33 +11,27 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from haproxy.testing.genproxy import Genproxy, own_host
-from haproxy.testing.scenario import AUDIO, note, request, scenario
+from haproxy.testing.script import AUDIO, PROXY, SDP, ack_of_2xx, bye, heard, note, request, write
 from haproxy.testing.sipp import command
 from rtlib.testing.daemon import Daemon, wait_until
 
 PATIENCE: Final = 20.0
 """Seconds that a caller waits for each answer."""
 
-_PLACE: Final = (
-    '<action><ereg regexp="@([0-9.]+)" search_in="hdr" header="Contact:" assign_to="all,where"/>'
-    '<log message="[call_id] at [timestamp] [$where]"/></action>'
-)
-_BEGIN: Final = (
+CALLER: Final = (
     note("[call_id] begins [timestamp]"),
-    request("INVITE", 1, dialog=False, body=AUDIO),
-    '<recv response="100" optional="true"/>\n',
-    f'<recv response="200" rrs="true">{_PLACE}</recv>\n<Reference variables="all"/>\n',
-)
-_END: Final = (
-    request("ACK", 1, dialog=True),
+    request("INVITE", f"sip:100@{PROXY}:[remote_port]", SDP, body=AUDIO, repeat=True),
+    heard(100, optional=True),
+    heard(200, take=("where", "Contact", "([0-9]+[.]){3}[0-9]+")),
+    note("[call_id] at [timestamp] [$where]"),
+    ack_of_2xx(),
     "<pause/>\n",
-    request("BYE", 2, dialog=True),
+    bye(),
     # A proxy says so when the answer takes longer (RFC 4320 section 4.1).
-    '<recv response="100" optional="true"/>\n',
-    '<recv response="200"/>\n',
+    heard(100, optional=True),
+    heard(200),
     note("[call_id] done [timestamp]"),
 )
-CALLER: Final = scenario("caller", *_BEGIN, *_END)
 
 _STEPS: Final = ("", "", "nothing", "100")
 """What a caller has heard that waits for the answer to its INVITE, by the step of the scenario."""
@@ -140,11 +134,9 @@ class Caller:
         """`length`: seconds that a call lasts; `arguments` for SIPp: rate, number."""
         folder.mkdir()
         self.host = own_host()
-        file = folder / "caller.xml"
-        file.write_text(CALLER)
         self._notes, self._errors = folder / "notes", folder / "errors"
         words = [
-            *command(file, self.host, 5060),
+            *command(write(folder, "caller", *CALLER), self.host, 5060),
             *(proxy.server, "-aa", "-l", "100000", "-d", str(round(length * 1000))),
             *("-recv_timeout", str(round(PATIENCE * 1000)), "-deadcall_wait", "0"),
             *("-trace_logs", "-log_file", self._notes, "-trace_err", "-error_file", self._errors),

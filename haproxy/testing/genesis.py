@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from haproxy.testing.genproxy import own_host
-from haproxy.testing.scenario import ACCEPTED, AUDIO, note, response, scenario
+from haproxy.testing.script import AUDIO, SDP, heard, note, pause, response, write
 from haproxy.testing.sipp import command
 from rtlib.testing.daemon import Daemon, bound
 
@@ -44,24 +44,24 @@ _CALLS: Final = """\
 
 _WELL: Final = (
     # No 180 before: SIPp would repeat that one, and the 200 no more, if the INVITE came again.
-    response("200 OK", AUDIO, retransmit=True)
+    response(200, SDP, body=AUDIO, repeat=True)
     + note("[call_id] answered [timestamp]")
     # The ACK may be lost; then the 200 comes again, until the BYE comes.
-    + '<recv request="ACK" optional="true"/>\n<recv request="BYE"/>\n'
-    + ACCEPTED
+    + heard("ACK", optional=True)
+    + heard("BYE")
+    + response(200, tagged=True)
 )
 
 
-def _refusal(headers: str = "") -> str:
-    sent = response("503 Service Unavailable", headers=headers, retransmit=True)
-    return sent + '<recv request="ACK"/>\n'
+def _refusal(*headers: str) -> str:
+    return response(503, *headers, repeat=True) + heard("ACK")
 
 
 _ANSWERS: Final[dict[Behaviour, tuple[str, str]]] = {
-    "well": (_WELL, response("200 OK")),
-    "busy": (_refusal("Retry-After: 30\n"), response("200 OK")),
-    "unavailable": (_refusal(), response("503 Service Unavailable")),
-    "slow": (_WELL, f'<pause milliseconds="{SLOW}"/>\n' + response("200 OK")),
+    "well": (_WELL, response(200)),
+    "busy": (_refusal("Retry-After: 30"), response(200)),
+    "unavailable": (_refusal(), response(503)),
+    "slow": (_WELL, pause(SLOW / 1000) + response(200)),
     "garbage": (_GARBAGE, _GARBAGE),
 }
 """How calls are answered, and how probes are."""
@@ -106,8 +106,7 @@ class Genesis:
         self._folder = folder / f"{user}-{self.host}"
         self._folder.mkdir(parents=True)
         called, probed = _ANSWERS[behaviour]
-        file = self._folder / "genesis.xml"
-        file.write_text(scenario("genesis", _CALLS.format(called=called, probed=probed)))
+        file = write(self._folder, "genesis", _CALLS.format(called=called, probed=probed))
         self._notes = self._folder / "notes"
         words = [
             *command(file, self.host, self.port),

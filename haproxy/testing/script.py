@@ -18,6 +18,18 @@ BRANCH: Final = "z9hG4bK[pid]x[call_number]"
 KEPT: Final = ("Via:[$via1]", "Via:[$via2]")
 """Via lines of the request that was heard with `keep`."""
 
+AUDIO: Final = """\
+v=0
+o=- 1 1 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+"""
+"""A body, of the type SDP."""
+SDP: Final = "Content-Type: application/sdp"
+
 _HEAD: Final = '<?xml version="1.0" encoding="ISO-8859-1" ?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
 _KEEP: Final = "".join(
     f'<ereg regexp=".*" search_in="hdr" header="Via:" occurrence="{number}" assign_to="via{number}"/>'
@@ -77,17 +89,19 @@ def bye(number: int = 2) -> str:
     return request("BYE", "[next_url]", "[routes]", number=number, answered=True, repeat=True)
 
 
-def response(status: int, *headers: str, kept: str = "", tagged: bool = False, body: str = "") -> str:
+def response(
+    status: int, *headers: str, kept: str = "", tagged: bool = False, body: str = "", repeat: bool = False
+) -> str:
     """Answer the request that came last, or the one heard with `keep`, whose CSeq is `kept`.
 
-    `tagged`: the request has a To tag already.
+    `tagged`: the request has a To tag already. `repeat`: again and again until something comes.
     """
     to = "[last_To:]" if tagged else "[last_To:];tag=[pid]u[call_number]"
     via, cseq = (KEPT, f"CSeq: {kept}") if kept else (["[last_Via:]"], "[last_CSeq:]")
     lines = [*via, "[last_Record-Route:]", "[last_From:]", to, "[last_Call-ID:]", cseq]
     if not any(line.startswith("Contact:") for line in headers):
         lines.append("Contact: <sip:[service]@[local_ip]:[local_port];transport=[transport]>")
-    return _send(f"SIP/2.0 {status} x", [*lines, *headers, "Content-Length: [len]"], body, repeat=False)
+    return _send(f"SIP/2.0 {status} x", [*lines, *headers, "Content-Length: [len]"], body, repeat)
 
 
 def heard(
@@ -117,6 +131,11 @@ def heard(
 def pause(seconds: float) -> str:
     """Let time pass; what comes meanwhile again is ignored."""
     return f'<pause milliseconds="{seconds * 1000:.0f}"/>\n'
+
+
+def note(text: str) -> str:
+    """Write a line into SIPp's own file of notes (`-log_file`)."""
+    return f'<nop><action><log message="{text}"/></action></nop>\n'
 
 
 def _replaced(usual: dict[str, str], headers: tuple[str, ...]) -> list[str]:

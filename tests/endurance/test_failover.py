@@ -70,6 +70,12 @@ def test_which_deaths_explain_a_loss() -> None:
     assert not Death("127.0.0.2", 15.5).explains([], 16.0)
 
 
-def test_the_callers_scenario_is_whole() -> None:
-    assert CALLER.count("<send") == CALLER.count("</send>") == 3
-    assert "{" not in CALLER
+def test_the_steps_of_the_callers_scenario_are_those_that_errors_are_told_by() -> None:
+    assert [step.partition(" ")[0].partition(">")[0] for step in CALLER[:4]] == [
+        "<nop",
+        "<send",
+        "<recv",
+        "<recv",
+    ]
+    assert 'response="100"' in CALLER[2]
+    assert 'response="200"' in CALLER[3]
