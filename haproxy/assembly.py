@@ -42,7 +42,7 @@ from haproxy.uac.attempt import Stack
 from haproxy.uac.registrations import Registrations
 from haproxy.uacconfig import accounts_of, contacts_of, retry_of
 from haproxy.version import identification
-from rtlib.digest import Nonces
+from rtlib.nonce import Nonces
 from rtlib.wheel import Wheel
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from binascii import a2b_base64, b2a_base64
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from functools import lru_cache, partial
-from struct import Struct
 from typing import Final, NamedTuple
+
+from rtlib.nonce import Nonces
 
 _HASHES: Final[dict[str, Callable[[bytes], hashlib._Hash]]] = {
     "MD5": partial(hashlib.md5, usedforsecurity=False),
@@ -28,7 +27,7 @@ _QOPS: Final = ("auth", "auth-int")
 """The qualities of protection that an answer can have, the preferred one first."""
 
 _MAX_HEADER: Final = 8192
-_USUAL_PARAMETER: Final = re.compile(r'[ ,]*+([A-Za-z]++)=(?:"([^"\\]*+)"|([^\s,"]++))(?=,|$)')
+_COUNT: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _PARAMETER: Final = re.compile(
     rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
 )
@@ -151,7 +150,7 @@ def parse_credentials(value: bytes) -> Credentials | None:
         raise DigestError(f"credentials without {missing[0]}")
     qop = found.get("qop")
     count = found.get("nc", "")
-    if qop is not None and not re.fullmatch(r"[0-9A-Fa-f]{8}", count):
+    if qop is not None and not _COUNT.fullmatch(count):
         raise DigestError("malformed nonce count")
     return Credentials(
         username=found["username"],
@@ -267,75 +266,6 @@ class Verdict(Enum):
     invalid = "invalid"
 
 
-class Nonces:
-    """Nonces that are signed and expire, so that nothing is kept for those never used.
-
-    For those used with qop, the highest nonce count is kept until they expire: a count must rise, so a
-    recorded request cannot be replayed. `limit` bounds that table; beyond it the oldest nonce is
-    expired early. `key` is 16 random bytes or more.
-    """
-
-    _HEAD: Final = Struct(">QQ")
-    """When it was issued, in milliseconds, and a number."""
-
-    def __init__(
-        self, key: bytes, entropy: Callable[[int], bytes], *, lifetime: float = 300.0, limit: int = 65536
-    ):
-        self._signature = hashlib.blake2b(key=key, digest_size=16)
-        self._number = int.from_bytes(entropy(7), "big")
-        self._lifetime = lifetime
-        self._limit = limit
-        self._used: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
-        """By a nonce's head: when it was issued, and its highest count."""
-        self._floor = 0
-        self.dropped = 0
-        """Nonces expired early because the table was full."""
-
-    def issue(self, now: float) -> str:
-        """A new nonce; `now` in seconds of any clock that `check` is given too."""
-        self._number += 1
-        head = self._HEAD.pack(int(now * 1000), self._number)
-        return b2a_base64(head + self._sign(head), newline=False).decode("ascii")
-
-    def check(self, nonce: str, nc: int, now: float) -> bool:
-        """Whether a nonce is ours, not too old, and `nc` is above all used with it; without qop `nc` is 0.
-
-        A true answer uses `nc` up: ask only for credentials whose response is right.
-        """
-        try:
-            raw = a2b_base64(nonce)
-        except ValueError:
-            return False
-        head = raw[:16]
-        if len(head) < 16 or not hmac.compare_digest(raw[16:], self._sign(head)):
-            return False
-        issued: int = self._HEAD.unpack(head)[0]
-        if issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
-            return False
-        last = self._used.get(head)
-        if last is not None and nc <= last[1]:
-            return False
-        self._used[head] = issued, nc
-        self._expire(now)
-        return True
-
-    def _expire(self, now: float) -> None:
-        while self._used:
-            oldest, (issued, _) = next(iter(self._used.items()))
-            full = len(self._used) > self._limit
-            if not full and now * 1000 - issued <= self._lifetime * 1000:
-                return
-            del self._used[oldest]
-            if now * 1000 - issued <= self._lifetime * 1000:
-                self._floor = max(self._floor, issued + 1)  # else its count could start again
-                self.dropped += 1
-
-    def _sign(self, head: bytes) -> bytes:
-        signature = self._signature.copy()
-        signature.update(head)
-        return signature.digest()
-
-
 class Authenticator:
     """Challenges and verifies for one realm.
 
@@ -410,13 +340,27 @@ def _parameters(value: bytes) -> dict[str, str] | None:
         return None
     if len(rest) > _MAX_HEADER:
         raise DigestError("longer than any digest header has to be")
-    parts = _USUAL_PARAMETER.split(_decode(rest))
-    names = [name.lower() for name in parts[1::4]]
-    # What stands between the parameters ought to be nothing, and none of them to be there twice.
-    if any(parts[::4]) or len(set(names)) < len(names):
-        return _unusual_parameters(rest)
-    values = zip(names, parts[2::4], parts[3::4], strict=True)
-    return {name: plain if quoted is None else quoted for name, quoted, plain in values}
+    return _usual_parameters(_decode(rest)) or _unusual_parameters(rest)
+
+
+def _usual_parameters(text: str) -> dict[str, str] | None:
+    """Parameters as nearly everybody writes them; None where one needs a closer look."""
+    if "\\" in text or not text.isascii():
+        return None
+    found: dict[str, str] = {}
+    for item in text.split(","):
+        name, _, value = item.partition("=")
+        name, value = name.strip(" ").lower(), value.strip(" ")
+        if value[:1] == '"':
+            value, end = value[1:-1], value[1:][-1:]
+            if end != '"':
+                return None
+        elif " " in value or not value.isprintable():
+            return None
+        if '"' in value or name in found or not name.isalpha():
+            return None
+        found[name] = value
+    return found
 
 
 def _unusual_parameters(rest: bytes) -> dict[str, str]:

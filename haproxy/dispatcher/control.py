@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from rtlib.digest import Authenticator, DigestError, Nonces, Verdict, ha1, parse_credentials
+from rtlib.digest import Authenticator, DigestError, Verdict, ha1, parse_credentials
+from rtlib.nonce import Nonces
 
 ALGORITHMS = ("SHA-256", "MD5")
 """Offered with a password, best first; hashes of the guide are for MD5."""

@@ -18,10 +18,10 @@ from rtlib.digest import (
     Challenge,
     Credentials,
     DigestError,
-    Nonces,
     Verdict,
     parse_credentials,
 )
+from rtlib.nonce import Nonces
 
 REALMS = 256
 """Realms whose authenticators are kept; they are made again when needed."""

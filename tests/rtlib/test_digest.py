@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtlib import digest
-from rtlib.digest import Authenticator, Challenge, Credentials, DigestError, Nonces, Verdict
+from rtlib.digest import Authenticator, Challenge, Credentials, DigestError, Verdict
+from rtlib.nonce import Nonces
 
 # RFC 7616 §3.9.1
 MUFASA = Credentials(
@@ -170,18 +171,6 @@ def test_what_was_not_offered_is_invalid() -> None:
         assert server.verify(changed, "REGISTER", SECRET, 1.0) is Verdict.invalid
 
 
-def test_the_table_of_used_nonces_is_bounded() -> None:
-    nonces = Nonces(b"k" * 16, random.Random(2).randbytes, lifetime=60.0, limit=3)
-    issued = [nonces.issue(float(second)) for second in range(5)]
-    assert [nonces.check(nonce, 1, 5.0) for nonce in issued] == [True] * 5
-    assert nonces.dropped == 2
-    # Neither those pushed out nor those remembered can be replayed.
-    assert [nonces.check(nonce, 1, 5.0) for nonce in issued] == [False] * 5
-    assert nonces.check(issued[4], 2, 5.0)
-    assert nonces.check(nonces.issue(70.0), 1, 70.0)
-    assert nonces.dropped == 2
-
-
 def test_strongest() -> None:
     offers = [Challenge("r", "1", "MD5"), Challenge("r", "2", "SHA-256"), Challenge("r", "3", "X")]
     assert digest.strongest(offers) == offers[1]
@@ -224,6 +213,31 @@ def test_anything(value: bytes) -> None:
     for parse in (digest.parse_challenge, digest.parse_credentials):
         with contextlib.suppress(DigestError):
             parse(value)
+
+
+USUAL = (b'username="b, o=b"', b"algorithm=MD5", b'nonce="a=="', b"nc=00000001", b'opaque=""', b"qop=auth")
+ODD = (
+    b"",
+    b" ",
+    b'b="c',
+    b'"',
+    b"A B",
+    b"=1",
+    b"e=",
+    b"g=a b",
+    b"a-b=1",
+    b"nc=1",
+    b"h=\t",
+    b'k="\\""',
+    b"\xc3\xa4=1",
+)
+
+
+@given(st.lists(st.sampled_from(USUAL + ODD), max_size=6), st.sampled_from([b",", b", ", b" ,"]))
+def test_the_quick_way_reads_what_the_careful_way_does(parts: list[bytes], between: bytes) -> None:
+    rest = between.join(parts)
+    quick = digest._usual_parameters(rest.decode())
+    assert quick is None or quick == digest._unusual_parameters(rest)
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))

@@ -7,7 +7,8 @@ from itertools import count
 
 from haproxy.notification.authorization import Authorization
 from rtlib import digest
-from rtlib.digest import Authenticator, Nonces, Verdict
+from rtlib.digest import Authenticator, Verdict
+from rtlib.nonce import Nonces
 
 BODY = b'{"id": "1"}'
 

@@ -8,7 +8,8 @@ import pytest
 from haproxy.registrar.authentication import PROXY, WWW, Authentication, Kind
 from haproxy.registrar.subscriber import Subscriber, Subscribers
 from haproxy.sip.message import Request
-from rtlib.digest import Nonces, answer, ha1, parse_challenge
+from rtlib.digest import answer, ha1, parse_challenge
+from rtlib.nonce import Nonces
 
 USER = b"5000@example.org"
 

@@ -5,6 +5,7 @@ import os
 from haproxy.sip.message import Request, Response
 from haproxy.testing.credentials import Credentials
 from rtlib import digest
+from rtlib.nonce import Nonces
 
 
 def challenged(status: int, *challenges: bytes) -> tuple[Request, Response]:
@@ -37,7 +38,7 @@ def verdict(
 
 
 def test_the_answer_is_right_for_the_strongest_algorithm() -> None:
-    nonces = digest.Nonces(os.urandom(16), os.urandom)
+    nonces = Nonces(os.urandom(16), os.urandom)
     server = digest.Authenticator("a.test", nonces, algorithms=("MD5", "SHA-256"))
     for status, header in ((401, b"authorization"), (407, b"proxy-authorization")):
         request, response = challenged(status, b"Basic realm=x", *map(bytes, server.challenges(0.0)))

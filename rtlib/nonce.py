@@ -1,0 +1,80 @@
+"""Nonces of digest access authentication (RFC 7616 section 3.3), signed instead of kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from binascii import a2b_base64, b2a_base64
+from collections import OrderedDict
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+
+class Nonces:
+    """Nonces that are signed and expire, so that nothing is kept for those never used.
+
+    For those used with qop, the highest nonce count is kept until they expire: a count must rise, so a
+    recorded request cannot be replayed. `limit` bounds that table; beyond it the oldest nonce is
+    expired early. `key` is 16 random bytes or more.
+    """
+
+    _HEAD: Final = Struct(">QQ")
+    """When it was issued, in milliseconds, and a number."""
+
+    def __init__(
+        self, key: bytes, entropy: Callable[[int], bytes], *, lifetime: float = 300.0, limit: int = 65536
+    ):
+        self._signature = hashlib.blake2b(key=key, digest_size=16)
+        self._number = int.from_bytes(entropy(7), "big")
+        self._lifetime = lifetime
+        self._limit = limit
+        self._used: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        """By a nonce's head: when it was issued, and its highest count."""
+        self._floor = 0
+        self.dropped = 0
+        """Nonces expired early because the table was full."""
+
+    def issue(self, now: float) -> str:
+        """A new nonce; `now` in seconds of any clock that `check` is given too."""
+        self._number += 1
+        head = self._HEAD.pack(int(now * 1000), self._number)
+        return b2a_base64(head + self._sign(head), newline=False).decode("ascii")
+
+    def check(self, nonce: str, nc: int, now: float) -> bool:
+        """Whether a nonce is ours, not too old, and `nc` is above all used with it; without qop `nc` is 0.
+
+        A true answer uses `nc` up: ask only for credentials whose response is right.
+        """
+        try:
+            raw = a2b_base64(nonce)
+        except ValueError:
+            return False
+        head = raw[:16]
+        if len(head) < 16 or not hmac.compare_digest(raw[16:], self._sign(head)):
+            return False
+        issued: int = self._HEAD.unpack(head)[0]
+        if issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
+            return False
+        last = self._used.get(head)
+        if last is not None and nc <= last[1]:
+            return False
+        self._used[head] = issued, nc
+        self._expire(now)
+        return True
+
+    def _expire(self, now: float) -> None:
+        while self._used:
+            oldest, (issued, _) = next(iter(self._used.items()))
+            full = len(self._used) > self._limit
+            if not full and now * 1000 - issued <= self._lifetime * 1000:
+                return
+            del self._used[oldest]
+            if now * 1000 - issued <= self._lifetime * 1000:
+                self._floor = max(self._floor, issued + 1)  # else its count could start again
+                self.dropped += 1
+
+    def _sign(self, head: bytes) -> bytes:
+        signature = self._signature.copy()
+        signature.update(head)
+        return signature.digest()
