@@ -24,6 +24,7 @@ from haproxy.proxy.event import MALFORMED, Event, Offence
 from haproxy.proxy.forward import Forwarding
 from haproxy.proxy.hop import Resolver
 from haproxy.proxy.liveness import Liveness
+from haproxy.proxy.register import Register
 from haproxy.proxy.reply import Reply
 from haproxy.proxy.route import Passage, Router
 from haproxy.proxy.side import TRANSPORTS, Sides
@@ -34,7 +35,7 @@ from haproxy.registrar.location import Binding, LocationService, Removed
 from haproxy.registrar.registrar import Registrar
 from haproxy.sip import event
 from haproxy.sip.client import ClientTransaction
-from haproxy.sip.flow import Flow, arrive
+from haproxy.sip.flow import Flow
 from haproxy.sip.message import ParseError, Request, Response
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.transaction import TransactionLayer
@@ -88,7 +89,14 @@ class ProxyCore:
         self._conversation = conversation
         self._reply = reply
         self._admission = admission
-        self._registrar = registrar
+        self._register = Register(
+            layer=layer,
+            registrar=registrar,
+            admission=admission,
+            reply=reply,
+            sent_bys=self._sent_bys,
+            counters=self.counters,
+        )
         self._location = location
         self._dispatcher = dispatcher
         self._liveness = liveness
@@ -273,7 +281,7 @@ class ProxyCore:
         while arrived:
             message, source = arrived.popleft()
             if type(message) is Request and message.method == b"REGISTER" and self._targets.is_own(message):
-                self._register(message, source, now)
+                self._register.take(message, source, now)
             else:
                 self.layer.take(message, source, now)
         events = self.layer.events
@@ -353,31 +361,6 @@ class ProxyCore:
             self._forwarding.send_ack(request, came, flows[0], now)
 
     # What the methods mean.
-
-    def _register(self, request: Request, source: Flow, now: float) -> None:
-        """Answer a REGISTER for our own domain, without a transaction (section 8.2.7).
-
-        One that comes again changes nothing and is answered alike, so nothing of it is kept for 32 seconds.
-        """
-        self.layer.counters.requests += 1
-        flow = arrive(request, source)
-        try:
-            renewed = self._registrar.renewal(request, source)
-            if renewed is not None and self._admission.renews(request, renewed, now):
-                headers = self._registrar.renew(request, renewed, now)
-                self.layer.answer(self._reply.answer(request, 200, None, headers), flow)
-                return
-            validate(request, self._sent_bys)
-            self._admission.register(request, source, now)
-            response = self.layer.sign(self._registrar.process(request, source, now))
-            self.layer.send(response, flow)
-        except Refused as refusal:
-            self.counters["refused"] += 1
-            reason = None if refusal.reason is None else refusal.reason.encode()
-            self.layer.answer(self._reply.answer(request, refusal.status, reason, refusal.headers), flow)
-        except (ParseError, ValueError):
-            self.counters["refused"] += 1
-            self.layer.answer(self._reply.answer(request, 400), flow)
 
     def _options(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
         if request.to_tag is None:
