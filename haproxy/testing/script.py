@@ -109,17 +109,15 @@ def heard(
     *,
     keep: bool = False,
     optional: bool = False,
-    seconds: float = 0.0,
     take: tuple[str, str, str] | None = None,
 ) -> str:
-    """Wait for a request or a status; where `seconds` is not 0, at most so long.
+    """Wait for a request or a status.
 
     `keep` remembers the Via lines of a request for a response after others. `take` is the name of a variable,
     a header, and the regular expression of what the variable takes from it: `[$name]` stands for it then.
     """
     kind = "request" if isinstance(what, str) else "response"
     more = ' optional="true"' if optional else ""
-    more += f' timeout="{seconds * 1000:.0f}"' if seconds else ""
     actions = _KEEP if keep else ""
     if take is not None:
         name, header, pattern = take

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from haproxy.testing.script import ack, ack_of_2xx, heard, pause, request, response
+from haproxy.testing.script import PROXY, ack, ack_of_2xx, heard, pause, request, response
 from haproxy.testing.sipp import Sipp, Traced
-from tests.scenarios.sip_peers.conftest import Peers, to
+from tests.scenarios.sip_peers.conftest import Peers, address, to
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -17,6 +17,9 @@ LIMIT = 32.0
 """Seconds: 64 T1."""
 BEFORE, AFTER = 29.0, 5.0
 """Seconds: to a moment before the limit, and from there to one after it."""
+TURN = 20.0
+"""Seconds that a phone rings before one that its user likes less (docs/decisions.md)."""
+CANCELLED = heard("CANCEL"), response(200), response(487, kept="1 INVITE"), heard("ACK")
 LATEST = LIMIT + 20.0
 DOUBLED = [0.5, 1, 2, 4, 8, 16]
 """Seconds between the copies of an INVITE (timer A)."""
@@ -80,8 +83,21 @@ def test_timers_of_32_seconds(peers: Peers) -> None:
             *(heard(200), ack_of_2xx(), pause(AFTER + 2)),
         ],
     )
+    genesis = peers.register("genesis_a")
+    unwilling = peers.callee(heard("INVITE", keep=True), response(180), *CANCELLED)
+    willing = peers.callee(heard("INVITE"), response(200), heard("ACK"))
+    contacts = ((unwilling, "1.0"), (willing, "0.5"))
+    peers.register("5000", *(f"Contact: <sip:5000@{address(phone)}>;q={q}" for phone, q in contacts))
+    answered = heard(100, optional=True), heard(180), heard(200), ack_of_2xx()
+    call = request("INVITE", f"sip:5000@{PROXY}"), *answered
+    callers.append(peers.caller(*call, host=genesis.host, port=genesis.port))
     for caller in callers:
         caller.finish(LATEST)
+    peers.proxy.cli("flush", "bindings")
+
+    turn = willing.heard("INVITE")[0].when - unwilling.heard("INVITE")[0].when
+    assert turn == pytest.approx(TURN, abs=1), "it rings no longer than its turn"
+    assert len(unwilling.heard("ACK")) == 1, "its ringing was cancelled"
 
     caller, callee = silent
     assert gaps(callee.heard("INVITE")) == pytest.approx(DOUBLED, abs=0.4), "timer A"
