@@ -80,7 +80,8 @@ class Tally:
     def read(cls, notes: str, errors: str) -> Tally:
         """From what the caller has noted, and complained of."""
         tally = cls()
-        for call, word, when, host in _NOTE.findall(notes):
+        for match in _NOTE.finditer(notes):
+            call, word, when, host = match.groups()
             if word == "begins":
                 tally.begun[call] = float(when)
             elif word == "done":
@@ -93,8 +94,8 @@ class Tally:
 
     def answered(self, host: str, notes: str) -> None:
         """Add what a system has noted: its answers may be lost on their way."""
-        for call, _, when, _ in _NOTE.findall(notes):
-            self.places[call].append(Place(host, float(when)))
+        for match in _NOTE.finditer(notes):
+            self.places[match[1]].append(Place(host, float(match[3])))
 
     def lost(self) -> list[str]:
         """The calls that were not finished, in the order of their beginning."""

@@ -76,10 +76,10 @@ class DatagramCounters:
 class DatagramEndpoint:
     """Owns a bound, non-blocking UDP socket; hands up batches of (data, address) and sends such batches.
 
-    `receive` gets each batch; what it raises is logged. `on_error` gets (address, errno) for each
-    datagram that could not be sent and for each ICMP error, after the call that noticed it. `queue`
-    datagrams wait when the socket is full. `buffers` may be shared by endpoints of one reactor and
-    address family; `batch` and `max_size` are then those of it.
+    `receive` gets each batch; what it raises is logged. `on_error` gets (address, errno) once for
+    each address that a datagram could not be sent to, or that an ICMP error is about, after the call that
+    noticed it. `queue` datagrams wait when the socket is full. `buffers` may be shared by endpoints of one
+    reactor and address family; `batch` and `max_size` are then those of it.
 
     With a `metronome`, datagrams that come closer together than its beat are read in its beat: they wait
     up to one beat longer and cost a fraction, because a wake-up costs more than a datagram.
@@ -107,7 +107,7 @@ class DatagramEndpoint:
         self._buffers = buffers or Batch(sock.family, batch, max_size)
         self._limit = queue
         self._queue: deque[tuple[bytes, Address]] = deque()
-        self._errors: list[tuple[Address, int]] = []
+        self._errors: dict[Address, int] = {}
         self._address: tuple[str, int] = sock.getsockname()[:2]
         self._metronome = metronome
         self._now = now
@@ -247,13 +247,14 @@ class DatagramEndpoint:
             try:
                 sent = self._buffers.send(self.fileno(), batch[done : done + self._buffers.count])
             except OSError as error:
-                # The first failure here may be the ICMP error of an earlier datagram: try this one once more.
-                if tried == done:
+                # It may be the ICMP error of an earlier datagram, which more may follow: each that is taken
+                # off the queue makes the system tell of the next one. This datagram is to blame only if it
+                # fails once more when none is left.
+                if self._drain_errors() or tried != done:
+                    tried = done
+                else:
                     self._refused(batch[done][1], error.errno)
                     done += 1
-                else:
-                    tried = done
-                    self._drain_errors()
                 continue
             if sent == 0:
                 break
@@ -271,32 +272,36 @@ class DatagramEndpoint:
 
     def _refused(self, address: Address, number: int | None) -> None:
         self._counters.send_errors += 1
-        self._errors.append((address, number or errno.EIO))
+        self._errors[address] = number or errno.EIO
 
-    def _drain_errors(self) -> None:
+    def _drain_errors(self) -> bool:
+        """Read a bounded number of errors off the socket's queue; give whether there was one from outside."""
+        found = False
         for _ in range(ERRORS_PER_WAKE):
             try:
                 _, ancillary, _, destination = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
-                return
+                break
             for _level, _type, data in ancillary:
-                self._note_error(data, destination)
+                found |= self._note_error(data, destination)
+        return found
 
-    def _note_error(self, data: bytes, destination: tuple[Any, ...]) -> None:
+    def _note_error(self, data: bytes, destination: tuple[Any, ...]) -> bool:
         if len(data) < _EXTENDED_ERROR.size:
-            return
+            return False
         number, origin, *_ = _EXTENDED_ERROR.unpack_from(data)
         if origin == _ORIGIN_LOCAL:
-            return  # the call that sent it has failed too, and reports it
+            return False  # the call that sent it has failed too, and reports it
         self._counters.errors_reported += 1
-        self._errors.append((_packed(*destination), number))
+        self._errors[_packed(*destination)] = number
+        return True
 
     def _report(self) -> None:
         """Tell about errors when no batch is under way, since the callback may send."""
-        errors, self._errors = self._errors, []
+        errors, self._errors = self._errors, {}
         if self._on_error is None:
             return
-        for address, number in errors:
+        for address, number in errors.items():
             try:
                 self._on_error(address, number)
             except Exception:  # noqa: BLE001 - raising out of here would make the reactor close the port

@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
 from rtlib.address import Address, pack
-from rtlib.datagram import BATCHES_PER_WAKE, DatagramEndpoint
+from rtlib.datagram import BATCHES_PER_WAKE, ERRORS_PER_WAKE, DatagramEndpoint
 from rtlib.listen import bind_datagram
 from rtlib.mmsg import Batch
 from rtlib.testing.loop import installed_reactor, run
@@ -143,6 +143,16 @@ def test_an_icmp_error_is_reported_for_its_address_and_costs_nobody_a_datagram(b
     bench.endpoint.doRead()
     assert bench.errors and set(bench.errors) == {(nobody, errno.ECONNREFUSED)}
     assert bench.endpoint.counters.errors_reported == 3
+    assert bench.endpoint.counters.send_errors == 0
+
+
+def test_a_datagram_is_not_blamed_for_the_many_errors_of_those_before(bench: Bench) -> None:
+    """A system dies under load: many messages go to it, and then one to somebody who is well."""
+    nobody = closed_port(bench.endpoint.address[0])
+    bench.endpoint.send([(b"lost", nobody)] * (3 * ERRORS_PER_WAKE))
+    bench.endpoint.send([(b"well", bench.peer_address)])
+    assert bench.peer.recv(9) == b"well"
+    assert set(bench.errors) == {(nobody, errno.ECONNREFUSED)}
     assert bench.endpoint.counters.send_errors == 0
 
 
