@@ -221,8 +221,9 @@ class ProxyCore:
             return
         if certain:
             self._dispatcher.failed(destination, reason, now)
-        else:
+        elif branch.context.request.method == b"INVITE":
             self._dispatcher.silent(destination, reason, now, branch.began)
+        # Of other requests a living system may ignore some, and strangers would send them: a probe decides.
         if self._liveness is not None:
             self._liveness.suspect(destination, now)
 

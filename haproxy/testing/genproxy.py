@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.request import urlopen
 
 from rtlib.testing.daemon import ROOT, Daemon, twistd
@@ -151,6 +151,10 @@ class Genproxy:
             lines = page.read().decode().splitlines()
         rows = [line for line in lines if re.match(rf"genproxy_{name}(\{{|\s)", line) and label in line]
         return sum(float(line.rpartition(" ")[2]) for line in rows)
+
+    def blocked(self) -> dict[str, dict[str, Any]]:
+        """Who is blocked, by address: the rows of `show blocked`."""
+        return {row["address"]: row for row in json.loads(self.cli("--json", "show", "blocked"))}
 
     @property
     def socket(self) -> Path:

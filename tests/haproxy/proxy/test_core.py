@@ -334,6 +334,17 @@ class TestFailover:
         (system,) = world.assembly.dispatcher.destinations(1)
         assert system.state.value == "active"
 
+    def test_silence_to_what_is_no_call_has_the_system_asked(self, world: Any) -> None:
+        """A stranger may know a request that Genesis does not answer."""
+        world.systems()
+        for _ in range(5):
+            world.receive(world.request("MESSAGE", HOME, PHONE), PHONE)
+        asked = world.reached(b"OPTIONS").count(GENESIS_A)
+        world.advance(4.2)
+        (system,) = world.assembly.dispatcher.destinations(1)
+        assert system.state.value == "active"
+        assert world.reached(b"OPTIONS").count(GENESIS_A) > asked
+
     def test_503_moves_the_call_on_and_has_the_system_asked(self, world: Any) -> None:
         world.systems()
         call(world)

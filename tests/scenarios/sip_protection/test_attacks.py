@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from haproxy.testing.genproxy import PORT, Genproxy, own_host
+from haproxy.testing.sipvicious import attack
 from haproxy.testing.stranger import Stranger
 from rtlib.testing.daemon import wait_until
 
@@ -34,11 +34,6 @@ def protected(folder: Path, **rules: Any) -> Iterator[Genproxy]:
     with Genproxy(folder / "proxy", settings={"proxy": QUICK | rules}, subscribers=SUBSCRIBERS) as proxy:
         yield proxy
         assert "Traceback" not in proxy.daemon.text
-
-
-def blocked(proxy: Genproxy) -> dict[str, dict[str, Any]]:
-    rows = json.loads(proxy.cli("--json", "show", "blocked"))
-    return {row["address"]: row for row in rows}
 
 
 def flood(proxy: Genproxy, attacker: Stranger) -> None:
@@ -78,19 +73,9 @@ def test_sipvicious_hears_nothing_and_is_blocked(tmp_path: Path, tool: str, argu
     with protected(tmp_path) as proxy, Stranger(FRIEND) as friend:
         # The others take the address that the system gives, whatever they are told.
         attacker = own_host() if tool == "svmap" else "127.0.0.1"
-        found = subprocess.run(
-            [tool, *arguments, "-b", attacker, proxy.host],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-            check=False,
-        )
-        said = found.stdout + found.stderr
-        assert "Traceback" not in said, said
-        assert "5000" not in found.stdout and "genproxy" not in said.lower(), said
-        row = blocked(proxy)[attacker]
+        said = attack(tmp_path, tool, *arguments, "-b", attacker, proxy.host)
+        assert "5000" not in said and "genproxy" not in said.lower(), said
+        row = proxy.blocked()[attacker]
         assert (row["kind"], row["reason"]) == ("scanner", "calls itself friendly-scanner")
         assert friend.ask(proxy.host) == OK
         proxy.daemon.wait_for_text(f"scanner from {attacker}")
@@ -102,7 +87,7 @@ def test_sipvicious_hears_nothing_and_is_blocked(tmp_path: Path, tool: str, argu
 def test_a_flood_is_blocked_and_forgiven_by_command(tmp_path: Path) -> None:
     with protected(tmp_path) as proxy, Stranger() as attacker, Stranger(FRIEND) as friend:
         flood(proxy, attacker)
-        row = blocked(proxy)[attacker.host]
+        row = proxy.blocked()[attacker.host]
         assert row["kind"] == "flood"
         assert row["reason"].startswith("more than 8 requests in 1 s") and row["left"] > 3000
         assert friend.ask(proxy.host) == OK  # all answers to what came before the block have been sent
@@ -124,7 +109,7 @@ def test_a_flood_is_blocked_and_forgiven_by_command(tmp_path: Path) -> None:
 def test_a_block_ends_by_itself_when_it_has_become_quiet(tmp_path: Path) -> None:
     with protected(tmp_path, floodBlockTime=1) as proxy, Stranger() as attacker:
         flood(proxy, attacker)
-        wait_until(lambda: not blocked(proxy), 20, "the block ends")
+        wait_until(lambda: not proxy.blocked(), 20, "the block ends")
         assert attacker.ask(proxy.host, attacker.request(proxy.host, "MESSAGE", user="100"))
         proxy.daemon.wait_for_text("it has become quiet")
 
@@ -138,21 +123,21 @@ def test_who_is_on_a_list_may_send_as_much_as_he_likes(tmp_path: Path, host: str
         flood(proxy, attacker)
         for _ in range(50):
             friend.send(proxy.host)
-        assert set(blocked(proxy)) == {attacker.host}
+        assert set(proxy.blocked()) == {attacker.host}
         assert friend.ask(proxy.host) == OK
 
 
 def test_switched_off_nobody_is_blocked_for_a_flood(tmp_path: Path) -> None:
     with protected(tmp_path, enableAntiFlood=False, scannerAgents=["evil"]) as proxy, Stranger() as attacker:
         insist(proxy, attacker)
-        assert blocked(proxy) == {}
+        assert proxy.blocked() == {}
         # A name that is no scanner's here, and one that is.
         attacker.ask(
             proxy.host, attacker.request(proxy.host, "MESSAGE", user="100", agent="friendly-scanner")
         )
         attacker.send(proxy.host, attacker.request(proxy.host, "MESSAGE", user="100", agent="very EVIL 1.0"))
-        wait_until(lambda: blocked(proxy), 5, "the scanner is blocked")
-        assert blocked(proxy)[attacker.host]["reason"] == "calls itself EVIL"
+        wait_until(lambda: proxy.blocked(), 5, "the scanner is blocked")
+        assert proxy.blocked()[attacker.host]["reason"] == "calls itself EVIL"
 
 
 def test_a_dry_run_counts_and_blocks_nothing(tmp_path: Path) -> None:
@@ -174,10 +159,10 @@ def test_rates_and_intervals_are_settings(tmp_path: Path) -> None:
     rules = {"floodRate": 100_000, "floodBurst": 200_000, "floodIntervals": 3}
     with protected(tmp_path, **rules) as proxy, Stranger() as attacker:
         insist(proxy, attacker)
-        assert blocked(proxy) == {}
+        assert proxy.blocked() == {}
         change("floodRate = 100000", "floodRate = 10")
         flood(proxy, attacker)
-        assert blocked(proxy)[attacker.host]["reason"] == "more than 10 requests in 1 s, 3 times in a row"
+        assert proxy.blocked()[attacker.host]["reason"] == "more than 10 requests in 1 s, 3 times in a row"
         assert proxy.metric("messages_shut_out_total", 'kind="excess"') == 0
         change("floodBurst = 200000", "floodBurst = 10")
         proxy.cli("unblock", attacker.host)
