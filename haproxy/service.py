@@ -69,7 +69,7 @@ from rtlib.settings.change import changes
 
 NAME = "genproxy"
 
-log = Logger()
+log = Logger(NAME)
 
 YOUNGEST = 50_000
 """Objects: transactions live for half a minute, hundreds of thousands of objects at a time."""

@@ -67,7 +67,8 @@ class NotificationCommands:
         """
         outcomes = await self._notifications.test(target)
         if not outcomes:
-            raise NotFound("there is no target" + (f" {target}" if target else ""))
+            where = "there is no target" if target is None else f"there is no target {target}"
+            raise NotFound(f"{where} in [[notifications]]")
         return [_test_row(name, outcome) for name, outcome in outcomes.items()]
 
 

@@ -40,6 +40,6 @@ class SystemCommands:
         try:
             applied, restart = self._reload()
         except (SettingsError, TlsError) as error:
-            raise CommandError(f"nothing was reloaded:\n{error}") from None
+            raise CommandError(f"nothing was reloaded: {'; '.join(str(error).splitlines())}") from None
         rows = [ChangeRow(key, "applied") for key in applied]
         return rows + [ChangeRow(key, "needs a restart") for key in restart]

@@ -151,11 +151,19 @@ def _options(place: Place) -> Callable[..., None]:
     return options
 
 
+class _Words(click.Group):
+    """Commands that begin with the same word; a list of commands names what may follow it."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The words that may follow, however many."""
+        return ", ".join(sorted(self.commands))
+
+
 def _subgroup(group: click.Group, word: str) -> click.Group:
     found = group.commands.get(word)
     if isinstance(found, click.Group):
         return found
-    new = click.Group(word, help=f"Commands: {word} ...", no_args_is_help=False)
+    new = _Words(word, help=f"Commands that begin with `{word}`.", no_args_is_help=False)
     group.add_command(new)
     return new
 

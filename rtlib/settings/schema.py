@@ -64,16 +64,20 @@ class _Required:
 REQUIRED = _Required()
 
 
-def rows(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Row]:
-    """Every setting of a schema in order, those of nested tables after their parent's own."""
+def rows(model: type[BaseModel], path: tuple[str, ...] = (), *, live: bool = False) -> Iterator[Row]:
+    """Every setting of a schema in order, those of nested tables after their parent's own.
+
+    `live`: a reload applies the whole table, and with it whatever is in there.
+    """
     for name, field in model.model_fields.items():
         if section_of(field.annotation) is None:
-            yield _row((*path, field.alias or name), field)
+            yield _row((*path, field.alias or name), field, live=live)
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
         if section is not None:
             suffix = "[]" if is_list(field.annotation) else ""
-            yield from rows(section, (*path, (field.alias or name) + suffix))
+            inner = (*path, (field.alias or name) + suffix)
+            yield from rows(section, inner, live=live or flag(field, "live"))
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
@@ -95,13 +99,14 @@ def flag(field: FieldInfo, name: Literal["live", "secret"]) -> bool:
     return isinstance(extra, dict) and bool(extra.get(name))
 
 
-def _row(path: tuple[str, ...], field: FieldInfo) -> Row:
+def _row(path: tuple[str, ...], field: FieldInfo, *, live: bool) -> Row:
     extra = field.json_schema_extra
     unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
     default = REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
     description = field.description or ""
     kind = _kind(field.annotation, field.metadata)
-    return Row(path, kind, default, description, flag(field, "live"), flag(field, "secret"), unit)
+    live = live or flag(field, "live")
+    return Row(path, kind, default, description, live, flag(field, "secret"), unit)
 
 
 _NAMES = {

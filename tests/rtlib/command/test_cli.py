@@ -302,6 +302,7 @@ def test_help_says_what_there_is(toy: Toy) -> None:
     assert re.search(r"-k, --kind \[full\|short\] +How much\.  \[default: full\]", result.out)
     assert "Example: toy show attach" in result.out
     assert re.search(r"attach +Show who is attached\.", toy("show", "--help").out)
+    assert re.search(r"^  show +\w+, \w+", toy("--help").out, re.MULTILINE), "the words that may follow"
 
 
 MUCH = (

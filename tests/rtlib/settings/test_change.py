@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtlib.settings import Section, setting
 from rtlib.settings.change import changes
+from rtlib.settings.schema import rows
 
 
 class Limits(Section):
@@ -28,3 +29,19 @@ def test_changes_are_split_by_what_they_need() -> None:
 
 def test_equal_settings_have_no_changes() -> None:
     assert changes(File(), File()) == ([], [])
+
+
+class Entry(Section):
+    name: str = setting("", "Its name.")
+
+
+class Lists(Section):
+    applied: list[Entry] = setting(list, "A reload takes these.", live=True)
+    fixed: list[Entry] = setting(list, "And not these.")
+
+
+def test_documents_say_what_a_reload_does_to_a_list_as_a_whole() -> None:
+    assert {row.path: row.live for row in rows(Lists)} == {
+        ("applied[]", "name"): True,
+        ("fixed[]", "name"): False,
+    }
