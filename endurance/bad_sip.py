@@ -70,7 +70,7 @@ class Run:
         while held < (held := self.held()):
             for _ in range(LOOK):
                 number += 1
-                text = LONG.format(host=self._proxy.host, number=number, long="x" * 180, short="x" * 80)
+                text = LONG.format(host=self._proxy.host, number=number, long="x" * 180, short="x" * 60)
                 self._socket.send(text.encode())
                 if number % ROUND == 0:
                     self._catch_up()
