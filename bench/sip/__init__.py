@@ -132,7 +132,10 @@ def remembered(field: Field) -> Iterator[Figure]:
 
 
 def growth(folder: Path) -> Iterator[Figure]:
-    """What a call and a registration cost where many are registered, beside what they cost where few are."""
+    """What a call and a registration cost where many are registered, beside what they cost where few are.
+
+    And what so many bindings take: beside them the caches, which are bounded, count for little.
+    """
     load = Load(folder, cores()[1], MANY)
     modes: tuple[Mode, Mode] = "call", "register"
     costs: dict[tuple[Mode, int], float] = {}
@@ -140,11 +143,15 @@ def growth(folder: Path) -> Iterator[Figure]:
         stack.callback(load.close)
         running = server.genproxy(cores()[0], folder / "growth", load, digest=False)
         field = Field(load, {OURS: stack.enter_context(running)})
+        memory: dict[int, float] = {}
         for known, count in ((0, FEW), (FEW, MANY)):
             field.register(range(known, count))
+            memory[count] = field.memory()[OURS]
             for mode in modes:
                 samples = field.rounds(mode, range(count))[OURS]
                 costs[mode, count] = median(sample.cost for sample in samples)
+    each = (memory[MANY] - memory[FEW]) / (MANY - FEW)
+    yield Figure("memory of a binding, of 100,000", each, "KiB", BINDING_KIB, "wanted", 1.0)
     for mode, name in zip(modes, ("call", "REGISTER"), strict=True):
         few = costs[mode, FEW]
         yield Figure(f"{name}, 100,000 bindings", costs[mode, MANY], "us", few, "with 1,000 of them", GROWTH)

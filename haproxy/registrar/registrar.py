@@ -32,6 +32,9 @@ _MEANT: Final = frozenset(
 )
 """The headers that decide, beside Request-URI and To, what a REGISTER does."""
 
+_TWO_DIGITS: Final = 2**60 - 1
+"""What an int holds in 32 bytes: a binding has one."""
+
 _SHARED: Final = 4096
 """Values of User-Agent and Path that are kept once for all bindings, before all are forgotten."""
 
@@ -245,7 +248,7 @@ def _said(request: Request) -> int:
 
     Python's own hash, whose key is the process's: nobody can make another one that has the same.
     """
-    return hash((request.uri, *request.chosen(_MEANT))) or 1
+    return hash((request.uri, *request.chosen(_MEANT))) & _TWO_DIGITS or 1
 
 
 def _require_known_extensions(request: Request) -> None:
