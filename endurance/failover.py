@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
@@ -184,7 +185,10 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
                 report(f"the maximum is {most:.0f} calls/s; the run has {rate}; {machine}")
             run = Trial(proxy, systems, report)
             with Machine() as machine:
-                tally = run.run(folder / "run", rate, seconds)
+                try:
+                    tally = run.run(folder / "run", rate, seconds)
+                except (AssertionError, SubprocessError) as error:
+                    return [f"the run broke off: {error}", f"meanwhile {machine}"]
             report(f"in the end\n{proxy.cli('dispatcher', 'explain').split(PARAGRAPH)[1]}")
             users = {system.host: system.user for system in systems}
             users |= {proxy.host: "the proxy", run.callers_host: "the caller"}
