@@ -92,9 +92,13 @@ class Daemon:
         directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
-        timeout: float = 20.0,
+        timeout: float = 120.0,
     ) -> None:
-        """`environment` is added to this process's, `log` is a log file to read; `timeout` is in seconds."""
+        """`environment` is added to this process's, `log` is a log file to read.
+
+        `timeout`: seconds until it has to be ready. Patience costs nothing, as one that dies fails at once;
+        on two busy cores crs was ready after 39.7 s, of which it had waited 38.1 s for a processor.
+        """
         self.command = [str(word) for word in command]
         self.ready = ready
         self._directory = directory

@@ -16,7 +16,7 @@ CONF = "listen-ip 127.0.0.1\nclient-listen-port 0\nrelay-listen-port 0\n"
 def refused(home: Path) -> str:
     """What it says on stderr when it does not start; the exit code is 1."""
     command = twistd("-n", "--pidfile=", "crs", "--home", home)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
     return done.stderr
