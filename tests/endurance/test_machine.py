@@ -31,8 +31,8 @@ def test_datagrams_that_find_a_full_buffer_are_counted() -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(100):
             sender.sendto(bytes(1000), deaf.getsockname())
-        wait_until(lambda: machine.overruns()[host], 20, "the look at sockets")
-        assert 50 < machine.overruns()[host] < 100
+        wait_until(lambda: machine.overruns()[host] > 50, 20, "the look at sockets")
+        assert machine.overruns()[host] < 100
     assert machine.others
     assert all(0 <= share <= 1 for share in machine.others)
     assert "others had" in str(machine)
