@@ -134,24 +134,25 @@ def remembered(field: Field) -> Iterator[Figure]:
 def growth(folder: Path) -> Iterator[Figure]:
     """What a call and a registration cost where many are registered, beside what they cost where few are.
 
-    And what so many bindings take: beside them the caches, which are bounded, count for little.
+    And what each of so many adds to the process's memory, which was in part free since the start.
     """
-    load = Load(folder, cores()[1], MANY)
     modes: tuple[Mode, Mode] = "call", "register"
     costs: dict[tuple[Mode, int], float] = {}
-    with ExitStack() as stack:
-        stack.callback(load.close)
-        running = server.genproxy(cores()[0], folder / "growth", load, digest=False)
-        field = Field(load, {OURS: stack.enter_context(running)})
-        memory: dict[int, float] = {}
-        for known, count in ((0, FEW), (FEW, MANY)):
-            field.register(range(known, count))
+    memory: dict[int, float] = {}
+    load = Load(folder, cores()[1], MANY)
+    for count in (FEW, MANY):
+        with ExitStack() as stack:
+            running = server.genproxy(cores()[0], folder / f"{count}", load, digest=False)
+            field = Field(load, {OURS: stack.enter_context(running)})
+            field.register(range(count))
+            # Before any call: transactions take memory, too.
             memory[count] = field.memory()[OURS]
             for mode in modes:
                 samples = field.rounds(mode, range(count))[OURS]
                 costs[mode, count] = median(sample.cost for sample in samples)
+    load.close()
     each = (memory[MANY] - memory[FEW]) / (MANY - FEW)
-    yield Figure("memory of a binding, of 100,000", each, "KiB", BINDING_KIB, "wanted", 1.0)
+    yield Figure("memory that each of 100,000 bindings adds", each, "KiB", BINDING_KIB, "wanted", 1.0)
     for mode, name in zip(modes, ("call", "REGISTER"), strict=True):
         few = costs[mode, FEW]
         yield Figure(f"{name}, 100,000 bindings", costs[mode, MANY], "us", few, "with 1,000 of them", GROWTH)
