@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from crs.connection import Connection, Receiver
 from crs.identity import Identity
-from crs.websocket import ClientSocket, Connection, Receiver
+from crs.websocket import ClientSocket
 
 CLOSE_RECONNECT: Final = 4004
 """WebSocket close code: the client may connect again at once (`purge client`)."""

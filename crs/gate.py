@@ -24,10 +24,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from crs.connection import Receiver
 from crs.keepalive import KeepAlive
 from crs.limits import LimitTable
 from crs.rules import Rules
-from crs.websocket import ClientSocket, Receiver
+from crs.websocket import ClientSocket
 from rtlib.address import subnet
 from rtlib.psk import KeyLookup
 from rtlib.pskstream import PskAcceptor

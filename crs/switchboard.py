@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from crs.connection import Connection
 from crs.identity import Identity
 from crs.relay import interface
 from crs.relay.allocation import RelayFull
@@ -50,7 +51,6 @@ from crs.signaling.group import Room
 from crs.signaling.message import Relay, RelayKind
 from crs.signaling.rendezvous import CLOSE_REMOVED, CLOSE_SHUTDOWN, Rendezvous
 from crs.storage import Storage
-from crs.websocket import Connection
 from rtlib.driver import Driver
 from rtlib.offence import OffenceLog
 from rtlib.store import StoreAway, StoreError

@@ -1,8 +1,8 @@
 """A client's connection: TLS-PSK, then a WebSocket (RFC 6455) with the subprotocol crs.v1.
 
-Everything else sees a `Connection` and is told of it through a `Receiver`. `crs.gate` accepts the sockets,
-waits for them and calls what is here: `ready` when there is something to read, `flush` when something can
-be sent, `expire` when its time is up.
+Everything else sees a `Connection` and is told of it through a `Receiver` (`crs.connection`). `crs.gate`
+accepts the sockets, waits for them and calls what is here: `ready` when there is something to read, `flush`
+when something can be sent, `expire` when its time is up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Final, Protocol
 
+from crs.connection import Receiver
 from crs.identity import Identity, parse
 from crs.keepalive import KeepAlive, Watch, probe
 from crs.limits import LimitTable
@@ -45,46 +46,6 @@ _SERVER: Final = b"crs"
 _HEADERS: Final = tuple(header(BINARY, size) for size in range(126))
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: what has not been sent is dropped, and the peer is told by RST."""
-
-
-class Connection(Protocol):
-    """One client's open connection: who it is, where it comes from, and the way to it."""
-
-    @property
-    def identity(self) -> Identity:
-        """Who the client has proven to be."""
-
-    @property
-    def psk_identity(self) -> bytes:
-        """How the client has named itself and its key in the TLS handshake."""
-
-    host: str
-    port: int
-
-    def send(self, data: bytes) -> None:
-        """Send one message; nothing happens on a connection that is closing."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close with this code, after what was sent before; cut off who does not answer within a second."""
-
-
-class Receiver(Protocol):
-    """Who is told of connections."""
-
-    def opened(self, connection: Connection) -> None:
-        """A client has connected."""
-
-    def received(self, connection: Connection, data: bytes) -> None:
-        """One message of an opened connection. It may wait for those of others until `flush`."""
-
-    def flush(self) -> None:
-        """Nothing more has come in for now: what was received is to be worked on."""
-
-    def closed(self, connection: Connection) -> None:
-        """An opened connection is gone, or about to be: nothing sent arrives any more. Told once."""
-
-    def offended(self, kind: str, host: str, reason: str) -> None:
-        """Somebody at `host` did what a correct client does not."""
 
 
 class State(IntEnum):

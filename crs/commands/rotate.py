@@ -15,7 +15,7 @@ from rtlib.command.registry import Conflict, Option, Role, command
 
 if TYPE_CHECKING:
     from crs.accounts import Account
-    from crs.websocket import Connection
+    from crs.connection import Connection
 
 Days = Annotated[float, Meta(ge=0, le=3650), Option("--days", help="How long the former secret stays valid.")]
 

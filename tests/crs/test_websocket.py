@@ -14,12 +14,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from crs.connection import Connection
 from crs.gate import ClientGate
 from crs.identity import Identity
 from crs.keepalive import KeepAlive
 from crs.limits import Limits, LimitTable
 from crs.signaling.message import MAX_MESSAGE, SUBPROTOCOL
-from crs.websocket import ClientSocket, Connection
+from crs.websocket import ClientSocket
 from rtlib.listen import bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskClientOptions

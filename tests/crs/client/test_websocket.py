@@ -12,8 +12,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from crs.client import websocket
 from crs.client.credentials import Credentials, Server
 from crs.client.error import ClientError, Closed, Denied, Unreachable
+from crs.connection import Connection
 from crs.gate import ClientGate
-from crs.websocket import Connection
 from rtlib.listen import bind_stream
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.tls import PskServerOptions
