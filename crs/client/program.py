@@ -333,8 +333,13 @@ class Doorman(Listener):
         _say(f"detached: {reason}")
 
     def _attend(self, work: Coroutine[Deferred[Any], Any, None], what: str) -> None:
-        attending = Deferred.fromCoroutine(work)
-        attending.addErrback(lambda failure: _say(f"{what} failed: {failure.getErrorMessage()}"))
+        async def attend() -> None:
+            try:
+                await work
+            except ClientError as error:
+                _say(f"{what} failed: {error}")
+
+        Deferred.fromCoroutine(attend())
 
     async def _accept(self, change: IncomingChange, audio: Audio) -> None:
         await change.accept()
