@@ -123,7 +123,9 @@ def heard(
         name, header, pattern = take
         actions += f'<ereg regexp="{pattern}" search_in="hdr" header="{header}:" assign_to="{name}"/>'
     action = f"<action>{actions}</action>" if actions else ""
-    return f'<recv {kind}="{what}" rrs="true"{more}>{action}</recv>\n'
+    # SIPp keeps the first Contact that it records: of several phones that ring, that of the one that answers.
+    record = "" if optional else ' rrs="true"'
+    return f'<recv {kind}="{what}"{record}{more}>{action}</recv>\n'
 
 
 def pause(seconds: float) -> str:
