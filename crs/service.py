@@ -70,7 +70,7 @@ from crs.stores import Stores
 from crs.switchboard import Switchboard
 from crs.tokenkey import token_key
 from crs.version import VERSION
-from rtlib.collector import rest_collector
+from rtlib.collector import Collector
 from rtlib.command.audit import AuditLog
 from rtlib.command.registry import CommandError, Registry
 from rtlib.command.server import CommandFactory
@@ -90,8 +90,6 @@ from rtlib.store.server import Login, parse_place
 log = Logger()
 
 NAME: Final = "crs"
-YOUNGEST: Final = 10_000
-"""Objects that may come before the collector looks at them: it takes about a millisecond for so many."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,6 @@ class Server(DaemonService):
         for name in self._settings.without_effect():
             log.warn("{name} has no effect in this version", name=name)
         super().startService()
-        rest_collector(YOUNGEST)
 
     def _wire(self, sockets: Sockets) -> None:
         """Add the services, in the order in which they start."""
@@ -236,6 +233,7 @@ class Server(DaemonService):
             StreamPort(sockets.metrics, self._metrics(factory).site(), self._reactor).setServiceParent(self)
         if sockets.manhole is not None:
             self._manhole(sockets.manhole).setServiceParent(self)
+        Collector(self._reactor).setServiceParent(self)
 
     def _core(self, clients: socket) -> Core:
         gate = ClientGate(

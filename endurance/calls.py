@@ -113,7 +113,7 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
                 tally = run.call(folder / "run", rate, seconds)
             tally.answered(system.host, system.notes)
             users = {system.host: SYSTEM, proxy.host: "the proxy", run.callers_host: "the caller"}
-            around = circumstances(proxy, machine, users)
+            around = circumstances(proxy, machine, users, tally)
         report(f"{len(tally.begun)} calls, {len(tally.done)} complete; {machine}")
         left = run.left()
         problems = losses(tally, tally.lost(), users)

@@ -152,19 +152,25 @@ def losses(tally: Tally, calls: Sequence[str], users: dict[str, str]) -> list[st
     ]
 
 
-def circumstances(proxy: Genproxy, machine: Machine, users: dict[str, str]) -> list[str]:
+def circumstances(proxy: Genproxy, machine: Machine, users: dict[str, str], tally: Tally) -> list[str]:
     """What proxy and machine were doing: for whoever asks why calls were lost."""
+    late = proxy.metric("reactor_late_longest_seconds")  # before the others: each scrape takes it
+    begin = min(tally.begun.values(), default=0.0)
     counted = {name: proxy.metric(f"{name}_total") for name in COUNTERS}
     counted["failovers"] = proxy.metric("decisions_total", 'kind="failovers"')
-    lost = {users[host]: number for host, number in machine.overruns().items() if host in users}
+    overruns = [
+        f"{lost.number} of {users[host]}, {lost.first - begin:.0f} to {lost.last - begin:.0f} s later"
+        for host, lost in machine.overruns().items()
+        if host in users
+    ]
     told = [line for line in proxy.log.read_text(errors="replace").splitlines() if " of set " in line]
     moves = [line for line in told if "registered" not in line]
     if len(moves) > TOLD:
         moves[TOLD:] = [f"... and {len(moves) - TOLD} more"]
     return [
+        f"the proxy was {late:.2f} s late at most",
         "the proxy counted " + ", ".join(f"{name} {number:.0f}" for name, number in counted.items()),
-        "datagrams that found a full buffer: "
-        + (", ".join(f"{number} of {user}" for user, number in lost.items()) or "none"),
+        f"datagrams that found a full buffer, from the first call on: {'; '.join(overruns) or 'none'}",
         *moves,
     ]
 
@@ -192,7 +198,7 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
             report(f"in the end\n{proxy.cli('dispatcher', 'explain').split(PARAGRAPH)[1]}")
             users = {system.host: system.user for system in systems}
             users |= {proxy.host: "the proxy", run.callers_host: "the caller"}
-            around = circumstances(proxy, machine, users)
+            around = circumstances(proxy, machine, users, tally)
         finally:
             for system in systems:
                 system.__exit__(None, None, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +29,15 @@ class Times(NamedTuple):
     """Of this process and those that it has started."""
 
 
+class Overrun(NamedTuple):
+    """Datagrams that found the buffer of a socket full."""
+
+    number: int
+    first: float
+    last: float
+    """Seconds since the epoch: when the first and the last of them were seen to be lost."""
+
+
 class Machine:
     """Looks once a second, in a thread of its own; a context manager."""
 
@@ -38,7 +46,7 @@ class Machine:
         """Each second, the share of the machine (0 to 1) that neither we nor our processes had."""
         self.late = 0.0
         """Seconds by which this thread was called late, at most."""
-        self._overruns: dict[tuple[str, int], int] = {}
+        self._overruns: dict[tuple[str, int], Overrun] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -50,11 +58,13 @@ class Machine:
         self._stopped.set()
         self._thread.join()
 
-    def overruns(self) -> Counter[str]:
-        """Datagrams that found a socket's buffer full, by the socket's host."""
-        found: Counter[str] = Counter()
-        for (host, _), number in list(self._overruns.items()):
-            found[host] += number
+    def overruns(self) -> dict[str, Overrun]:
+        """What was lost at the sockets of each host."""
+        found: dict[str, Overrun] = {}
+        for (host, _), one in list(self._overruns.items()):
+            before = found.get(host, Overrun(0, one.first, one.last))
+            number = before.number + one.number
+            found[host] = Overrun(number, min(before.first, one.first), max(before.last, one.last))
         return found
 
     def __str__(self) -> str:
@@ -80,7 +90,9 @@ class Machine:
             before = now
             for host, _, inode, lost in datagram_sockets():
                 if lost:
-                    self._overruns[host, inode] = lost
+                    seen = self._overruns.setdefault((host, inode), Overrun(0, time.time(), 0.0))
+                    if lost > seen.number:
+                        self._overruns[host, inode] = Overrun(lost, seen.first, time.time())
 
 
 def times() -> Times:

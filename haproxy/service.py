@@ -53,7 +53,7 @@ from haproxy.tls.watch import TlsWatch
 from haproxy.tlsconfig import DEFAULT_PAIR, sections_of
 from haproxy.transport import BoundSocket, SipTransport
 from haproxy.version import VERSION
-from rtlib.collector import rest_collector
+from rtlib.collector import Collector
 from rtlib.command.registry import Registry
 from rtlib.command.server import CommandFactory
 from rtlib.daemon import DaemonService
@@ -70,9 +70,6 @@ from rtlib.settings.change import changes
 NAME = "genproxy"
 
 log = Logger(NAME)
-
-YOUNGEST = 50_000
-"""Objects: transactions live for half a minute, hundreds of thousands of objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +171,7 @@ class Genproxy(DaemonService):
             transport,
             self.exchange.outbound,
         ]
-        for child in [*children, *self._make_doors(sockets, state, reactor)]:
+        for child in [*children, *self._make_doors(sockets, state, reactor), Collector(reactor)]:
             child.setServiceParent(self)
 
     def startService(self) -> None:
@@ -182,7 +179,6 @@ class Genproxy(DaemonService):
         for key in without_effect(self.settings):
             log.warn("{key} has no effect in this version", key=key)
         super().startService()
-        rest_collector(YOUNGEST)
         code = "Python" if transaction.__file__.endswith(".py") else "machine code"
         log.info("the hot path of SIP runs as {code}", code=code)
         for side in self.exchange.assembly.sides:

@@ -1,21 +1,65 @@
 """Python's cyclic garbage collector, kept from stopping a daemon for long.
 
-What lives while a daemon serves thousands is millions of objects, which each full collection goes through,
-and the cores take care that they leave no cycles behind: they need no collector.
+By itself it looks at the youngest objects once so many more of them have been made than freed. Where as many
+are freed as made, that is all but never, and when it comes, it goes through all that lives: a proxy with
+136,000 transactions stood still for half a second, which is longer than its sockets can hold. So it is told
+when to look: so often that what has come since is little. What is older needs no look, as the cores leave no
+cycles behind; those of others are found where so little is alive that nobody notices.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+INTERVAL: Final = 0.05
+"""Seconds between two looks at what is new: about a millisecond where ten thousand objects were made."""
+THOROUGH: Final = 1200
+"""Looks between two thorough ones: a minute."""
+FEW: Final = 20_000
+"""Blocks of memory: a look through so many is not noticed."""
 
 
-def rest_collector(youngest: int) -> None:
-    """Call this once all is built: what was made until now is never garbage.
+class Collector(Service):
+    """Looks for garbage at regular times, instead of when Python would. Starts last, when all is built.
 
-    `youngest`: how many more objects there must be for the cheapest collection, which takes about 0.1 µs for
-    each of them. What survives is gone through again after 500 of those, so all but never: there is no time
-    at which a daemon may stand still for a third of a second.
+    What lives at its start, and after each thorough look, is taken for needed until it is freed.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(youngest, 500, 100)
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._looks = 0
+        self._kept = 0
+        """Blocks that are not looked at."""
+        self._call = LoopingCall(self._look)
+        self._call.clock = clock
+
+    def startService(self) -> None:
+        """Take the collection over."""
+        super().startService()
+        gc.disable()
+        self._collect_all()
+        self._call.start(INTERVAL, now=False)
+
+    def stopService(self) -> None:
+        """Leave it to Python again."""
+        super().stopService()
+        if self._call.running:
+            self._call.stop()
+        gc.enable()
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks % THOROUGH == 0 and sys.getallocatedblocks() - self._kept < FEW:
+            self._collect_all()
+        else:
+            gc.collect(0)
+
+    def _collect_all(self) -> None:
+        gc.collect()
+        gc.freeze()
+        self._kept = sys.getallocatedblocks()
