@@ -49,6 +49,7 @@ LOOK = 1.0
 log = Logger()
 
 Batch = list[tuple[bytes, Flow]]
+Datagrams = list[tuple[bytes, Address]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class BoundSocket:
 class Gate(Protocol):
     """Who decides on what comes in, before anything of it is read: `haproxy.protection`."""
 
-    def admit(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
-        """Those messages that may be worked on."""
+    def admit(self, batch: Datagrams, later: Callable[[Datagrams], None] | None = None) -> Datagrams:
+        """Those messages that may be worked on; `later` may get some in another turn of the reactor."""
 
     def shuts(self, address: Address) -> bool:
         """Whether a connection from there is not worth having."""
@@ -187,10 +188,12 @@ class SipTransport(MultiService):
         flows: dict[Address, Flow] = {}
         admit = self._gate.admit
 
-        def receive(batch: list[tuple[bytes, Address]]) -> None:
-            batch = admit(batch)
-            if not batch:
-                return
+        def receive(batch: Datagrams) -> None:
+            batch = admit(batch, pass_on)
+            if batch:
+                pass_on(batch)
+
+        def pass_on(batch: Datagrams) -> None:
             if len(flows) > FLOWS:
                 flows.clear()
             known = flows.get

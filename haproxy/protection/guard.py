@@ -114,11 +114,15 @@ class Guard:
         """How many sources are remembered."""
         return len(self._sources)
 
-    def admit(self, batch: Datagrams, now: float) -> Datagrams:
-        """Those messages of a batch that may be worked on."""
+    def admit(self, batch: Datagrams, now: float) -> tuple[Datagrams, Datagrams]:
+        """Those messages of a batch that may be worked on at once, and those that may be after all others'.
+
+        The latter are of sources that send more than they may for long.
+        """
         known = self._known.young
         dry_run = self.policy.dry_run
-        admitted = []
+        admitted: Datagrams = []
+        hasty: Datagrams = []
         for datagram in batch:
             source = known.get(datagram[1])
             if source is None:
@@ -134,9 +138,12 @@ class Guard:
                     admitted.append(datagram)
             elif state == SHUT:
                 source.dropped += 1
-            elif self._passes(source, datagram, now) or dry_run:
+            elif dry_run:
+                self._passes(source, datagram, now)
                 admitted.append(datagram)
-        return admitted
+            elif self._passes(source, datagram, now):
+                (hasty if source.hasty else admitted).append(datagram)
+        return admitted, hasty
 
     def shuts(self, address: Address) -> bool:
         """Whether nothing would be taken from there now, so that a connection is not worth having."""
@@ -264,6 +271,7 @@ class Guard:
             source.pardoned = self._pardon(address)
         if source.pardoned:
             return True
+        source.hasty = True
         if source.streak >= limits.intervals - 1:
             self._block(source, FLOOD, source.excess(limits), now)
             return False

@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from haproxy.protection.guard import Blocked, Datagrams, Guard, Policy, Unblocked
+from haproxy.protection.backlog import Backlog, PassOn
+from haproxy.protection.guard import EXCESS, Blocked, Datagrams, Guard, Policy, Unblocked
 from rtlib.address import Address
 from rtlib.offence import OffenceLog
 
@@ -33,6 +34,7 @@ class Protection(Service):
         """`now` must be the clock that all its times are on."""
         self.guard = guard
         self.now = now
+        self.backlog = Backlog(IReactorTime(reactor))
         self._offences = offences
         self._tick = LoopingCall(self.look)
         self._tick.clock = IReactorTime(reactor)
@@ -47,12 +49,22 @@ class Protection(Service):
     def stopService(self) -> None:
         """Stop the clock."""
         super().stopService()
+        self.backlog.stop()
         if self._tick.running:
             self._tick.stop()
 
-    def admit(self, batch: Datagrams) -> Datagrams:
-        """Those messages that may be worked on."""
-        return self.guard.admit(batch, self.now())
+    def admit(self, batch: Datagrams, later: PassOn | None = None) -> Datagrams:
+        """Those messages that may be worked on.
+
+        `later` gets those of a source that sends more than it may for long, in further turns of the reactor,
+        so that nobody waits for what may be the beginning of a flood. Without it they are among the others.
+        """
+        admitted, hasty = self.guard.admit(batch, self.now())
+        if later is None:
+            admitted += hasty
+        elif hasty:
+            self.guard.dropped[EXCESS] += self.backlog.add(hasty, later)
+        return admitted
 
     def shuts(self, address: Address) -> bool:
         """Whether connections from there are not worth having."""

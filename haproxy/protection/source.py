@@ -44,6 +44,7 @@ class Source:
     __slots__ = (
         "dropped",
         "ends",
+        "hasty",
         "host",
         "kind",
         "measured",
@@ -67,6 +68,8 @@ class Source:
         self.messages = 0
         self.streak = 0
         """Intervals before this one, without a gap, with too much in them."""
+        self.hasty = False
+        """Whether there has been too much in this interval, and not from a Genesis system."""
         self.pardoned: bool | None = None
         """Whether it turned out to be a Genesis system; None: in this interval nobody has looked."""
         self.kind = ""
@@ -88,6 +91,7 @@ class Source:
             self.streak = 0
         self.ends = (self.ends if follows else now) + limits.interval
         self.requests = self.messages = 0
+        self.hasty = False
         self.pardoned = None
 
     def exceeds(self, limits: Limits) -> bool:
@@ -106,7 +110,7 @@ class Source:
         self.ends = self.since = self.until = 0.0
         self.requests = self.messages = self.streak = self.dropped = 0
         self.kind = self.reason = ""
-        self.measured = False
+        self.hasty = self.measured = False
 
 
 class Table(Generic[Key]):

@@ -31,7 +31,7 @@ class Gate:
         self.shut: set[str] = set()
         self.offended: list[Address] = []
 
-    def admit(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
+    def admit(self, batch: list[tuple[bytes, Address]], later: object = None) -> list[tuple[bytes, Address]]:
         return [datagram for datagram in batch if not self.shuts(datagram[1])]
 
     def shuts(self, address: Address) -> bool:

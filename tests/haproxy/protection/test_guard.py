@@ -37,8 +37,8 @@ class Door:
         )
 
     def send(self, data: bytes = REQUEST, address: Address = HERE, count: int = 1) -> int:
-        """How many of so many messages get in."""
-        return len(self.guard.admit([(data, address)] * count, self.now))
+        """How many of so many messages get in, at once or later."""
+        return sum(map(len, self.guard.admit([(data, address)] * count, self.now)))
 
     def flood(self, seconds: float, rate: float, address: Address = HERE, data: bytes = REQUEST) -> int:
         """A steady rate; how many get in."""
@@ -139,6 +139,14 @@ class TestFlood:
         assert door.flood(2.5, 20_000) < 600
         assert door.blocked == ["192.0.2.50"]
         assert door.guard.totals()["excess"] > 30_000
+
+    def test_who_sends_more_than_he_may_for_long_waits_for_the_others(self) -> None:
+        door = Door()
+        at_once, later = door.guard.admit([(REQUEST, HERE)] * 20 + [(REQUEST, GENESIS)] * 20, door.now)
+        assert (len(at_once), len(later)) == (36, 4)
+        assert {address for _, address in later} == {HERE}
+        door.pass_time(2)
+        assert len(door.guard.admit([(REQUEST, HERE)], door.now)[0]) == 1
 
     def test_all_ports_of_an_address_together(self) -> None:
         door = Door()
