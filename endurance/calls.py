@@ -11,18 +11,17 @@ call was lost, memory grew or something is left.
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from endurance.bad_sip import resident
 from endurance.caller import Caller, Tally
 from endurance.failover import LENGTH, REST, SETTINGS, SHARE, circumstances, losses, maximum
 from endurance.machine import Machine
+from endurance.trial import Report, common_problems, main
 from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy
 
@@ -96,7 +95,7 @@ def verdict(memory: Sequence[float], left: Mapping[str, float]) -> list[str]:
     return problems
 
 
-def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]) -> list[str]:
+def trial(folder: Path, seconds: float, rate: int, report: Report) -> list[str]:
     """Run one and give what is wrong, if anything. Blocks. `rate` 0: 70 % of the maximum."""
     with Genproxy(folder / "proxy", settings=SETTINGS, subscribers={SYSTEM: "secret"}) as proxy:
         with Genesis(folder, (proxy.host, proxy.port), SYSTEM) as system:
@@ -116,24 +115,12 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
             around = circumstances(proxy, machine, users, tally)
         report(f"{len(tally.begun)} calls, {len(tally.done)} complete; {machine}")
         left = run.left()
-        problems = losses(tally, tally.lost(), users)
-        if problems:
-            problems += around
-            if not machine.is_quiet:
-                problems.append(
-                    "others were at work on this machine: the run proves nothing, repeat it alone"
-                )
-        problems += verdict(run.memory, left)
         looks = ", ".join(f"{mib:.1f}" for mib in run.memory[:: max(1, len(run.memory) // 10)])
         report(f"MiB of memory in the course of the run: {looks}")
         report(f"{run.held:.0f} transactions at most; left: {', '.join(map(_named, left.items()))}")
-        if tally.pace() < 0.95 * rate:
-            problems.append(
-                f"the caller made {tally.pace():.0f} calls/s only: the machine is too slow for it"
-            )
-        if "Traceback" in (log := proxy.log.read_text(errors="replace")):
-            problems.append("the proxy's log has a traceback:\n" + log[log.index("Traceback") :][:4000])
-    return problems
+    lost = losses(tally, tally.lost(), users)
+    problems = common_problems(lost, around, proxy, machine=machine, tally=tally, rate=rate)
+    return problems + verdict(run.memory, left)
 
 
 def _named(row: tuple[str, float]) -> str:
@@ -141,21 +128,5 @@ def _named(row: tuple[str, float]) -> str:
     return f"{number:.0f} {name}"
 
 
-def main() -> None:
-    """Run and report; exit code 1 if something is wrong."""
-    minutes = float(sys.argv[1]) if sys.argv[1:] else 10.0
-    rate = int(sys.argv[2]) if sys.argv[2:] else 0
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"{(time.monotonic() - started) / 60:6.1f} min  {text}", flush=True)
-
-    with TemporaryDirectory() as folder:
-        problems = trial(Path(folder), minutes * 60, rate, report)
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(trial)

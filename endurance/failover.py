@@ -12,17 +12,16 @@ what the caller heard, and what proxy and machine were doing. Exit code 1 if the
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import SubprocessError
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from endurance.caller import PATIENCE, Caller, Place, Tally
 from endurance.machine import Machine
+from endurance.trial import Report, common_problems, main
 from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy, Settings
 
@@ -92,7 +91,7 @@ def maximum(folder: Path, proxy: Genproxy) -> float:
 class Trial:
     """One run: the proxy, its systems, and what happens to them."""
 
-    def __init__(self, proxy: Genproxy, systems: Sequence[Genesis], report: Callable[[str], None]) -> None:
+    def __init__(self, proxy: Genproxy, systems: Sequence[Genesis], report: Report) -> None:
         self._proxy = proxy
         self._systems = systems
         self._report = report
@@ -175,7 +174,7 @@ def circumstances(proxy: Genproxy, machine: Machine, users: dict[str, str], tall
     ]
 
 
-def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]) -> list[str]:
+def trial(folder: Path, seconds: float, rate: int, report: Report) -> list[str]:
     """Run one and give what is wrong, if anything. Blocks. `rate` 0: 70 % of the maximum."""
     subscribers = dict.fromkeys(SYSTEMS, "secret")
     with Genproxy(folder / "proxy", settings=SETTINGS, subscribers=subscribers) as proxy:
@@ -208,37 +207,12 @@ def trial(folder: Path, seconds: float, rate: int, report: Callable[[str], None]
         f" {len(lost) - len(unexplained)} lost with the system they were on,"
         f" {len(unexplained)} lost otherwise; {len(run.deaths)} deaths; {machine}"
     )
-    problems = losses(tally, unexplained, users)
-    if problems:
-        problems += around
-        if not machine.is_quiet:
-            problems.append("others were at work on this machine: the run proves nothing, repeat it alone")
+    told = losses(tally, unexplained, users)
+    problems = common_problems(told, around, proxy, machine=machine, tally=tally, rate=rate)
     if not run.deaths:
         problems.append("nothing died: the run is too short")
-    if tally.pace() < 0.95 * rate:
-        problems.append(f"the caller made {tally.pace():.0f} calls/s only: the machine is too slow for it")
-    log = proxy.log.read_text(errors="replace")
-    if "Traceback" in log:
-        begin = log.index("Traceback")
-        problems.append(f"the proxy's log has a traceback:\n{log[begin : begin + 4000]}")
     return problems
 
 
-def main() -> None:
-    """Run and report; exit code 1 if something is wrong."""
-    minutes = float(sys.argv[1]) if sys.argv[1:] else 10.0
-    rate = int(sys.argv[2]) if sys.argv[2:] else 0
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"{(time.monotonic() - started) / 60:6.1f} min  {text}", flush=True)
-
-    with TemporaryDirectory() as folder:
-        problems = trial(Path(folder), minutes * 60, rate, report)
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(trial)
