@@ -116,6 +116,7 @@ def assemble(
     authentication = Authentication(subscribers, Nonces(entropy(32), entropy), proxy.authAlgorithms)
     prober = Prober(dispatcher, _pace(settings))
     admission = Admission(
+        domains=domains,
         checks=_checks(settings),
         sides=sides,
         sources=sources,

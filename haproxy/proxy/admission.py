@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from haproxy.dispatcher.set import Dispatcher
+from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
@@ -38,6 +39,7 @@ class Admission:
         self,
         *,
         checks: Checks,
+        domains: Domains,
         sides: Sides,
         sources: Sources,
         subscribers: Subscribers,
@@ -46,6 +48,7 @@ class Admission:
         authentication: Authentication,
     ) -> None:
         self.checks = checks
+        self._domains = domains
         self._sides = sides
         self._sources = sources
         self._subscribers = subscribers
@@ -90,14 +93,14 @@ class Admission:
         if not self.examines_calls or flow.remote in self._sources.allow:
             return
         caller = _address(request, b"from")
-        aor = address_of_record(caller.username, caller.host)
-        bindings = self._location.bindings(aor)
+        aor, bindings = self._registered(caller)
         if checks.contact and not _is_registered_contact(request, bindings):
             raise Ignored("the Contact is not the registered one")
         if checks.registered and not bindings:
             raise Ignored("the caller is not registered")
         if checks.invite_auth:
             self._authenticate(request, PROXY, aor, now)
+            self._authentication.consume(request, aor)
             if not bindings:
                 raise Refused(403, "Not Registered")
 
@@ -108,6 +111,19 @@ class Admission:
         """
         if not self._sources.listed(flow) and not self._sources.is_genesis(flow):
             raise Ignored("an OPTIONS from an address on neither allowList nor proxyList")
+
+    def _registered(self, caller: Uri) -> tuple[bytes, tuple[Binding, ...]]:
+        """The address-of-record that a caller has to prove, and what is registered for it.
+
+        A phone that is registered with one of our names may call with another one.
+        """
+        aor = address_of_record(caller.username, caller.host)
+        bindings = self._location.bindings(aor)
+        if not self._domains.owns(caller):
+            return aor, bindings
+        names = (aor, *self._domains.records_of(caller.username))
+        proved = next((name for name in names if self._subscribers.find(name) is not None), aor)
+        return proved, bindings or self._location.bindings_of(names[1:])
 
     def _authenticate(self, request: Request, kind: Kind, aor: bytes, now: float) -> None:
         challenge = self._authentication.check(request, kind, aor, now)
@@ -155,6 +171,12 @@ def _address(request: Request, key: bytes) -> Uri:
 def _is_registered_contact(request: Request, bindings: tuple[Binding, ...]) -> bool:
     try:
         contact = request.addresses(b"contact")[0].target
-        return any(parse_uri(binding.contact).matches(contact) for binding in bindings)
+        wanted = _plain(contact)
+        return any(_plain(parse_uri(binding.contact)).matches(wanted) for binding in bindings)
     except (ParseError, UriError, IndexError):
         return False
+
+
+def _plain(contact: Uri) -> Uri:
+    """Without what goes without saying: some phones give `;transport=udp` in REGISTER and not in INVITE."""
+    return contact.without(b"transport") if contact.transport == b"udp" else contact

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from haproxy.registrar.location import address_of_record
 from haproxy.sip.uri import Uri, canonical_host
 
 DEFAULT_PORT = 5060
@@ -29,8 +30,9 @@ class Domains:
         ports = self._ports.get(uri.host)
         return ports is not None and (uri.port is None or uri.port in ports)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._ports)
+    def records_of(self, user: bytes) -> Iterator[bytes]:
+        """The addresses-of-record that a user may have: one at each of our names."""
+        return (address_of_record(user, host) for host in self._ports)
 
 
 def bracketed(host: str) -> bytes:

@@ -13,7 +13,7 @@ from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Side
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
-from haproxy.registrar.location import Binding, LocationService, address_of_record, in_order
+from haproxy.registrar.location import Binding, LocationService, address_of_record
 from haproxy.registrar.subscriber import Subscribers
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
@@ -90,19 +90,14 @@ class Targets:
         """First rule: Genesis calls a registered user."""
         user = uri.username
         aor = address_of_record(user, uri.host)
-        found = self._location.bindings(aor) or self._at_own_domains(user)
+        # The user may have registered with another of our names than the one that was called.
+        found = self._location.bindings(aor) or self._location.bindings_of(self._domains.records_of(user))
         if found:
             return _by_preference(found)
         raise Refused(480 if self._is_known(user, aor) else 404)
 
-    def _at_own_domains(self, user: bytes) -> tuple[Binding, ...]:
-        """The user may have registered with another of our names than the one that was called."""
-        names = (address_of_record(user, host) for host in self._domains)
-        return in_order(binding for name in names for binding in self._location.bindings(name))
-
     def _is_known(self, user: bytes, aor: bytes) -> bool:
-        names = (address_of_record(user, host) for host in self._domains)
-        return any(self._subscribers.find(name) is not None for name in (aor, *names))
+        return any(self._subscribers.find(name) for name in (aor, *self._domains.records_of(user)))
 
     def _of_contact(self, contact: OwnContact, now: float) -> Groups:
         """A call of a provider where we are registered: for the local user that this registration is of.

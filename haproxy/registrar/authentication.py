@@ -72,6 +72,19 @@ class Authentication:
         challenges = _known_to(subscriber, authenticator.challenges(now, stale=stale))
         return tuple([(kind.challenge, bytes(challenge)) for challenge in challenges])
 
+    def consume(self, request: Request, aor: bytes) -> None:
+        """Take off the credentials that were for us as a proxy: those behind us have no use for them.
+
+        Those for other proxies stay (RFC 3261 section 22.3).
+        """
+        realm = self._authenticator(aor.rpartition(b"@")[2]).realm
+        values = request.all(PROXY.credentials)
+        request.remove(PROXY.credentials)
+        for value in values:
+            credentials = _parsed(value)
+            if credentials is None or credentials.realm != realm:
+                request.append(b"Proxy-Authorization", value)
+
     def _authenticator(self, domain: bytes) -> Authenticator:
         found = self._realms.get(domain)
         if found is None:
@@ -108,16 +121,17 @@ def _judge(
 
 
 def _offered(request: Request, kind: Kind, realm: str) -> list[Credentials]:
-    """The credentials for a realm; malformed ones count as none."""
-    found = []
-    for value in request.all(kind.credentials):
-        try:
-            credentials = parse_credentials(value)
-        except DigestError:
-            continue
-        if credentials is not None and credentials.realm == realm:
-            found.append(credentials)
-    return found[:4]
+    """The credentials for a realm."""
+    every = map(_parsed, request.all(kind.credentials))
+    return [each for each in every if each is not None and each.realm == realm][:4]
+
+
+def _parsed(value: bytes) -> Credentials | None:
+    """Credentials; None for what is malformed, or for no digest."""
+    try:
+        return parse_credentials(value)
+    except DigestError:
+        return None
 
 
 def _secret(subscriber: Subscriber, credentials: Credentials) -> str | None:

@@ -121,6 +121,10 @@ class LocationService:
         """What the address-of-record has, highest q first and newest first among equals."""
         return self._records.get(aor, ())
 
+    def bindings_of(self, aors: Iterable[bytes]) -> tuple[Binding, ...]:
+        """What several addresses-of-record have together, in the same order."""
+        return in_order(binding for aor in aors for binding in self.bindings(aor))
+
     def room_for(self, aor: bytes, new: int) -> bool:
         """Whether so many new contacts fit under the limits."""
         return len(self._records.get(aor, ())) + new <= self._contacts and self._size + new <= self._limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,59 @@ class TestCalls:
         world.register("5000", PHONE)
         self.invite(world, PHONE, contact="sip:5000@192.0.2.66")
         assert world.reached() == []
+
+    @pytest.mark.parametrize(
+        ("registered", "used", "same"),
+        [
+            (";transport=udp", "", True),
+            ("", ";Transport=UDP", True),
+            (";transport=udp;ob", ";x=1", True),
+            (";transport=tcp", "", False),
+            ("", ";transport=tcp", False),
+        ],
+    )
+    def test_udp_goes_without_saying(self, make_world: Make, registered: str, used: str, same: bool) -> None:
+        world = make_world(enableContactCheck=True)
+        world.systems()
+        contact = f"sip:5000@{PHONE}"
+        world.register("5000", PHONE, contact=f"<{contact}{registered}>")
+        self.invite(world, PHONE, contact=contact + used)
+        assert world.reached() == ([GENESIS_A] if same else [])
+
+    @pytest.mark.parametrize("key", ["enableRegCheck", "enableContactCheck", "enableInviteAuth"])
+    def test_a_caller_may_use_another_of_our_names(self, make_world: Make, key: str) -> None:
+        world = make_world(**{key: True}, system={"alias": ["pbx.example"]})
+        world.systems()
+        world.register("5000", PHONE)
+        call = partial(world.request, "INVITE", HOME, PHONE, f"Contact: <sip:5000@{PHONE}>", user="5000")
+        text = call().replace(b"From: <sip:5000@192.0.2.1>", b"From: <sip:5000@PBX.example>")
+        world.receive(text, PHONE)
+        if key == "enableInviteAuth":
+            given = credentials(world, PHONE, "5000", "INVITE", HOME)
+            world.receive(call(given).replace(b"@192.0.2.1>;tag", b"@pbx.example>;tag"), PHONE)
+        assert world.reached() == [GENESIS_A]
+
+    @pytest.mark.parametrize("key", ["enableRegCheck", "enableContactCheck"])
+    def test_a_name_that_is_not_ours_is_nobodys(self, make_world: Make, key: str) -> None:
+        world = make_world(**{key: True}, system={"alias": ["pbx.example"]})
+        world.systems()
+        world.register("5000", PHONE)
+        text = world.request("INVITE", HOME, PHONE, f"Contact: <sip:5000@{PHONE}>", user="5000")
+        world.receive(text.replace(b"@192.0.2.1>;tag", b"@elsewhere.example>;tag"), PHONE)
+        assert world.reached() == []
+
+    def test_credentials_for_us_go_no_further(self, make_world: Make) -> None:
+        world = make_world(enableInviteAuth=True)
+        world.systems()
+        world.register("5000", PHONE)
+        self.invite(world, PHONE)
+        given = credentials(world, PHONE, "5000", "INVITE", HOME)
+        other = given.replace('realm="192.0.2.1"', 'realm="behind.example"')
+        assert other != given
+        self.invite(world, PHONE, other, given)
+        invite, place = world.sent[-1]
+        assert place == GENESIS_A
+        assert invite.all(b"proxy-authorization") == [other.partition(": ")[2].encode()]
 
     @pytest.mark.parametrize("key", ["enableRegCheck", "enableContactCheck", "enableInviteAuth"])
     def test_the_allow_list_goes_round_them(self, make_world: Make, key: str) -> None:

@@ -30,4 +30,4 @@ def test_owns(uri: bytes, own: bool) -> None:
 def test_replacing() -> None:
     domains = Domains([("a.example", 5060)])
     domains.replace([("b.example", 5060)])
-    assert list(domains) == [b"b.example"]
+    assert list(domains.records_of(b"100")) == [b"100@b.example"]
