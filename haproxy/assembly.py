@@ -147,6 +147,7 @@ def assemble(
         sources=sources,
         router=router,
         targets=Targets(
+            admission=admission,
             domains=domains,
             sources=sources,
             location=location,
@@ -236,7 +237,13 @@ def policy_of(settings: Settings) -> Policy:
         intervals=proxy.floodIntervals,
         block=proxy.floodBlockTime,
     )
-    return Policy(proxy.enableAntiFlood, limits, proxy.scannerAgents, proxy.protectionDryRun)
+    return Policy(
+        proxy.enableAntiFlood,
+        limits,
+        proxy.scannerAgents,
+        proxy.protectionDryRun,
+        proxy.strangerRate * proxy.floodInterval,
+    )
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:
@@ -246,4 +253,11 @@ def _lifetimes(settings: Settings) -> Lifetimes:
 
 def _checks(settings: Settings) -> Checks:
     proxy = settings.proxy
-    return Checks(proxy.enableRegAuth, proxy.enableInviteAuth, proxy.enableContactCheck, proxy.enableRegCheck)
+    return Checks(
+        register_auth=proxy.enableRegAuth,
+        invite_auth=proxy.enableInviteAuth,
+        contact=proxy.enableContactCheck,
+        registered=proxy.enableRegCheck,
+        strangers=proxy.strangerRate if proxy.enableAntiFlood else 0,
+        dry_run=proxy.protectionDryRun,
+    )

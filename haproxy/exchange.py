@@ -87,6 +87,7 @@ class Exchange(Service):
             pardon=sources.shares_host,
             inside=sides.private.contains,
         )
+        self.assembly.admission.knows = guard.knows
         self.protection = Protection(reactor, guard, self.offences)
         self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred

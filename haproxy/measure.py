@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from haproxy.exchange import Exchange
     from haproxy.notification.service import Notifications
     from haproxy.protection.guard import Guard
+    from haproxy.proxy.admission import Admission
     from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
     from haproxy.uac.registrations import Registrations
@@ -137,10 +138,15 @@ def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) ->
     metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
 
 
-def measure_protection(metrics: Metrics, guard: Guard) -> None:
+def measure_protection(metrics: Metrics, guard: Guard, admission: Admission) -> None:
     """Declare what there is to know of attackers."""
     metrics.counter(
         "messages_shut_out", "Messages dropped before anything of them was parsed.", guard.totals, "kind"
+    )
+    metrics.counter(
+        "strangers_held",
+        "Requests for Genesis that were too many of those whom nobody knows.",
+        lambda: admission.held,
     )
     metrics.counter("blocks", "Times that an address was blocked.", lambda: guard.blocks, "kind")
     metrics.gauge(

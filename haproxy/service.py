@@ -143,7 +143,7 @@ class Genproxy(DaemonService):
         defects.add_to(self.metrics)
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
-        measure_protection(self.metrics, self.exchange.protection.guard)
+        measure_protection(self.metrics, self.exchange.protection.guard, self.exchange.assembly.admission)
         measure_registrations(self.metrics, self.exchange.outbound.machine)
         measure_dispatcher(self.metrics, self.exchange)
         self._control = self._make_control(sockets.control, reactor)

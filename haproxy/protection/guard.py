@@ -47,6 +47,8 @@ class Policy:
     scanners: tuple[str, ...] = NAMES
     dry_run: bool = False
     """Count and tell what would be blocked or dropped, and do neither. denyList works all the same."""
+    crowd: int = 0
+    """Requests in an interval from all that nobody knows, above which they come after others; 0: no limit."""
 
 
 class Blocked(NamedTuple):
@@ -107,6 +109,8 @@ class Guard:
         self._open = Source("", OPEN)
         self._shut = Source("", SHUT)
         self._exempt = Source("", EXEMPT)
+        self._crowd = Source("", WATCHED)
+        """All that nobody knows, together."""
         self._wheel: Wheel[Source] = Wheel(0.5)
         self._events: deque[Event] = deque(maxlen=EVENTS)
 
@@ -165,6 +169,12 @@ class Guard:
         if host not in self._homes and len(self._homes) >= HOMES:
             del self._homes[next(iter(self._homes))]
         self._homes[host] = max(until, self._homes.get(host, 0.0))
+
+    def knows(self, address: Address, now: float) -> bool:
+        """Whether somebody there is on a list, or a Genesis system, or has registered."""
+        if self.source(address).state in {OPEN, EXEMPT}:
+            return True
+        return self._homes.get(self._host(address), 0.0) > now or self._pardon(address)
 
     def apply(self, policy: Policy) -> None:
         """Take other settings, and other lists. Blocks go on, but for those that nobody wants any more."""
@@ -265,6 +275,8 @@ class Guard:
             source.roll(now, limits)
         source.messages += 1
         source.requests += requests
+        if requests and self.policy.crowd and not source.hasty:
+            source.hasty = self._is_crowded(source, address, now)
         if not source.exceeds(limits):
             return True
         if source.pardoned is None:
@@ -279,6 +291,20 @@ class Guard:
             self.dropped[EXCESS] += 1
             return False
         return True
+
+    def _is_crowded(self, source: Source, address: Address, now: float) -> bool:
+        """Count a request of somebody whom nobody knows; whether all of them have sent too many."""
+        if self._homes.get(source.host, 0.0) > now:
+            return False
+        if source.pardoned is None:
+            source.pardoned = self._pardon(address)
+        if source.pardoned:
+            return False
+        crowd = self._crowd
+        if now >= crowd.ends:
+            crowd.roll(now, self.policy.limits)
+        crowd.requests += 1
+        return crowd.requests > self.policy.crowd
 
     def _scanned(self, source: Source, address: Address, name: str, now: float) -> None:
         """A scanner's message is dropped, and its sender blocked unless he is somebody that we know."""

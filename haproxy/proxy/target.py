@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from haproxy.dispatcher.destination import Destination
 from haproxy.dispatcher.set import Dispatcher
+from haproxy.proxy.admission import Admission
 from haproxy.proxy.contact import OwnContact, OwnContacts
 from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import Side
@@ -48,6 +49,7 @@ class Targets:
     def __init__(
         self,
         *,
+        admission: Admission,
         domains: Domains,
         sources: Sources,
         location: LocationService,
@@ -55,6 +57,7 @@ class Targets:
         dispatcher: Dispatcher,
         contacts: OwnContacts,
     ) -> None:
+        self._admission = admission
         self._contacts = contacts
         self._domains = domains
         self._sources = sources
@@ -73,15 +76,15 @@ class Targets:
         return ours and not self._sources.is_genesis(flow)
 
     def determine(self, request: Request, flow: Flow, now: float) -> Groups:
-        """The groups of targets of a request outside of any dialog. Raises Refused."""
+        """The groups of targets of a request outside of any dialog. Raises Refused and Ignored."""
         uri = request.target
         genesis = self._sources.is_genesis(flow)
         if b"route" not in request:
             contact = None if genesis else self._contacts.find(uri)
             if contact is not None:
-                return self._of_contact(contact, now)
+                return self._of_contact(contact, flow, now)
             if self._domains.owns(uri):
-                return self._of_user(uri) if genesis else self._of_genesis(now)
+                return self._of_user(uri) if genesis else self._of_genesis(flow, now)
         if genesis or flow.remote in self._sources.proxy:
             return [[Target()]]
         raise Refused(403, "Not Allowed To Use This Proxy")
@@ -99,7 +102,7 @@ class Targets:
     def _is_known(self, user: bytes, aor: bytes) -> bool:
         return any(self._subscribers.find(name) for name in (aor, *self._domains.records_of(user)))
 
-    def _of_contact(self, contact: OwnContact, now: float) -> Groups:
+    def _of_contact(self, contact: OwnContact, flow: Flow, now: float) -> Groups:
         """A call of a provider where we are registered: for the local user that this registration is of.
 
         Where nobody is registered here as that user, the third rule takes it to Genesis under that name.
@@ -107,10 +110,11 @@ class Targets:
         found = self._location.bindings(address_of_record(contact.user, contact.domain))
         if found and self._dispatcher.set_of(contact.user) is None:
             return _by_preference(found)
-        return self._of_genesis(now, contact.uri)
+        return self._of_genesis(flow, now, contact.uri)
 
-    def _of_genesis(self, now: float, uri: bytes | None = None) -> Groups:
+    def _of_genesis(self, flow: Flow, now: float, uri: bytes | None = None) -> Groups:
         """Third rule: one Genesis system after the other, until one answers; `uri` for the Request-URI."""
+        self._admission.to_genesis(flow, now)
         candidates = self._dispatcher.candidates(now)
         if not candidates:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))

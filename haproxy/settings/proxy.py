@@ -170,6 +170,14 @@ class Proxy(Section):
         ge=1,
         le=86400,
     )
+    strangerRate: int = setting(
+        100,
+        "beyond the guide: requests a second that go on to Genesis from all addresses together that are on "
+        "no list and that nobody is registered from; 0 for no limit",
+        live=True,
+        ge=0,
+        le=1_000_000,
+    )
     scannerAgents: tuple[Agent, ...] = setting(
         NAMES,
         "beyond the guide: parts of the User-Agent, or of the caller's name, of scanners that get no answer "

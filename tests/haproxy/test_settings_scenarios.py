@@ -62,6 +62,7 @@ own      proxy.floodBurst               sip_protection/test_attacks::test_rates_
 own      proxy.floodInterval            sip_protection/test_attacks::test_rates_and_intervals_are_settings
 own      proxy.floodIntervals           sip_protection/test_attacks::test_rates_and_intervals_are_settings
 own      proxy.floodBlockTime           sip_protection/test_attacks::test_a_block_ends_by_itself_when_it_has_become_quiet
+own      proxy.strangerRate             sip_protection/test_calls_meanwhile::test_a_hundred_thousand_forged_senders_harm_nobody
 own      proxy.scannerAgents            sip_protection/test_attacks::test_sipvicious_hears_nothing_and_is_blocked
 own      proxy.protectionDryRun         sip_protection/test_attacks::test_a_dry_run_counts_and_blocks_nothing
 7.1.16   proxy.enableAstFailover        sip_failover/test_sip_failover::test_probes_notice_a_death_without_any_call sip_dispatcher/test_keys::test_without_queries_only_calls_notice_a_death

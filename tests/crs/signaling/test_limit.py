@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from crs.limits import Limits
-from crs.signaling.limit import Allowances, ClientAllowance, TokenBucket
-
-
-def test_burst_rate_and_debt() -> None:
-    bucket = TokenBucket(2.0, 4.0, 0.0)
-    assert [bucket.take(0.0) for _ in range(5)] == [True] * 4 + [False]
-    assert bucket.take(0.5) and not bucket.take(0.5)
-    assert bucket.take(1.0)
-    bucket.charge(4.0)
-    assert not bucket.take(3.0), "and made good"
-    assert bucket.take(3.5)
+from crs.signaling.limit import Allowances, ClientAllowance
 
 
 def test_a_client_has_one_allowance_while_it_is_there_and_a_little_longer() -> None:

@@ -148,6 +148,28 @@ class TestFlood:
         door.pass_time(2)
         assert len(door.guard.admit([(REQUEST, HERE)], door.now)[0]) == 1
 
+    def test_where_very_many_send_a_little_those_that_are_known_come_first(self) -> None:
+        door = Door(proxy="192.0.2.60", crowd=100)
+        door.guard.registered(pack("192.0.2.61", 1), door.now + 60)
+        known = [(REQUEST, pack(f"192.0.2.{number}", 5060)) for number in (60, 61, 11)]
+        others = [(REQUEST, pack(f"198.51.100.{number}", 5060)) for number in range(150)]
+        at_once, later = door.guard.admit([*others, *known], door.now)
+        assert (at_once, later) == ([*others[:100], *known], others[100:])
+        door.pass_time(2)
+        assert door.guard.admit(others[100:], door.now) == (others[100:], [])
+
+    def test_who_is_known(self) -> None:
+        door = Door(allow="192.0.2.60", proxy="192.0.2.61", deny="192.0.2.62")
+        door.guard.registered(pack("192.0.2.63", 1), door.now + 60)
+        known = [
+            number
+            for number in (11, *range(60, 65))
+            if door.guard.knows(pack(f"192.0.2.{number}", 9), door.now)
+        ]
+        assert known == [11, 60, 61, 63]
+        door.pass_time(61)
+        assert not door.guard.knows(pack("192.0.2.63", 9), door.now)
+
     def test_all_ports_of_an_address_together(self) -> None:
         door = Door()
         for number in range(100):

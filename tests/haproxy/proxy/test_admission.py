@@ -12,6 +12,7 @@ import pytest
 from haproxy.dispatcher.set import DestinationRefused
 from haproxy.proxy.event import Offence
 from haproxy.registrar.location import Saved
+from rtlib.address import text
 from rtlib.digest import answer, ha1, parse_challenge
 
 GENESIS_A = "192.0.2.11:5060"
@@ -248,6 +249,46 @@ class TestCalls:
         world.register("5000", PHONE)
         world.receive(world.request("INVITE", "sip:5000@192.0.2.1", GENESIS_A), GENESIS_A)
         assert world.reached() == [PHONE]
+
+
+class TestStrangers:
+    """Guide 7.1.15 knows the limit of one address only; forged ones are many."""
+
+    def flood(self, world: Any, count: int, method: str = "INVITE") -> int:
+        """So many strangers send one request each; how many of those reach Genesis."""
+        world.sent.clear()
+        for number in range(count):
+            place = f"192.0.2.{100 + number}:5060"
+            world.receive(world.request(method, HOME, place), place)
+        return [place for _, place in world.sent].count(GENESIS_A)
+
+    def make(self, make_world: Make, **proxy: Any) -> Any:
+        world = make_world(**{"strangerRate": 10, **proxy})
+        world.systems()
+        world.core._admission.knows = lambda address, now: text(address) == PHONE
+        return world
+
+    @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+    def test_genesis_gets_so_many_a_second(self, make_world: Make, method: str) -> None:
+        world = self.make(make_world)
+        assert self.flood(world, 30, method) == 10
+        world.receive(world.request(method, HOME, PHONE), PHONE)
+        assert world.sent[-1][1] == GENESIS_A
+        assert world.statuses("192.0.2.129:5060") == []
+        assert len(world.core.layer) == 2 * 11  # of those held up nothing is kept
+        offences = [event for event in world.events if isinstance(event, Offence)]
+        assert (len(offences), offences[0].kind) == (20, "ignored")
+        assert world.core._admission.held == 20
+        world.now += 0.5
+        assert self.flood(world, 30, method) == 5
+
+    @pytest.mark.parametrize(
+        "keys", [{"strangerRate": 0}, {"enableAntiFlood": False}, {"protectionDryRun": True}]
+    )
+    def test_switched_off(self, make_world: Make, keys: dict[str, Any]) -> None:
+        world = self.make(make_world, **keys)
+        assert self.flood(world, 30) == 30
+        assert world.core._admission.held == (20 if "protectionDryRun" in keys else 0)
 
 
 def test_credentials_of_an_unknown_scheme_are_none(make_world: Make) -> None:
