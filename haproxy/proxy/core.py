@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from haproxy.dispatcher.set import Dispatcher
@@ -103,6 +102,8 @@ class ProxyCore:
         self._wheel = wheel
         self._events = events
         self._arrived: deque[tuple[Request | Response, Flow]] = deque()
+        self._onward = {side: Target(side=side) for side in (None, *sides)}
+        """Targets of requests inside a dialog, by the side that our Route names."""
         self._methods: Mapping[bytes, Callable[[ServerTransaction, Request, Flow, float], None]] = {
             b"OPTIONS": self._options,
             b"CANCEL": self._cancel,
@@ -175,7 +176,7 @@ class ProxyCore:
         if branch.target.destination is not None and len(branch.context.branches) > 1:
             self.counters["failovers"] += 1
         try:
-            self._forwarding.find(request, branch.target, partial(self._found, branch, request), now)
+            self._forwarding.find(request, branch.target, self._found, branch, now)
         except Refused as refusal:
             self._unsendable(branch, refusal.status, now)
         except ValueError:
@@ -294,7 +295,7 @@ class ProxyCore:
         self._note_changes(now)
 
     def _request(self, received: event.RequestReceived, now: float) -> None:
-        server, request, flow = received
+        server, request, flow = received.transaction, received.request, received.flow
         method = self._methods.get(request.method, self._proxy)
         try:
             method(server, request, flow, now)
@@ -312,7 +313,7 @@ class ProxyCore:
             self.layer.shed(server)
 
     def _response(self, received: event.ResponseReceived, now: float) -> None:
-        transaction, response = received
+        transaction, response = received.transaction, received.response
         waiting = transaction.context
         if waiting is not None:
             waiting.responded(response, now)
@@ -347,17 +348,16 @@ class ProxyCore:
 
     def _ack(self, received: event.AckReceived, now: float) -> None:
         """The ACK of a 2xx goes the way of its call; one that belongs to no call of ours is dropped."""
-        request, flow = received
+        request, flow = received.request, received.flow
         try:
             validate(request, self._sent_bys)
             passage = self._router.take_own(request)
             if passage.genuine or self._sources.is_genesis(flow) or flow.remote in self._sources.proxy:
-                target = Target(side=passage.side)
-                self._forwarding.find(request, target, partial(self._send_ack, request, flow), now)
+                self._forwarding.find(request, self._onward[passage.side], self._send_ack, flow, now)
         except (Refused, ParseError, ValueError):
             self.counters["dropped_acks"] += 1
 
-    def _send_ack(self, request: Request, came: Flow, flows: tuple[Flow, ...], now: float) -> None:
+    def _send_ack(self, came: Flow, request: Request, flows: tuple[Flow, ...], now: float) -> None:
         if flows:
             self._forwarding.send_ack(request, came, flows[0], now)
 
@@ -391,7 +391,7 @@ class ProxyCore:
     def _groups(self, request: Request, flow: Flow, passage: Passage, now: float) -> Groups:
         if request.to_tag is not None:
             if passage.genuine:
-                return [[Target(side=passage.side)]]
+                return [[self._onward[passage.side]]]
             if not self._sources.is_genesis(flow) and flow.remote not in self._sources.proxy:
                 raise Refused(481)
         elif request.method == b"INVITE":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias, TypeVar
+
 from haproxy.proxy.conversation import Conversation
-from haproxy.proxy.hop import Continue, Resolver, hop_of
+from haproxy.proxy.hop import Resolver, hop_of
 from haproxy.proxy.route import Router, next_hop
 from haproxy.proxy.side import Sides
 from haproxy.proxy.target import Target
@@ -12,6 +16,11 @@ from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 from haproxy.sip.transaction import LayerFull, TransactionLayer
+
+T = TypeVar("T")
+
+Send: TypeAlias = Callable[[T, Request, tuple[Flow, ...], float], None]
+"""Takes who sends, the request and the flows to its next hop, best first; none where a name leads nowhere."""
 
 LARGE_BODY = 32 * 1024
 """Bytes; a request with a shorter one fits into a datagram, however long its header may be."""
@@ -42,8 +51,11 @@ class Forwarding:
         self._resolver = resolver
         self._conversation = conversation
 
-    def find(self, request: Request, target: Target, then: Continue, now: float) -> None:
-        """Prepare `request`, the target's own copy, and find the flow to it. Raises Refused, ValueError."""
+    def find(self, request: Request, target: Target, then: Send[T], sender: T, now: float) -> None:
+        """Prepare `request`, the target's own copy, and find the flows to it, which go to `then`.
+
+        That is called with `sender`, at once where no name has to be looked up. Raises Refused, ValueError.
+        """
         if target.uri is not None:
             request.set_uri(target.uri)
         if target.path:
@@ -51,15 +63,15 @@ class Forwarding:
         request.take_hop(MAX_FORWARDS)
         known = target.flow if isinstance(target.flow, Flow) else None
         if known is not None and known.transport != "udp" and not target.path:
-            then((known,), now)
+            then(sender, request, (known,), now)
             return
         uri = target.hop or next_hop(request)
         side = self._sides.of(known.local) if known is not None else target.side
         flows = self._resolver.plain(uri, side)
         if flows:
-            then(flows, now)
+            then(sender, request, flows, now)
         else:
-            self._resolver.find(hop_of(uri), side, then, now)
+            self._resolver.find(hop_of(uri), side, partial(then, sender, request), now)
 
     def send(self, request: Request, came: Flow, flow: Flow, ending: bytes, now: float) -> ClientTransaction:
         """Send a prepared request and expect responses. Raises Refused."""

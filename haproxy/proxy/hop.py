@@ -39,7 +39,7 @@ class Hop(NamedTuple):
         """Where that is; None where the host is a name (RFC 3263 section 4.1, 4.2: numeric hosts)."""
         transport = self.transport or ("tls" if self.secure else "udp")
         port = self.port or DEFAULT_PORT[transport]
-        return None if _packed(self.host, port) is None else Place(transport, self.host, port)
+        return None if _packed[self.host, port] is None else Place(transport, self.host, port)
 
 
 def hop_of(uri: Uri) -> Hop:
@@ -51,14 +51,14 @@ def hop_of(uri: Uri) -> Hop:
         raise Refused(500, "Transport Not Supported")
     named = canonical_host(uri.param(b"maddr") or uri.host)
     host = named.strip(b"[]").decode("ascii", "replace")
-    if named[:1] == b"[" and _packed(host, 0) is None:
+    if named[:1] == b"[" and _packed[host, 0] is None:
         raise Refused(400, "Malformed IPv6 Reference")
     return Hop(host, uri.port, "tls" if secure else TRANSPORTS.get(transport), secure)
 
 
-def _pack(host: str, port: int) -> Address | None:
+def _pack(place: tuple[str, int]) -> Address | None:
     try:
-        return pack(host, port)
+        return pack(*place)
     except ValueError:
         return None
 
@@ -173,7 +173,7 @@ class Resolver:
         return int.from_bytes(self._entropy(4), "big") / 2**32
 
     def _make_flow(self, place: Place, side: Side | None, domain: str) -> Flow | None:
-        address = _packed(place.host, place.port)
+        address = _packed[place.host, place.port]
         if address is None:
             return None
         transport = place.transport

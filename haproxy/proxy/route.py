@@ -97,7 +97,7 @@ class Router:
         if not hmac.compare_digest(end, self.token(request.call_id) + b">"):
             return None
         request.take_line(b"route")
-        return Passage(True, True, own[0])
+        return own[0]
 
     def record(self, request: Request, came: tuple[Side, Transport], leaves: tuple[Side, Transport]) -> None:
         """Add one Record-Route, or two where the request changes the network or the transport."""
@@ -159,8 +159,11 @@ def _begin(side: Side, transport: Transport, secure: bool = False) -> bytes:
     return b"<sip:" + side.sent_by_of(transport) + parameter + b";lr"
 
 
-def _own_values(sides: Sides) -> dict[bytes, tuple[Side, Uri]]:
-    """How a Route line begins that is our Record-Route, on each side, where it is not one of two."""
+def _own_values(sides: Sides) -> dict[bytes, tuple[Passage, Uri]]:
+    """How a Route line begins that is our Record-Route, on each side, where it is not one of two.
+
+    And what it says where its token is genuine.
+    """
     begins = (
         (side, _begin(side, transport, secure))
         for side in sides
@@ -168,7 +171,7 @@ def _own_values(sides: Sides) -> dict[bytes, tuple[Side, Uri]]:
         for secure in (False, True)
         if side.port_of(transport) is not None
     )
-    return {b"Route: " + begin: (side, parse_uri(begin[1:])) for side, begin in begins}
+    return {b"Route: " + begin: (Passage(True, True, side), parse_uri(begin[1:])) for side, begin in begins}
 
 
 RouteErrors = (AddressError, UriError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import groupby
-from typing import NamedTuple
 
 from haproxy.dispatcher.destination import Destination
 from haproxy.dispatcher.set import Dispatcher
@@ -22,21 +21,33 @@ from haproxy.sip.uri import Uri
 from haproxy.sip.uri import parse as parse_uri
 
 
-class Target(NamedTuple):
-    """One place to try."""
+class Target:
+    """One place to try. It never changes."""
 
-    uri: bytes | None = None
-    """The Request-URI to send; None to leave it as it is."""
-    hop: Uri | None = None
-    """Where to send it; None for the topmost Route or the Request-URI."""
-    flow: Hashable | None = None
-    """The flow that the registration came on; None where there was none."""
-    side: Side | None = None
-    """The side to leave by, where our own Route said so."""
-    path: bytes = b""
-    """Route to put before (RFC 3327 Path)."""
-    destination: Destination | None = None
-    """The Genesis system that this is, so that its failure is noticed."""
+    __slots__ = ("destination", "flow", "hop", "path", "side", "uri")
+
+    def __init__(
+        self,
+        *,
+        uri: bytes | None = None,
+        hop: Uri | None = None,
+        flow: Hashable | None = None,
+        side: Side | None = None,
+        path: bytes = b"",
+        destination: Destination | None = None,
+    ) -> None:
+        self.uri = uri
+        """The Request-URI to send; None to leave it as it is."""
+        self.hop = hop
+        """Where to send it; None for the topmost Route or the Request-URI."""
+        self.flow = flow
+        """The flow that the registration came on; None where there was none."""
+        self.side = side
+        """The side to leave by, where our own Route said so."""
+        self.path = path
+        """Route to put before (RFC 3327 Path)."""
+        self.destination = destination
+        """The Genesis system that this is, so that its failure is noticed."""
 
 
 Groups = list[list[Target]]
@@ -127,8 +138,8 @@ def _by_preference(bindings: tuple[Binding, ...]) -> Groups:
 
 
 def _at_binding(binding: Binding) -> Target:
-    return Target(binding.contact, flow=binding.flow, path=binding.path)
+    return Target(uri=binding.contact, flow=binding.flow, path=binding.path)
 
 
 def _at_destination(destination: Destination, uri: bytes | None) -> Target:
-    return Target(uri, parse_uri(destination.uri), destination.flow, destination=destination)
+    return Target(uri=uri, hop=parse_uri(destination.uri), flow=destination.flow, destination=destination)

@@ -71,7 +71,7 @@ def parse(value: bytes) -> NameAddr:
     unquoted display names with punctuation (baddn) are accepted. Short ones are cached: the To and the
     Contact of a REGISTER are looked at by several, and come again with the next one.
     """
-    return _cached(value) if len(value) <= _LONGEST_CACHED else _parse(value)
+    return _cached[value] if len(value) <= _LONGEST_CACHED else _parse(value)
 
 
 def _parse(value: bytes) -> NameAddr:

@@ -51,7 +51,7 @@ def arrive(request: Request, flow: Flow) -> Flow:
     RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. Raises ParseError where the request has no readable Via.
     """
     via = request.top_via
-    host, port = source = _known_source(flow.remote)
+    host, port = source = _known_source[flow.remote]
     if via.bare and via.place == source:
         return flow
     stamped = via.stamped(host, port)

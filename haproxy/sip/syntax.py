@@ -115,7 +115,7 @@ def request_line(line: bytes) -> RequestLine:
 
     Raises ParseError(None) where it is not SIP at all.
     """
-    return _cached_request_line(line) if len(line) <= _LONGEST_CACHED else _request_line(line)
+    return _cached_request_line[line] if len(line) <= _LONGEST_CACHED else _request_line(line)
 
 
 def _request_line(line: bytes) -> RequestLine:
@@ -181,7 +181,7 @@ def top_via(line: bytes) -> Via:
 
 def cseq(line: bytes) -> tuple[int, bytes] | None:
     """Number and method of a CSeq line; None where it is malformed or out of range. Short ones are cached."""
-    return _cached_cseq(line) if len(line) <= _LONGEST_CACHED else _cseq(line)
+    return _cached_cseq[line] if len(line) <= _LONGEST_CACHED else _cseq(line)
 
 
 def _cseq(line: bytes) -> tuple[int, bytes] | None:
@@ -202,7 +202,7 @@ def tag(line: bytes) -> bytes | None:
 
     All messages of a call have the same lines, but for the first ones, whose To has no tag yet.
     """
-    return _cached_tag(line) if len(line) <= _LONGEST_CACHED else _tag(line)
+    return _cached_tag[line] if len(line) <= _LONGEST_CACHED else _tag(line)
 
 
 def _tag(line: bytes) -> bytes | None:
@@ -210,7 +210,7 @@ def _tag(line: bytes) -> bytes | None:
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
-    if len(front) <= _LONGEST_CACHED and _is_known_plain(front):
+    if len(front) <= _LONGEST_CACHED and _is_known_plain[front]:
         if not mark:
             return None
         if found and (found.isalnum() or not found.translate(None, header.TOKEN_BYTES)):
@@ -256,7 +256,7 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
         message.from_tag, message.to_tag = tag(from_line), tag(to_line)
     except address.AddressError:
         return 400, f"Malformed {'From' if tag_or_none(from_line) is None else 'To'} Header"
-    numbered = _cached_cseq(cseq_line) if len(cseq_line) <= _LONGEST_CACHED else _cseq(cseq_line)
+    numbered = _cached_cseq[cseq_line] if len(cseq_line) <= _LONGEST_CACHED else _cseq(cseq_line)
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:

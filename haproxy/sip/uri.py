@@ -112,7 +112,7 @@ class Uri(NamedTuple):
 
 def parse(data: bytes) -> Uri:
     """Parse a URI. Raises UriError. Short ones are cached: a proxy sees the same few again and again."""
-    return _cached(data) if len(data) <= _CACHED_LENGTH else _parse(data)
+    return _cached[data] if len(data) <= _CACHED_LENGTH else _parse(data)
 
 
 def _parse(data: bytes) -> Uri:

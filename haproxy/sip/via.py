@@ -155,7 +155,7 @@ def of_line(line: bytes) -> Via:
     """The first value of a Via header line. Raises ViaError."""
     before, _, rest = line.rpartition(b";branch=")
     branch, mark, after = rest.partition(b";")
-    found = _cached_front(before + mark + after) if len(line) <= _LONGEST_CACHED and before else None
+    found = _cached_front[before + mark + after] if len(line) <= _LONGEST_CACHED and before else None
     if found is None or not branch or branch.translate(None, header.TOKEN_BYTES):
         return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
     return Via(found, line, branch)
