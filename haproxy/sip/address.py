@@ -13,7 +13,6 @@ from haproxy.sip.uri import Uri
 _NAMED: Final = re.compile(
     rb'\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"\s*+|([^"<>]*+))<\s*+([^<>\s"]++)\s*+>(.*)', re.DOTALL
 )
-_LONGEST_CACHED: Final = 256
 _BARE: Final = re.compile(rb"\s*+([^\s<>\";?,]++)((?:\s*+;.*)?)", re.DOTALL)
 
 
@@ -71,7 +70,7 @@ def parse(value: bytes) -> NameAddr:
     unquoted display names with punctuation (baddn) are accepted. Short ones are cached: the To and the
     Contact of a REGISTER are looked at by several, and come again with the next one.
     """
-    return _cached[value] if len(value) <= _LONGEST_CACHED else _parse(value)
+    return _cached[value]
 
 
 def _parse(value: bytes) -> NameAddr:

@@ -6,14 +6,17 @@ up to the bound, which the metric `remembered` shows. Nothing else depends on wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Final, TypeVar
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Sized)
 R = TypeVar("R")
 
 USUAL: Final = 8192
 """Values of one kind that are kept."""
+
+LONGEST: Final = 256
+"""Bytes; what is longer is parsed each time, so that nobody fills the caches with it."""
 
 CACHES: Final[dict[str, Kept[Any, Any]]] = {}
 """By kind."""
@@ -29,15 +32,18 @@ class Kept(dict[K, R]):
     for again comes back from there.
     """
 
-    __slots__ = ("_function", "_half", "_past")
+    __slots__ = ("_function", "_half", "_longest", "_past")
 
-    def __init__(self, function: Callable[[K], R], most: int = USUAL) -> None:
+    def __init__(self, function: Callable[[K], R], most: int, longest: int) -> None:
         super().__init__()
         self._function = function
+        self._longest = longest
         self._half = max(1, most // 2)
         self._past: dict[K, Any] = {}
 
     def __missing__(self, argument: K) -> R:
+        if len(argument) > self._longest:
+            return self._function(argument)
         result = self._past.pop(argument, _ABSENT)
         if result is _ABSENT:
             result = self._function(argument)
@@ -53,9 +59,9 @@ class Kept(dict[K, R]):
         return len(self) + len(self._past)
 
 
-def kept(kind: str, function: Callable[[K], R], most: int = USUAL) -> Kept[K, R]:
+def kept(kind: str, function: Callable[[K], R], most: int = USUAL, longest: int = LONGEST) -> Kept[K, R]:
     """A cache with a name, under which its size is shown."""
-    cache = CACHES[kind] = Kept(function, most)
+    cache = CACHES[kind] = Kept(function, most, longest)
     return cache
 
 

@@ -79,7 +79,7 @@ TOKEN: Final = rb"[\w.!%*+`'~-]+"
 """Regular expression of a `token`; compile it without re.LOCALE: for bytes, \\w is ASCII."""
 
 TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.!%*+`'~-"
-"""The bytes of a token; `text.translate(None, TOKEN_BYTES)` leaves what does not belong in one."""
+"""The bytes of a token; `text.strip(TOKEN_BYTES)` leaves something where there are others."""
 
 # Python 3.11.2, which is Debian 12's, loses captures and matches inside possessive groups such as `(...)*+`
 # (https://github.com/python/cpython/issues/106052). Only character classes are repeated possessively here

@@ -313,7 +313,7 @@ def _derive_call_id(message: Message) -> None:
 
 
 def _derive_cseq(message: Message) -> None:
-    message.cseq_number, message.cseq_method = syntax.cseq(message.line(b"cseq") or b"") or (0, b"")
+    message.cseq_number, message.cseq_method = syntax.CSEQS[message.line(b"cseq") or b""] or (0, b"")
 
 
 def _derive_from(message: Message) -> None:

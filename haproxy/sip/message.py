@@ -187,19 +187,20 @@ def parse(data: bytes) -> Request | Response:
     line, as in RFC 2543, and leaves as CRLF: nobody after us can see other lines than we saw. Raises
     ParseError, and nothing else.
     """
-    if data[:1] in _LINE_ENDS:
-        data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
-    if end < 0 or end > syntax.MAX_HEADER_BYTES:
+    if end <= 0 or end > syntax.MAX_HEADER_BYTES:
         return _parse_unusual(data, end)
     lines = data[:end].splitlines()
     if len(lines) > syntax.MAX_LINES:
         return _parse_unusual(data, end)
-    start = lines.pop(0)
-    if start[3:4] == b"/" and start[:3].upper() == b"SIP":
+    first = lines.pop(0)
+    if not first:
+        return parse(data.lstrip(b"\r\n"))
+    start = syntax.START_LINES[first]
+    if len(start) == 2:
         return _parse_response(start, lines, data[end + 4 :])
     request = Request(headers=None)
-    request.method, request.uri, request._target, line_fault = syntax.request_line(start)
+    request.method, request.uri, request._target, line_fault = start
     header_fault = _read_header(request, request.method, lines, data[end + 4 :])
     fault = line_fault or header_fault or syntax.check_request(request)
     if fault is not None:
@@ -208,12 +209,9 @@ def parse(data: bytes) -> Request | Response:
     return request
 
 
-_LINE_ENDS: Final = (b"\r", b"\n")
-
-
-def _parse_response(start: bytes, lines: list[bytes], body: bytes) -> Response:
+def _parse_response(start: syntax.StatusLine, lines: list[bytes], body: bytes) -> Response:
     response = Response(headers=None)
-    response.status, response.reason = syntax.status_line(start)
+    response.status, response.reason = start
     fault = _read_header(response, response.status, lines, body)
     if fault is not None:
         raise ParseError(None, f"response dropped: {fault[1]}")
@@ -248,11 +246,15 @@ def _parse_unusual(data: bytes, end: int) -> Request | Response:
     A response brings back the Via and Record-Route lines of a request that was not too long yet, and what
     hops behind us have added: it may be longer.
     """
+    if data[:1] in (b"\r", b"\n"):
+        return parse(data.lstrip(b"\r\n"))
     if data[3:4] == b"/" and data[:3].upper() == b"SIP":
         lines = data[:end].splitlines() if 0 <= end <= syntax.MAX_MESSAGE_BYTES else []
         if not 0 < len(lines) <= syntax.MAX_RESPONSE_LINES:
             raise ParseError(None, "response whose header is unfinished or too large")
-        return _parse_response(lines.pop(0), lines, data[end + 4 :])
+        start = syntax.START_LINES[lines.pop(0)]
+        assert len(start) == 2
+        return _parse_response(start, lines, data[end + 4 :])
     excerpt = _excerpt(data if end < 0 else data[:end])
     try:
         message: Message | None = parse(excerpt + b"\r\n\r\n") if excerpt else None

@@ -45,8 +45,10 @@ Fault: TypeAlias = tuple[int, str]
 RequestLine: TypeAlias = tuple[bytes, bytes, Uri | None, Fault | None]
 """Method, URI as written and, where it is well-formed, in parts; what is wrong with the line."""
 
-_LONGEST_CACHED: Final = 256
-"""Bytes; what is longer is parsed each time, so that nobody fills the caches with it."""
+StatusLine: TypeAlias = tuple[int, bytes]
+"""Status and reason phrase."""
+
+StartLine: TypeAlias = RequestLine | StatusLine
 
 METHODS: Final = frozenset(
     b"INVITE ACK BYE CANCEL REGISTER OPTIONS INFO PRACK UPDATE SUBSCRIBE NOTIFY REFER MESSAGE PUBLISH".split()
@@ -99,8 +101,12 @@ def display(key: bytes) -> str:
     return header.DISPLAY.get(key, key).decode("ascii", "replace")
 
 
-def status_line(line: bytes) -> tuple[int, bytes]:
-    """Status and reason phrase. Raises ParseError(None): a response is never answered."""
+def _start_line(line: bytes) -> StartLine:
+    """Raises ParseError(None) where it is not SIP at all, and for a status line that is malformed."""
+    return _status_line(line) if line[3:4] == b"/" and line[:3].upper() == b"SIP" else _request_line(line)
+
+
+def _status_line(line: bytes) -> StatusLine:
     status = _STATUSES.get(line[:12])
     if status is not None:
         return status, line[12:]
@@ -108,14 +114,6 @@ def status_line(line: bytes) -> tuple[int, bytes]:
     if match is None:
         raise ParseError(None, "malformed status line")
     return int(match[1]), match[2] or b""
-
-
-def request_line(line: bytes) -> RequestLine:
-    """Method, URI as written and in parts, and what is wrong with the line; short lines are cached.
-
-    Raises ParseError(None) where it is not SIP at all.
-    """
-    return _cached_request_line[line] if len(line) <= _LONGEST_CACHED else _request_line(line)
 
 
 def _request_line(line: bytes) -> RequestLine:
@@ -138,14 +136,15 @@ def _request_line(line: bytes) -> RequestLine:
     return method, target, parsed, None
 
 
-_cached_request_line: Final = kept("request lines", _request_line)
-
-
 def _odd_request_line(line: bytes) -> RequestLine:
     words = line.split()
     if len(words) < 3 or not _VERSION.fullmatch(words[-1]) or not _TOKEN.fullmatch(words[0]):
         raise ParseError(None, "not a SIP message")
     return words[0], b" ".join(words[1:-1]), None, (400, "Extra White Space In The Request Line")
+
+
+START_LINES: Final = kept("start lines", _start_line)
+"""What the first line of a message says: two things of a response, four of a request."""
 
 
 def index(lines: list[bytes]) -> tuple[tuple[bytes, ...], list[bytes], Fault | None]:
@@ -179,11 +178,6 @@ def top_via(line: bytes) -> Via:
         raise ParseError(400, f"{error}") from None
 
 
-def cseq(line: bytes) -> tuple[int, bytes] | None:
-    """Number and method of a CSeq line; None where it is malformed or out of range. Short ones are cached."""
-    return _cached_cseq[line] if len(line) <= _LONGEST_CACHED else _cseq(line)
-
-
 def _cseq(line: bytes) -> tuple[int, bytes] | None:
     words = line.partition(b":")[2].split()
     if len(words) != 2 or len(words[0]) > 64 or not words[0].isdigit():
@@ -194,15 +188,8 @@ def _cseq(line: bytes) -> tuple[int, bytes] | None:
     return number, method
 
 
-_cached_cseq: Final = kept("CSeq", _cseq, 1024)
-
-
-def tag(line: bytes) -> bytes | None:
-    """The tag of a From or To line, None where it has none. Raises AddressError where it is malformed.
-
-    All messages of a call have the same lines, but for the first ones, whose To has no tag yet.
-    """
-    return _cached_tag[line] if len(line) <= _LONGEST_CACHED else _tag(line)
+CSEQS: Final = kept("CSeq", _cseq, 1024)
+"""Number and method of a CSeq line; None where it is malformed or out of range."""
 
 
 def _tag(line: bytes) -> bytes | None:
@@ -210,15 +197,19 @@ def _tag(line: bytes) -> bytes | None:
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
-    if len(front) <= _LONGEST_CACHED and _is_known_plain[front]:
+    if _is_known_plain[front]:
         if not mark:
             return None
-        if found and (found.isalnum() or not found.translate(None, header.TOKEN_BYTES)):
+        if found and (found.isalnum() or not found.strip(header.TOKEN_BYTES)):
             return found
     return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
 
 
-_cached_tag: Final = kept("tags", _tag, 4096)
+TAGS: Final = kept("tags", _tag, 4096)
+"""The tag of a From or To line, None where it has none. Raises AddressError where it is malformed.
+
+All messages of a call have the same lines, but for the first ones, whose To has no tag yet.
+"""
 
 
 def _is_plain_address(line: bytes) -> bool:
@@ -229,9 +220,9 @@ _is_known_plain: Final = kept("From and To", _is_plain_address)
 
 
 def tag_or_none(line: bytes) -> bytes | None:
-    """As `tag`, None also for what is malformed."""
+    """As `TAGS`, None also for what is malformed."""
     try:
-        return tag(line)
+        return TAGS[line]
     except address.AddressError:
         return None
 
@@ -253,10 +244,10 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     except via.ViaError as error:
         return 400, f"{error}"
     try:
-        message.from_tag, message.to_tag = tag(from_line), tag(to_line)
+        message.from_tag, message.to_tag = TAGS[from_line], TAGS[to_line]
     except address.AddressError:
         return 400, f"Malformed {'From' if tag_or_none(from_line) is None else 'To'} Header"
-    numbered = _cached_cseq[cseq_line] if len(cseq_line) <= _LONGEST_CACHED else _cseq(cseq_line)
+    numbered = CSEQS[cseq_line]
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:

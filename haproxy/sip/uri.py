@@ -22,7 +22,6 @@ _SIP: Final = re.compile(
 _OTHER: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):([^\s<>\"]+)")
 _ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ALWAYS_COMPARED: Final = frozenset([b"user", b"ttl", b"method", b"maddr", b"transport"])
-_CACHED_LENGTH: Final = 256
 
 
 class UriError(ValueError):
@@ -112,7 +111,7 @@ class Uri(NamedTuple):
 
 def parse(data: bytes) -> Uri:
     """Parse a URI. Raises UriError. Short ones are cached: a proxy sees the same few again and again."""
-    return _cached[data] if len(data) <= _CACHED_LENGTH else _parse(data)
+    return _cached[data]
 
 
 def _parse(data: bytes) -> Uri:

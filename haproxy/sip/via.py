@@ -20,7 +20,8 @@ _FRONT: Final = re.compile(
     rb"(?i:Via|v): ?(SIP/2\.0/([A-Z]+) ([A-Za-z0-9][\w.-]*+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)"
     rb"((?:;(?!(?i:branch)=)[\w.!%*+`'~-]++(?:=(?:[\w.!%*+`'~:-]++|\[[0-9A-Fa-f:.]++\]))?)*)"
 )
-_LONGEST_CACHED: Final = 128
+_LONGEST_KEPT: Final = 96
+"""Bytes of a line without its branch, of which a sender can make up as many as he likes."""
 _ANY: Final = re.compile(
     rb"(?i:SIP)\s*/\s*2\.0\s*/\s*([\w.!%*+`'~-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?\s*(.*)",
     re.DOTALL,
@@ -153,10 +154,12 @@ def _port(text: bytes) -> int | None:
 
 def of_line(line: bytes) -> Via:
     """The first value of a Via header line. Raises ViaError."""
-    before, _, rest = line.rpartition(b";branch=")
-    branch, mark, after = rest.partition(b";")
-    found = _cached_front[before + mark + after] if len(line) <= _LONGEST_CACHED and before else None
-    if found is None or not branch or branch.translate(None, header.TOKEN_BYTES):
+    front, _, branch = line.rpartition(b";branch=")
+    if b";" in branch:
+        branch, mark, after = branch.partition(b";")
+        front += mark + after
+    found = _fronts[front]
+    if found is None or not branch or branch.strip(header.TOKEN_BYTES):
         return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
     return Via(found, line, branch)
 
@@ -174,7 +177,7 @@ def _front(line: bytes) -> Front | None:
     return Front(transport, place, not params, match.start(1), match.end(1))
 
 
-_cached_front: Final = kept("Via", _front)
+_fronts: Final = kept("Via", _front, longest=_LONGEST_KEPT)
 
 
 def parse(value: bytes) -> Via:
