@@ -91,7 +91,7 @@ class Message:
     def is_alone(self, key: bytes) -> bool:
         """Whether one line at most has this key, and it is no list of several values."""
         places = self._layout.places(key)
-        return not places or (len(places) == 1 and b"," not in self._lines[places[0]])
+        return not places or (len(places) == 1 and header.COMMA not in self._lines[places[0]])
 
     def take_line(self, key: bytes) -> None:
         """Drop the first line of a header, whatever it says."""
@@ -160,7 +160,7 @@ class Message:
     def pop_via(self) -> None:
         """Take the first Via value off."""
         position = self._layout.index[b"via"]
-        if b"," in self._lines[position]:
+        if header.COMMA in self._lines[position]:
             self.remove_first(b"via")
             return
         del self._lines[position]
@@ -231,7 +231,7 @@ class Message:
             return None
         line = self._lines[position]
         value = _value(line)
-        if b"," in value and key in header.LISTS:
+        if header.COMMA in value and key in header.LISTS:
             value, rest = header.cut_first(value)
             if rest:
                 self._lines[position] = line.partition(b":")[0] + b": " + rest
@@ -301,7 +301,7 @@ class Message:
 
 def _value(line: bytes) -> bytes:
     value = line.partition(b":")[2].strip()
-    return value if b"\n" not in value else header.unfold(value)
+    return value if header.LINE_FEED not in value else header.unfold(value)
 
 
 def _derive_via(message: Message) -> None:

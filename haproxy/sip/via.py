@@ -155,7 +155,7 @@ def _port(text: bytes) -> int | None:
 def of_line(line: bytes) -> Via:
     """The first value of a Via header line. Raises ViaError."""
     front, _, branch = line.rpartition(b";branch=")
-    if b";" in branch:
+    if header.SEMICOLON in branch:
         branch, mark, after = branch.partition(b";")
         front += mark + after
     found = _fronts[front]
