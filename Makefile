@@ -9,7 +9,7 @@ KILLS  ?= 200
 FUZZ_SECONDS ?= 60
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak soak-sip soak-calls soak-failover kill9 test-native compiled test-compiled lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip soak-calls soak-failover soak-overload kill9 test-native compiled test-compiled lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make soak-sip  a million bad SIP messages for genproxy, whose memory stays flat (MESSAGES=)"
 	@echo "make soak-calls  SIPp calls at 70 % of genproxy's maximum: none lost, memory flat, tables empty (MINUTES=, RATE=)"
 	@echo "make soak-failover  SIPp calls while Genesis systems die and come back; no other call is lost (MINUTES=, RATE=)"
+	@echo "make soak-overload  twice as many SIPp calls as genproxy can carry: it goes on (MINUTES=, RATE=)"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make compiled     the hot path of SIP in machine code, below build/compiled; PYTHONPATH=build/compiled uses it"
 	@echo "make test-compiled  genproxy's tests on that"
@@ -55,6 +56,10 @@ soak-calls: $(VENV)/.test
 
 soak-failover: $(VENV)/.test
 	$(BIN)/python -m endurance.failover $(MINUTES) $(RATE)
+
+soak-overload: MINUTES = 0.5
+soak-overload: $(VENV)/.test
+	$(BIN)/python -m endurance.overload $(MINUTES) $(RATE)
 
 kill9: $(VENV)/.test
 	$(BIN)/python -m endurance.kills $(KILLS) $(STORE)

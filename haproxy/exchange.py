@@ -22,6 +22,7 @@ from haproxy.network import bind_media
 from haproxy.notification.event import Change, destination_changed, primary_changed
 from haproxy.protection.guard import Guard
 from haproxy.protection.service import Protection
+from haproxy.proxy import overload
 from haproxy.proxy.event import MALFORMED, Event, Offence, RegistrationChanged, Resolve
 from haproxy.proxy.side import Sides
 from haproxy.registrar import table
@@ -89,6 +90,8 @@ class Exchange(Service):
         )
         self.assembly.admission.knows = guard.knows
         self.protection = Protection(reactor, guard, self.offences)
+        self.overload = overload.Overload(sources.is_genesis, self._overloaded)
+        self.assembly.core.layer.refuses = self.overload.refuses
         self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
@@ -109,7 +112,7 @@ class Exchange(Service):
     def use(self, transport: SipTransport) -> None:
         """Take the sockets, which need `receive` and `failed` of this object to be made."""
         self.transport = transport
-        self.assembly.dispatcher.deaf = transport.lost_since
+        self.assembly.dispatcher.deaf = transport.was_deaf
 
     def startService(self) -> None:
         """Look after silent calls from now on."""
@@ -254,6 +257,17 @@ class Exchange(Service):
         uri = refused.uri.decode("utf-8", "replace")
         if self.offences.count("dispatcher", uri, time.monotonic()):
             log.warn("{uri} was not taken into a dispatch set: {reason}", uri=uri, reason=refused.reason)
+
+    def _overloaded(self, happened: overload.Event) -> None:
+        if isinstance(happened, overload.OverloadBegan):
+            lost = ", and some found no room" if happened.lost else ""
+            text = f"overload: messages have waited {happened.waited:.1f} s{lost}: new requests are refused"
+            log.warn("{text}", text=text)
+        else:
+            refused = f"{happened.refused} requests were refused"
+            text = f"the overload is over after {happened.seconds:.1f} s; {refused}"
+            log.info("{text}", text=text)
+        self._notifier.notify("genproxy/overload", text)
 
     def _registration_changed(self, change: RegistrationChanged) -> None:
         self.outbound.changed(change)

@@ -40,6 +40,17 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "overload", "Requests refused because of too many transactions.", lambda: counters.refused
     )
+    overload = exchange.overload
+    metrics.counter("overloads", "Times that more came in than could be worked on.", lambda: overload.times)
+    metrics.gauge("overloaded", "1 while there is an overload.", lambda: float(overload.lasts))
+    metrics.counter(
+        "overload_refused", "New requests refused because of an overload.", lambda: overload.refused
+    )
+    metrics.gauge(
+        "udp_waited_longest_seconds",
+        "How long a message had waited to be read, since the last scrape, where others waited behind it.",
+        overload.take_longest,
+    )
     metrics.gauge("remembered", "Parsed headers and URIs that are kept, by kind.", cache.sizes, "kind")
     metrics.counter(
         "transactions_shortened",

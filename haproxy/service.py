@@ -135,6 +135,7 @@ class Genproxy(DaemonService):
             self.exchange.offence,
             tls=state.tls,
             gate=self.exchange.protection,
+            overload=self.exchange.overload,
         )
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from haproxy.proxy.overload import Overload
 from haproxy.sip.flow import Flow, Transport
 from haproxy.stream import SipStream
 from haproxy.tls.store import TlsStore
@@ -93,6 +94,7 @@ class SipTransport(MultiService):
         offence: Callable[[str, Address, str], None],
         *,
         gate: Gate,
+        overload: Overload,
         tls: TlsStore | None = None,
     ) -> None:
         """`reactor` provides IReactorFDSet, IReactorTime, IReactorTCP and IReactorSocket.
@@ -106,6 +108,7 @@ class SipTransport(MultiService):
         self._failed = failed
         self._offence = offence
         self._gate = gate
+        self._overload = overload
         self._tls = tls
         self._endpoints: dict[int, DatagramEndpoint] = {}
         self._streams: dict[int, SipStream] = {}
@@ -116,8 +119,7 @@ class SipTransport(MultiService):
         """The name last proved at an address: a Contact inside a dialog may have the address only."""
         self._per_host: Counter[str] = Counter()
         self._number = 0
-        self._overrun = 0
-        self._lost_at = float("-inf")
+        self._overruns: dict[int, int] = {}
         looks = TimerService(LOOK, self._look)
         looks.clock = reactor
         looks.setServiceParent(self)
@@ -138,15 +140,25 @@ class SipTransport(MultiService):
         """What each UDP socket has done, by its address."""
         return {"{}:{}".format(*endpoint.address): endpoint.counters for endpoint in self._endpoints.values()}
 
-    def lost_since(self, when: float) -> bool:
-        """Whether datagrams came since then, on the clock of `time.monotonic`, and found no room."""
-        self._look()
-        return self._lost_at >= when
+    def was_deaf(self, since: float) -> bool:
+        """Whether what came since then, on the clock of `time.monotonic`, was read too late or not at all."""
+        self._note_losses()
+        return self._overload.behind_since(since)
 
     def _look(self) -> None:
-        overrun = sum(endpoint.counters.overrun for endpoint in self._endpoints.values())
-        if overrun != self._overrun:
-            self._overrun, self._lost_at = overrun, time.monotonic()
+        self._note_losses()
+        self._overload.handle_timer(time.monotonic())
+
+    def _note_losses(self) -> None:
+        for local, endpoint in self._endpoints.items():
+            if self._has_lost(local, endpoint):
+                self._overload.note(local, endpoint.waited, True, time.monotonic())
+
+    def _has_lost(self, local: int, endpoint: DatagramEndpoint) -> bool:
+        """Whether datagrams found no room since the last look."""
+        before, now = self._overruns.get(local, 0), endpoint.counters.overrun
+        self._overruns[local] = now
+        return now != before
 
     def startService(self) -> None:
         """Begin to receive."""
@@ -187,8 +199,12 @@ class SipTransport(MultiService):
         local = bound.local
         flows: dict[Address, Flow] = {}
         admit = self._gate.admit
+        overload = self._overload
 
         def receive(batch: Datagrams) -> None:
+            waited = endpoint.waited
+            if waited or overload.refusing:
+                overload.note(local, waited, self._has_lost(local, endpoint), time.monotonic())
             batch = admit(batch, pass_on)
             if batch:
                 pass_on(batch)

@@ -8,6 +8,7 @@ noticed at once, by address, and never mistaken for a failure of the datagram th
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import struct
 import time
@@ -44,6 +45,9 @@ _ORIGIN_LOCAL = 1
 # linux/sock_diag.h and asm/socket.h: of the numbers of SO_MEMINFO, drops is the last.
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
+# linux/sockios.h: when the datagram that was read last arrived, by the wall clock.
+_SIOCGSTAMPNS = 0x8907
+_TIMESPEC = struct.Struct("=qq")
 _RECVERR = {
     socket.AF_INET: (socket.IPPROTO_IP, _IP_RECVERR),
     socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVERR),
@@ -113,7 +117,9 @@ class DatagramEndpoint:
         self._now = now
         self._woken = 0.0
         self._streak = 0
+        self._more = False
         sock.setsockopt(*_RECVERR[sock.family], 1)
+        self._age()  # from the first time on, the system notes when datagrams arrive
 
     @property
     def counters(self) -> DatagramCounters:
@@ -122,6 +128,14 @@ class DatagramEndpoint:
             numbers = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
             self._counters.overrun = _MEMINFO.unpack(numbers)[-1]
         return self._counters
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the newest of the datagrams handed up last had waited in the system's buffer.
+
+        0 where they are all there was: who reads is not behind then.
+        """
+        return self._age() if self._more and self.fileno() >= 0 else 0.0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -183,13 +197,14 @@ class DatagramEndpoint:
         got = False
         for number in range(BATCHES_PER_WAKE):
             batch = self._read()
+            self._more = len(batch) == self._buffers.count
             if batch:
                 got = True
                 self._deliver(batch)
             elif number == 0:
                 # Woken for nothing else: the error queue alone also makes a socket readable.
                 self._drain_errors()
-            if len(batch) < self._buffers.count or self.fileno() < 0:
+            if not self._more or self.fileno() < 0:
                 break
         self._report()
         return got
@@ -214,6 +229,15 @@ class DatagramEndpoint:
     def logPrefix(self) -> str:
         """Name the endpoint in the reactor's own log lines."""
         return "DatagramEndpoint"
+
+    def _age(self) -> float:
+        try:
+            stamp = fcntl.ioctl(self.fileno(), _SIOCGSTAMPNS, bytes(_TIMESPEC.size))
+        except OSError:
+            return 0.0  # nothing has been read yet
+        seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+        age: float = time.time() - seconds - nanoseconds * 1e-9
+        return max(0.0, age)
 
     def _read(self) -> list[tuple[bytes, Address]]:
         try:

@@ -20,6 +20,9 @@ from haproxy.sip.timers import TIMER_C
 PATIENCE = 4.0
 """Seconds that a Genesis system gets for its first response, before the next one is tried."""
 
+LONGEST = 3 * PATIENCE
+"""Seconds that it gets at most, if we have lost messages ourselves: its answer may be sent again."""
+
 TURN = 20.0
 """Seconds that phones ring before those that their user would rather not use have their turn."""
 
@@ -52,6 +55,9 @@ class Proxying(Protocol):
 
     def unheard(self, branch: Branch, reason: str, now: float, certain: bool) -> None:
         """A Genesis system did not answer; `certain`: it could not be reached."""
+
+    def was_deaf(self, since: float) -> bool:
+        """Whether messages have been lost, or read too late, by ourselves since then."""
 
     def unavailable(self, branch: Branch, response: Response, now: float) -> None:
         """A Genesis system answered 503."""
@@ -146,6 +152,9 @@ class Branch:
             self._wait(self.deadline)
             return
         if self.finished or self.transaction is None:
+            return
+        if not self.answered and now < self.began + LONGEST and self.context.proxying.was_deaf(self.began):
+            self._wait(now + PATIENCE)
             return
         # Should a response come all the same, the layer cancels it or we pass its 2xx on.
         self.context.proxying.cancel(self.transaction, now)

@@ -164,10 +164,6 @@ class ProxyCore:
         self._resolver.answered(question, answer, now)
         self._work(now)
 
-    def settle(self, now: float) -> None:
-        """Take notice of what was changed from outside: bindings, the primary set."""
-        self._note_changes(now)
-
     # What a response context asks for (context.Proxying).
 
     def launch(self, branch: Branch, now: float) -> None:
@@ -227,6 +223,10 @@ class ProxyCore:
         # Of other requests a living system may ignore some, and strangers would send them: a probe decides.
         if self._liveness is not None:
             self._liveness.suspect(destination, now)
+
+    def was_deaf(self, since: float) -> bool:
+        """Whether we were, so that silence says nothing."""
+        return self._dispatcher.deaf(since)
 
     def unavailable(self, branch: Branch, response: Response, now: float) -> None:
         """A Genesis system has no room, or no way to whom was called: a probe tells whether it is well."""
@@ -292,7 +292,7 @@ class ProxyCore:
             handler = self._handlers.get(type(happened))
             if handler is not None:
                 handler(happened, now)
-        self._note_changes(now)
+        self.settle(now)
 
     def _request(self, received: event.RequestReceived, now: float) -> None:
         server, request, flow = received.transaction, received.request, received.flow
@@ -425,8 +425,8 @@ class ProxyCore:
         self.counters["refused"] += 1
         branch.finish(self.local(branch.context, status), now)
 
-    def _note_changes(self, now: float) -> None:
-        """Dispatch sets follow the bindings; the service hears of everything."""
+    def settle(self, now: float) -> None:
+        """Take notice of bindings and the primary set: sets follow bindings, the service hears of all."""
         membership = False
         while (change := self._location.next_change()) is not None:
             binding = change.binding

@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 _ENTROPY_BLOCK: Final = 4096
-_RETRY_AFTER: Final = b"5"
 _CANCELLABLE: Final = (State.calling, State.proceeding)
 _CAUSES: Final = {
     1: Input.provisional,
@@ -95,6 +94,11 @@ class TransactionLayer(Engine):
         self._words: list[bytes] = []
         self._secret = entropy(32)
         self._limit = limit
+        self._refusal_lines = [b"Retry-After: 5"]
+        if server_header is not None:
+            self._refusal_lines.append(b"Server: " + server_header)
+        self.refuses: Callable[[Request, Flow], bool] | None = None
+        """Whether a request from there that is no repetition gets 503 and leaves nothing behind."""
 
     def receive(self, data: bytes, source: Flow, now: float) -> None:
         """Take one datagram, or one message from a stream. Never raises for any input."""
@@ -239,8 +243,12 @@ class TransactionLayer(Engine):
             self._step(transaction, Input.request, None, now)
             return
         flow = arrive(request, source)
+        if self.refuses is not None and self.refuses(request, source):
+            self._refuse_new(request, flow)
+            return
         if len(self._servers) >= self._limit and not self._make_room(self._lingering_servers):
-            self._refuse_full(request, flow)
+            self.counters.refused += 1
+            self._refuse_new(request, flow)
             return
         self.counters.requests += 1
         transaction = ServerTransaction(request, source, flow, key, self._timers.t1)
@@ -253,6 +261,8 @@ class TransactionLayer(Engine):
         transaction = self._servers.get(server.key_for(ack, via, b"INVITE"))
         if transaction is None and not via.has_cookie:
             transaction = self._old_style_invite(ack, via)
+        if transaction is None and ack.to_tag == self.stateless_tag(ack):
+            return  # of a refusal that left nothing behind (§8.2.7)
         arrive(ack, source)
         event = AckReceived(ack, source)
         if transaction is None:
@@ -265,11 +275,9 @@ class TransactionLayer(Engine):
         transaction = self._servers.get(key) if key is not None else None
         return transaction if transaction is not None and transaction.to_tag == ack.to_tag else None
 
-    def _refuse_full(self, request: Request, flow: Flow) -> None:
-        self.counters.refused += 1
-        response = self.sign(request.response(503, to_tag=self.stateless_tag(request)))
-        response.append(b"Retry-After", _RETRY_AFTER)
-        self._outgoing.append((bytes(response), flow))
+    def _refuse_new(self, request: Request, flow: Flow) -> None:
+        answer = request.answered(503, None, self.stateless_tag(request), self._refusal_lines)
+        self._outgoing.append((answer, flow))
 
     def _refuse(self, error: ParseError, data: bytes, source: Flow) -> None:
         if not data.strip(b"\r\n\0"):

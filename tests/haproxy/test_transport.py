@@ -11,6 +11,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from haproxy.proxy import overload
+from haproxy.proxy.overload import Overload, OverloadBegan
 from haproxy.sip.flow import Flow
 from haproxy.testing.authority import Authority
 from haproxy.tls.section import TlsSection
@@ -53,6 +55,7 @@ class Element:
         self.failed: list[tuple[Flow, str]] = []
         self.offences: list[str] = []
         self.gate = Gate()
+        self.overloads: list[overload.Event] = []
         self._waiting: tuple[Callable[[], bool], Deferred[None]] | None = None
         sockets = [BoundSocket(0, "udp", self.udp, HOST), BoundSocket(1, "tcp", self.tcp, HOST)]
         if tls is None:
@@ -60,7 +63,14 @@ class Element:
         else:
             sockets.append(BoundSocket(2, "tls", self.tls, HOST))
         self.transport = SipTransport(
-            reactor, sockets, self._receive, self._fail, self._offend, gate=self.gate, tls=tls
+            reactor,
+            sockets,
+            self._receive,
+            self._fail,
+            self._offend,
+            gate=self.gate,
+            overload=Overload(lambda source: False, self.overloads.append),
+            tls=tls,
         )
         self.transport.startService()
 
@@ -139,13 +149,14 @@ def test_too_long_a_datagram_says_nothing_about_its_destination() -> None:
 def test_what_we_were_too_late_to_read_is_known() -> None:
     async def story(one: Element, two: Element) -> None:
         begin = time.monotonic()
-        assert not one.transport.lost_since(begin)
+        assert not one.transport.was_deaf(begin)
         one.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(20):  # nothing is read until this turn of the reactor is over
             two.udp.sendto(MESSAGE + bytes(1000), one.udp.getsockname())
-        assert one.transport.lost_since(begin)
-        assert not one.transport.lost_since(time.monotonic())
-        assert not two.transport.lost_since(begin)
+        assert one.transport.was_deaf(begin)
+        assert not one.transport.was_deaf(time.monotonic())
+        assert [type(each) for each in one.overloads] == [OverloadBegan]
+        assert not two.transport.was_deaf(begin)
 
     run(story)
 

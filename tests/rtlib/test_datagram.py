@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from rtlib.address import Address, pack
 from rtlib.datagram import BATCHES_PER_WAKE, ERRORS_PER_WAKE, DatagramEndpoint
 from rtlib.listen import bind_datagram
 from rtlib.mmsg import Batch
+from rtlib.testing.daemon import wait_until
 from rtlib.testing.loop import installed_reactor, run
 
 
@@ -113,6 +115,35 @@ def test_what_finds_the_buffer_full_is_counted(bench: Bench) -> None:
     assert bench.endpoint.counters.overrun == 100 - received
     bench.endpoint.stop()
     assert bench.endpoint.counters.overrun == 100 - received
+
+
+def test_how_long_what_was_read_had_waited_is_known_while_more_waits(bench: Bench) -> None:
+    ages: list[float] = []
+    collect = bench.receive
+
+    def receive(batch: list[tuple[bytes, Address]]) -> None:
+        collect(batch)
+        ages.append(bench.endpoint.waited)
+
+    def is_known() -> bool:
+        """The system begins to note when datagrams arrive a moment after it was asked to."""
+        bench.got.clear()
+        ages.clear()
+        begin = time.time()
+        for _ in range(4 * 2 + 1):
+            bench.peer.sendto(b"x", bench.endpoint.address)
+        sent = time.time()
+        wait_until(lambda: time.time() - sent > 0.05, 10, "some time")
+        bench.endpoint.doRead()
+        assert list(map(len, bench.got)) == [4, 4, 1]
+        assert ages[2] == 0.0  # nothing waited behind it
+        assert max(ages) <= time.time() - begin
+        return min(ages[:2]) >= 0.05
+
+    bench.endpoint._receive = receive
+    wait_until(is_known, 10, "the age of what was read")
+    bench.endpoint.stop()
+    assert bench.endpoint.waited == 0.0
 
 
 def test_a_bad_datagram_is_skipped_and_the_others_are_sent(bench: Bench) -> None:

@@ -234,6 +234,26 @@ class TestFailover:
         world.answer(GENESIS_B, 200)
         assert world.statuses(PHONE) == [200]
 
+    def test_silence_is_no_silence_while_we_are_deaf_ourselves(self, world: Any) -> None:
+        world.systems()
+        deaf_until = world.now + 6.0
+        world.assembly.dispatcher.deaf = lambda since: since <= deaf_until
+        call(world)
+        world.advance(7.9)
+        assert set(world.reached()) == {GENESIS_A}
+        world.answer(GENESIS_A, 200)
+        assert world.statuses(PHONE) == [200]
+        assert world.assembly.dispatcher.primary == 1
+
+    def test_but_the_caller_does_not_wait_for_ever(self, world: Any) -> None:
+        world.systems()
+        world.assembly.dispatcher.deaf = lambda since: True
+        call(world)
+        world.advance(11.9)
+        assert GENESIS_B not in world.reached()
+        world.advance(0.3)
+        assert world.reached()[-1] == GENESIS_B
+
     def test_transport_error_counts_at_once(self, world: Any) -> None:
         world.systems()
         call(world)
