@@ -55,7 +55,7 @@ def genproxy(
     `protected`: from floods, but for the load. `root`: where its packages are.
     """
     folder.mkdir()
-    port = free_port("udp")
+    port = free_port("both")
     config = folder / "genproxy.toml"
     names = ["genesis_a", *(f"u{number}" for number in range(load.users))]
     text = SETTINGS.format(port=port, digest=str(digest).lower())

@@ -48,7 +48,10 @@ class RegistrationCommands:
         Example: genproxy-cli show registrations
         """
         now = self._now()
-        return [_row(each, now) for each in self._service.machine if uuid in {None, each.account.uuid}]
+        rows = [_row(each, now) for each in self._service.machine if uuid in {None, each.account.uuid}]
+        if uuid is not None and not rows:
+            raise _unknown(uuid)
+        return rows
 
     @command("refresh registration")
     def refresh(self, uuid: Annotated[str, Argument("l_uuid of the registration")]) -> str:
@@ -59,10 +62,14 @@ class RegistrationCommands:
         try:
             started = self._service.refresh(uuid)
         except KeyError:
-            raise NotFound(f"there is no outbound registration {uuid}") from None
+            raise _unknown(uuid) from None
         if not started:
             raise Conflict(f"registration {uuid} is being tried already, or this node does not register now")
         return f"registration {uuid} is being tried"
+
+
+def _unknown(uuid: str) -> NotFound:
+    return NotFound(f"there is no outbound registration {uuid}")
 
 
 def _row(registration: Registration, now: float) -> RegistrationRow:

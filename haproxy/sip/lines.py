@@ -159,13 +159,10 @@ class Message:
 
     def pop_via(self) -> None:
         """Take the first Via value off."""
-        position = self._layout.index[b"via"]
-        if header.COMMA in self._lines[position]:
+        if header.COMMA in self._lines[self._layout.index[b"via"]]:
             self.remove_first(b"via")
-            return
-        del self._lines[position]
-        self._layout = self._layout.without(position)
-        self._via = None
+        else:
+            self.take_line(b"via")
 
     @property
     def from_(self) -> NameAddr:
@@ -237,9 +234,7 @@ class Message:
                 self._lines[position] = line.partition(b":")[0] + b": " + rest
                 self._changed(key)
                 return value
-        del self._lines[position]
-        self._layout = self._layout.without(position)
-        self._changed(key)
+        self.take_line(key)
         return value
 
     def remove(self, key: bytes) -> None:

@@ -179,7 +179,8 @@ def _command(spec: Spec, program: _Program) -> click.Command:
         if spec.local:
             return _show(spec, _call_here(context, spec, arguments, program.local), context.json)
         if spec.stream:
-            return _follow(spec, context.client.stream(spec.name, arguments, _left_out), context.json)
+            rows = context.client.stream(spec.name, arguments, _left_out, _listening)
+            return _follow(spec, rows, context.json)
         reply = msgspec.convert(context.client.call(spec.name, arguments), spec.reply)
         return _show(spec, reply, context.json)
 
@@ -258,6 +259,10 @@ def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> int:
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def _listening() -> None:
+    click.echo("listening; ctrl-c ends it", err=True)
 
 
 def _left_out(count: int) -> None:

@@ -39,14 +39,18 @@ class Client:
         command: str,
         arguments: Mapping[str, Any],
         on_dropped: Callable[[int], None] = lambda count: None,
+        on_begun: Callable[[], None] = lambda: None,
     ) -> Iterator[Any]:
         """The rows, as JSON values, until the daemon ends. Raises CommandError, also if rows were lost.
 
-        `on_dropped` is told how many rows were lost, while it goes on.
+        `on_dropped` is told how many rows were lost, while it goes on; `on_begun` is called as soon as the
+        daemon tells what happens.
         """
         with self._connect(None) as sock, self._request(sock, command, arguments) as lines:
             for answer in self._answers(lines):
-                if answer.dropped is not UNSET:
+                if answer.begun is not UNSET:
+                    on_begun()
+                elif answer.dropped is not UNSET:
                     on_dropped(answer.dropped)
                 elif answer.row is UNSET:
                     if answer.end:

@@ -260,6 +260,7 @@ class CommandConnection(Protocol):
 
     async def _stream(self, stream: Stream[Any]) -> None:
         try:
+            self._write(Answer(begun=True))
             await self._rows(stream)
         finally:
             stream.close()

@@ -1,8 +1,8 @@
 """The command socket's language, for both ends: one JSON object on one line, then the answer's lines.
 
 A connection carries one request. It is answered by one `Answer` line or, when the reply is a
-stream, by a line for each row, lines that tell how many rows were `dropped`, and a last one that
-has `end`. Then the server closes.
+stream, by a line that it has `begun`, a line for each row, lines that tell how many rows were
+`dropped`, and a last one that has `end`. Then the server closes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Answer(Struct, omit_defaults=True):
     """One line of an answer; exactly one of these is set."""
 
     reply: Any = UNSET
+    begun: bool | UnsetType = UNSET
+    """The stream is there: what happens from now on is told."""
     row: Any = UNSET
     dropped: int | UnsetType = UNSET
     """How many rows were dropped since this was told last, because the reader was too slow."""

@@ -29,13 +29,13 @@ class DaemonError(AssertionError):
     """A daemon died, did not become ready or did not stop; the text ends with what it printed last."""
 
 
-def free_port(kind: Literal["tcp", "udp"] = "tcp", host: str = "127.0.0.1") -> int:
+def free_port(kind: Literal["tcp", "udp", "both"] = "tcp", host: str = "127.0.0.1") -> int:
     """A port that nobody uses right now. Only for programs that cannot be told to bind port 0."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as sock:
+    with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as sock:
         sock.bind((host, 0))
         port: int = sock.getsockname()[1]
-        return port
+        return free_port(kind, host) if kind == "both" and not bindable(host, port) else port
 
 
 def bindable(host: str, port: int) -> bool:

@@ -277,9 +277,9 @@ def test_a_file_is_handed_over(toy: Toy, tmp_path: Path) -> None:
 
 def test_a_trace_is_lines_until_it_ends(toy: Toy, tmp_path: Path) -> None:
     rows = [Answer(row={"uri": "tel:1", "port": n}) for n in range(2)]
-    Server(tmp_path / "a", *rows, Answer(end=0))
+    Server(tmp_path / "a", Answer(begun=True), *rows, Answer(end=0))
     result = toy("--socket", tmp_path / "a", "trace", "attach")
-    assert result == Result(0, "tel:1, 0\ntel:1, 1\n", "")
+    assert result == Result(0, "tel:1, 0\ntel:1, 1\n", "listening; ctrl-c ends it\n")
     Server(tmp_path / "b", *rows, Answer(end=3))
     result = toy("--json", "--socket", tmp_path / "b", "trace", "attach")
     assert (result.code, len(result.out.splitlines())) == (1, 2)

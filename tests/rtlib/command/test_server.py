@@ -176,10 +176,11 @@ class ServerTests(SynchronousTestCase):
     def test_a_stream_sends_rows_until_it_ends(self) -> None:
         protocol, transport = self.connect()
         protocol.dataReceived(b'{"command":"trace"}\n')
+        self.assertEqual(transport.value(), b'{"begun":true}\n')
         self.work.feed.publish(1)
-        self.assertEqual(transport.value(), b'{"row":1}\n')
+        self.assertEqual(transport.value(), b'{"begun":true}\n{"row":1}\n')
         self.work.feed.close()
-        self.assertEqual(transport.value(), b'{"row":1}\n{"end":0}\n')
+        self.assertEqual(transport.value(), b'{"begun":true}\n{"row":1}\n{"end":0}\n')
         self.assertTrue(transport.disconnecting)
 
     def test_a_stream_waits_for_a_slow_reader_and_tells_what_it_dropped(self) -> None:
@@ -188,12 +189,12 @@ class ServerTests(SynchronousTestCase):
         protocol.pauseProducing()
         for number in range(1500):
             self.work.feed.publish(number)
-        self.assertEqual(transport.value(), b'{"row":0}\n')
+        self.assertEqual(transport.value(), b'{"begun":true}\n{"row":0}\n')
         protocol.resumeProducing()
         self.work.feed.close()
         lines = transport.value().splitlines()
-        self.assertEqual(len(lines), 1003)
-        self.assertEqual(lines[1], b'{"dropped":499}')
+        self.assertEqual(len(lines), 1004)
+        self.assertEqual(lines[2], b'{"dropped":499}')
         self.assertEqual(lines[-1], b'{"end":499}')
 
     def test_a_caller_that_leaves_ends_its_stream(self) -> None:

@@ -29,9 +29,7 @@ def trace(proxy: Genproxy, *words: str) -> Iterator[IO[bytes]]:
     before = proxy.metric("traces")
     with (
         TemporaryFile() as output,
-        subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        ) as process,
+        subprocess.Popen(command, stdout=output, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process,
     ):
         try:
             wait_until(lambda: proxy.metric("traces") > before)

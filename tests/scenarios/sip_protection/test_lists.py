@@ -35,12 +35,6 @@ def proxy(tmp_path: Path) -> Iterator[Genproxy]:
         yield running
 
 
-def edit(proxy: Genproxy, before: str, after: str) -> None:
-    text = proxy.config.read_text()
-    assert before in text
-    proxy.config.write_text(text.replace(before, after))
-
-
 def rows(proxy: Genproxy) -> set[tuple[int, str, int, int]]:
     """Kamailio's table."""
     with sqlite3.connect(proxy.state / "genproxy.db") as connection:
@@ -89,17 +83,15 @@ def test_what_the_lists_do_and_show(proxy: Genproxy) -> None:
 
 def test_changes_while_it_runs(proxy: Genproxy) -> None:
     with Stranger(FRIEND) as friend, Stranger(FOE) as foe:
-        edit(proxy, f'"{FOE}, {FRIEND}:5999"', f'"{FRIEND}"')
-        assert "proxy.denyList" in proxy.cli("reload")
+        assert "proxy.denyList" in proxy.change(f'"{FOE}, {FRIEND}:5999"', f'"{FRIEND}"')
         friend.send(proxy.host)
         assert foe.ask(proxy.host) == OK
         assert friend.heard() == []
         proxy.daemon.wait_until(lambda: (2, FRIEND, 32, 0) in rows(proxy))
         assert (2, FOE, 32, 0) not in rows(proxy)
 
-        edit(proxy, f'["{FRIEND}"]', f'["{FRIEND}/33", "nonsense"]')
         with pytest.raises(subprocess.CalledProcessError) as refused:
-            proxy.cli("reload")
+            proxy.change(f'["{FRIEND}"]', f'["{FRIEND}/33", "nonsense"]')
         assert f"'{FRIEND}/33' is not an IP network" in refused.value.stderr
         assert "nonsense" in refused.value.stderr
         friend.send(proxy.host)

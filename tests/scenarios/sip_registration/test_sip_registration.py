@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_the_provider_goes_away_and_comes_back(tmp_path: Path, entry: Any, lines
         heard = tmp_path / "heard"
         script.write_text(f'#!/bin/sh\necho "$1: $2" >> {heard}\n')
         assert 0 < world.until("registered")["line1"]["expires"] <= 6
+        for words in (("show", "registrations"), ("refresh", "registration")):
+            with pytest.raises(subprocess.CalledProcessError) as refused:
+                world.proxy.cli(*words, "nobody")
+            assert refused.value.stderr == "genproxy-cli: there is no outbound registration nobody\n"
         wait_until(lambda: len(provider.registers) > 2, 20, "a refresh")
         again = provider.registers[-1]
         assert (again.call_id, int(again.cseq)) == (provider.registers[0].call_id, len(provider.registers))
