@@ -242,7 +242,7 @@ def policy_of(settings: Settings) -> Policy:
         limits,
         proxy.scannerAgents,
         proxy.protectionDryRun,
-        proxy.strangerRate * proxy.floodInterval,
+        proxy.strangerRate,
     )
 
 

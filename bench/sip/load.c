@@ -9,7 +9,8 @@
  * sockets, bound on 127.0.0.1 and inherited; the proxy is on that address, too. Nothing is sent twice: what is lost
  * counts as lost. SECONDS may be `Nx`: then N of them are done, however long that takes. WINDOW may be `N/s`: then
  * N are begun in each second, however many are open. FLOOD is one more socket, from which RATE messages/s come
- * meanwhile that nobody wants: `good` ones, those of a `scanner`, or `garbage`.
+ * meanwhile that nobody wants: `good` ones, those of a `scanner`, or `garbage`; `forged` ones are good, and each has
+ * another sender.
  * Prints one line: how many were begun, done, refused, the ns that this took, the median and the 99th percentile of
  * the ns from INVITE (or first REGISTER) to 200, and the messages of the flood.
  */

@@ -20,7 +20,7 @@ WINDOW = 48
 """Calls, or registrations, that are open at a time."""
 
 Mode: TypeAlias = Literal["call", "register", "change", "digest"]
-Kind: TypeAlias = Literal["good", "scanner", "garbage"]
+Kind: TypeAlias = Literal["good", "scanner", "garbage", "forged"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 USER_TIME, SYSTEM_TIME = 11, 12
@@ -73,7 +73,7 @@ class Sample:
 class Flood:
     """What comes beside calls and nobody wants: messages/s from an address of this machine.
 
-    They are well formed, a known scanner's, or random bytes.
+    They are well formed, a known scanner's, random bytes, or well formed and each from another address.
     """
 
     kind: Kind

@@ -15,6 +15,7 @@ from haproxy.protection.accesslist import Lists
 from haproxy.protection.scanner import NAMES, Scanners
 from haproxy.protection.source import BLOCKED, EXEMPT, OPEN, SHUT, WATCHED, Limits, Source, Table
 from rtlib.address import IPV4_SIZE, Address, pack, subnet, unpack
+from rtlib.bucket import TokenBucket
 from rtlib.wheel import Wheel
 
 Datagrams = list[tuple[bytes, Address]]
@@ -32,6 +33,8 @@ BLOCKS: Final = 16_384
 HOMES: Final = 100_000
 """Addresses from which somebody has registered; as many as there are registrations."""
 EVENTS: Final = 1000
+AT_ONCE: Final = 0.2
+"""Seconds: of what strangers may send in a second, so much may come at once before others have to wait."""
 
 _RESPONSE: Final = b"SIP/2.0 "
 _KEEPALIVE: Final = 4
@@ -48,7 +51,7 @@ class Policy:
     dry_run: bool = False
     """Count and tell what would be blocked or dropped, and do neither. denyList works all the same."""
     crowd: int = 0
-    """Requests in an interval from all that nobody knows, above which they come after others; 0: no limit."""
+    """Requests a second from all that nobody knows, above which they come after others; 0: no limit."""
 
 
 class Blocked(NamedTuple):
@@ -109,8 +112,8 @@ class Guard:
         self._open = Source("", OPEN)
         self._shut = Source("", SHUT)
         self._exempt = Source("", EXEMPT)
-        self._crowd = Source("", WATCHED)
-        """All that nobody knows, together."""
+        self._crowd = _crowd(policy)
+        """What all that nobody knows may send together before others."""
         self._wheel: Wheel[Source] = Wheel(0.5)
         self._events: deque[Event] = deque(maxlen=EVENTS)
 
@@ -179,6 +182,7 @@ class Guard:
     def apply(self, policy: Policy) -> None:
         """Take other settings, and other lists. Blocks go on, but for those that nobody wants any more."""
         self.policy = policy
+        self._crowd = _crowd(policy)
         self._scanners.replace(policy.scanners)
         self._known.clear()
         wanted = {FLOOD: policy.flood, SCANNER: bool(policy.scanners)}
@@ -300,11 +304,7 @@ class Guard:
             source.pardoned = self._pardon(address)
         if source.pardoned:
             return False
-        crowd = self._crowd
-        if now >= crowd.ends:
-            crowd.roll(now, self.policy.limits)
-        crowd.requests += 1
-        return crowd.requests > self.policy.crowd
+        return not self._crowd.take(now)
 
     def _scanned(self, source: Source, address: Address, name: str, now: float) -> None:
         """A scanner's message is dropped, and its sender blocked unless he is somebody that we know."""
@@ -352,6 +352,10 @@ class Guard:
 
     def _forget(self, count: int) -> None:
         self.forgotten += count
+
+
+def _crowd(policy: Policy) -> TokenBucket:
+    return TokenBucket(policy.crowd, max(1.0, policy.crowd * AT_ONCE), 0.0)
 
 
 def _address(host: str) -> Address:
