@@ -233,8 +233,7 @@ int engine_port_counters(struct engine *engine, int64_t handle, struct port_coun
 static int send_now(const struct port *port, const uint8_t *data, size_t size, const struct endpoint *to)
 {
     int number = 0;
-    /* The first failure may be the ICMP error of an earlier packet (ip(7), IP_RECVERR): try once more. */
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (int tries = 0; tries < TRIES; tries++) {
         if (sendto(port->descriptor, data, size, MSG_DONTWAIT, &to->address.any, to->size) >= 0)
             return 0;
         number = errno;

@@ -26,8 +26,7 @@ void queue_packet(struct engine *engine, struct port *port, const struct endpoin
 /* Whether the packet is dealt with, sent or not; false: the socket is still full. */
 static bool flush_one(struct port *port, const struct waiting *packet)
 {
-    /* The first failure may be the ICMP error of an earlier packet (ip(7), IP_RECVERR): try once more. */
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (int tries = 0; tries < TRIES; tries++) {
         if (sendto(port->descriptor, packet->data, packet->size, MSG_DONTWAIT, &packet->to.address.any,
                    packet->to.size) >= 0) {
             port->counters.sent++;

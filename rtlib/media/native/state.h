@@ -21,6 +21,11 @@ enum {
     /* A handle is a number never used again, above these bits, and in them the place in `ports`. */
     INDEX_BITS = 20,
     MAX_PORTS = 1 << INDEX_BITS,
+    /*
+     * A call that sends fails with the ICMP error of an earlier packet, if one has come in since the last call (ip(7),
+     * IP_RECVERR); the next call may meet another one. A packet is to blame for what it fails with so often in a row.
+     */
+    TRIES = 8,
 };
 
 struct port {

@@ -38,22 +38,21 @@ static void count_sent(const struct departures *departures, struct group *group,
 /* sendmmsg stops before the first packet that fails, and says why only when that is the first of all. */
 static void send_group(struct departures *departures, struct failures *failures, struct group *group)
 {
-    size_t failed = SIZE_MAX;
+    unsigned tries = 0;
     while (group->done < group->count) {
         struct mmsghdr *headers = &departures->headers[group->first + group->done];
         int sent = sendmmsg(group->descriptor, headers, (unsigned)(group->count - group->done), MSG_DONTWAIT);
         if (sent > 0) {
             count_sent(departures, group, (size_t)sent);
+            tries = 0;
         } else if (sent < 0 && errno == EAGAIN) {
             return;
-        } else if (failed != group->done) {
-            /* This may be the ICMP error of an earlier packet (ip(7), IP_RECVERR): try once more. */
-            failed = group->done;
-        } else {
+        } else if (++tries == TRIES) {
             const struct departure *departure = departures->order[group->first + group->done];
             note_failure(failures, group->port, &departure->to, sent < 0 ? errno : EIO);
             group->refused++;
             group->done++;
+            tries = 0;
         }
     }
 }
