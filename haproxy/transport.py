@@ -152,7 +152,7 @@ class SipTransport(MultiService):
     def _note_losses(self) -> None:
         for local, endpoint in self._endpoints.items():
             if self._has_lost(local, endpoint):
-                self._overload.note(local, endpoint.waited, True, time.monotonic())
+                self._overload.note(endpoint.waited, True, time.monotonic())
 
     def _has_lost(self, local: int, endpoint: DatagramEndpoint) -> bool:
         """Whether datagrams found no room since the last look."""
@@ -204,7 +204,7 @@ class SipTransport(MultiService):
         def receive(batch: Datagrams) -> None:
             waited = endpoint.waited
             if waited or overload.refusing:
-                overload.note(local, waited, self._has_lost(local, endpoint), time.monotonic())
+                overload.note(waited, self._has_lost(local, endpoint), time.monotonic())
             batch = admit(batch, pass_on)
             if batch:
                 pass_on(batch)

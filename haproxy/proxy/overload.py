@@ -16,12 +16,9 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 
 BEHIND: Final = 0.25
-"""Seconds that messages may wait before something is refused: a request and its answer, which wait one after
-the other, are not sent again then (T1 is 0.5).
+"""Seconds after which a new request is refused: what has waited less is not sent again before its answer,
+which waits as long, is there (T1 is 0.5). It is about how long messages wait while there is an overload.
 """
-
-CAUGHT_UP: Final = 0.1
-"""Seconds of waiting with which that ends."""
 
 FAR_BEHIND: Final = 0.5
 """With that, new requests of Genesis systems are refused, too: most belong to calls that were let in."""
@@ -51,7 +48,7 @@ Event: TypeAlias = OverloadBegan | OverloadEnded
 
 
 class Overload:
-    """Judges by how long messages have waited at each socket, and whether some were lost there.
+    """Judges by how long the messages at hand have waited, and whether some were lost behind them.
 
     `trusted` says of a source that its new requests mostly belong to calls that were let in.
     """
@@ -59,8 +56,9 @@ class Overload:
     def __init__(self, trusted: Callable[[Flow], bool], tell: Callable[[Event], None]) -> None:
         self._trusted = trusted
         self._tell = tell
-        self._waits: dict[int, float] = {}
-        """Seconds by sockets that are behind."""
+        self.refusing = False
+        """Whether what is new is refused among the messages at hand."""
+        self._far_behind = False
         self._began: float | None = None
         self._behind_at = float("-inf")
         self._refused_before = 0
@@ -69,11 +67,6 @@ class Overload:
         self.refused = 0
         """Requests that were refused for this."""
         self._longest = 0.0
-
-    @property
-    def refusing(self) -> bool:
-        """Whether something new is refused now."""
-        return bool(self._waits)
 
     @property
     def lasts(self) -> bool:
@@ -89,34 +82,31 @@ class Overload:
         """Whether messages have waited too long or were lost since then: answers may be among them."""
         return self._behind_at >= when
 
-    def note(self, socket: int, waited: float, lost: bool, now: float) -> None:
-        """What was read from a socket has waited so long, 0 if nothing is left there; some was `lost`."""
+    def note(self, waited: float, lost: bool, now: float) -> None:
+        """What is worked on next has waited so long, 0 if nothing is left behind it; some was `lost`."""
         self._longest = max(self._longest, waited)
-        if waited > BEHIND or lost:
-            self._waits[socket] = waited
+        self.refusing = waited > BEHIND or lost
+        self._far_behind = waited >= FAR_BEHIND
+        if self.refusing:
             self._behind_at = now
             if self._began is None:
                 self._begin(waited, lost, now)
-        elif waited < CAUGHT_UP:
-            self._waits.pop(socket, None)
-        elif socket in self._waits:
-            self._waits[socket] = waited
 
     def refuses(self, request: Request, source: Flow) -> bool:
         """Whether to refuse a request that belongs to no transaction. What belongs to a call never is."""
-        if not self._waits or request.to_tag is not None or request.method == b"CANCEL":
+        if not self.refusing or request.to_tag is not None or request.method == b"CANCEL":
             return False
-        if max(self._waits.values()) < FAR_BEHIND and self._trusted(source):
+        if not self._far_behind and self._trusted(source):
             return False
         self.refused += 1
         return True
 
     def handle_timer(self, now: float) -> None:
-        """See, about once a second, whether it is over."""
+        """See, about once a second, whether it is over, for all sockets."""
         if self._began is None or now < self._behind_at + QUIET:
             return
         seconds, self._began = self._behind_at - self._began, None
-        self._waits.clear()
+        self.refusing = False
         self._tell(OverloadEnded(seconds, self.refused - self._refused_before))
 
     def _begin(self, waited: float, lost: bool, now: float) -> None:

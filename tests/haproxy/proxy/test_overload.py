@@ -9,7 +9,6 @@ import pytest
 
 from haproxy.proxy.overload import (
     BEHIND,
-    CAUGHT_UP,
     FAR_BEHIND,
     QUIET,
     Overload,
@@ -43,20 +42,18 @@ def bench() -> Bench:
 
 
 def test_nothing_is_refused_while_messages_wait_less_than_their_senders_do(bench: Bench) -> None:
-    bench.overload.note(0, BEHIND, False, 1.0)
+    bench.overload.note(BEHIND, False, 1.0)
     assert not bench.refuses()
     assert bench.told == []
     assert not bench.overload.behind_since(0.0)
 
 
-def test_what_is_new_is_refused_until_it_has_caught_up(bench: Bench) -> None:
-    bench.overload.note(0, BEHIND + 0.01, False, 1.0)
+def test_what_is_new_is_refused_if_it_has_waited_longer(bench: Bench) -> None:
+    bench.overload.note(BEHIND + 0.01, False, 1.0)
     assert bench.refuses()
-    bench.overload.note(0, BEHIND - 0.01, False, 1.1)
-    assert bench.refuses()
-    bench.overload.note(0, CAUGHT_UP - 0.01, False, 1.2)
+    bench.overload.note(BEHIND - 0.01, False, 1.1)
     assert not bench.refuses()
-    assert bench.overload.refused == 2
+    assert bench.overload.refused == 1
 
 
 @pytest.mark.parametrize(
@@ -72,44 +69,38 @@ def test_what_is_new_is_refused_until_it_has_caught_up(bench: Bench) -> None:
     ],
 )
 def test_what_belongs_to_a_call_goes_on(bench: Bench, method: bytes, to_tag: bytes, refused: bool) -> None:
-    bench.overload.note(0, 10.0, True, 1.0)
+    bench.overload.note(10.0, True, 1.0)
     assert bench.refuses(method, to_tag) == refused
 
 
 def test_a_lost_datagram_is_enough_where_the_buffer_is_small(bench: Bench) -> None:
-    bench.overload.note(0, 0.02, True, 1.0)
+    bench.overload.note(0.02, True, 1.0)
     assert bench.refuses()
     assert bench.told == [OverloadBegan(0.02, True)]
-    bench.overload.note(0, 0.02, False, 1.1)
+    bench.overload.note(0.02, False, 1.1)
     assert not bench.refuses()
 
 
-def test_one_socket_that_has_caught_up_does_not_speak_for_another(bench: Bench) -> None:
-    bench.overload.note(0, BEHIND + 0.1, False, 1.0)
-    bench.overload.note(1, 0.0, False, 1.0)
-    assert bench.refuses()
-
-
 def test_the_second_leg_of_a_call_is_refused_last(bench: Bench) -> None:
-    bench.overload.note(0, FAR_BEHIND - 0.01, False, 1.0)
+    bench.overload.note(FAR_BEHIND - 0.01, False, 1.0)
     assert not bench.refuses(source=GENESIS)
     assert bench.refuses(source=PHONE)
-    bench.overload.note(0, FAR_BEHIND, False, 1.1)
+    bench.overload.note(FAR_BEHIND, False, 1.1)
     assert bench.refuses(source=GENESIS)
 
 
 def test_begin_and_end_are_told_once_however_often_refusing_comes_and_goes(bench: Bench) -> None:
     for turn in range(10):
-        bench.overload.note(0, BEHIND + 0.1, False, 1.0 + turn)
+        bench.overload.note(BEHIND + 0.1, False, 1.0 + turn)
         assert bench.refuses()
-        bench.overload.note(0, 0.0, False, 1.5 + turn)
+        bench.overload.note(0.0, False, 1.5 + turn)
         bench.overload.handle_timer(1.9 + turn)
     assert bench.told == [OverloadBegan(BEHIND + 0.1, False)]
     assert bench.overload.lasts
     bench.overload.handle_timer(10.0 + QUIET)
     assert bench.told[1:] == [OverloadEnded(9.0, 10)]
     assert not bench.overload.lasts
-    bench.overload.note(0, BEHIND + 0.1, False, 30.0)
+    bench.overload.note(BEHIND + 0.1, False, 30.0)
     bench.refuses()
     bench.overload.handle_timer(30.0 + QUIET)
     assert bench.told[3:] == [OverloadEnded(0.0, 1)]
@@ -117,20 +108,20 @@ def test_begin_and_end_are_told_once_however_often_refusing_comes_and_goes(bench
 
 
 def test_where_nothing_more_comes_it_ends_too(bench: Bench) -> None:
-    bench.overload.note(0, 5.0, False, 1.0)
+    bench.overload.note(5.0, False, 1.0)
     bench.overload.handle_timer(1.0 + QUIET)
     assert not bench.overload.refusing
 
 
 def test_it_is_known_since_when_answers_may_have_been_missed(bench: Bench) -> None:
-    bench.overload.note(0, BEHIND + 0.1, False, 1.0)
+    bench.overload.note(BEHIND + 0.1, False, 1.0)
     assert bench.overload.behind_since(1.0)
     assert not bench.overload.behind_since(1.1)
 
 
 def test_the_longest_wait_is_told_once(bench: Bench) -> None:
     for waited in (0.1, 0.2, 0.1):
-        bench.overload.note(0, waited, False, 1.0)
+        bench.overload.note(waited, False, 1.0)
     assert bench.overload.take_longest() == 0.2
     assert bench.overload.take_longest() == 0.0
 
@@ -182,7 +173,7 @@ def test_whatever_comes_it_ends_when_there_is_quiet(bench: Bench, seed: int) -> 
     for _ in range(200):
         now += chance.random()
         waited = chance.choice([0.0, 0.05, 0.2, 0.4, 2.0])
-        bench.overload.note(chance.randrange(3), waited, chance.random() < 0.1, now)
+        bench.overload.note(waited, chance.random() < 0.1, now)
         bench.overload.handle_timer(now)
     bench.overload.handle_timer(now + QUIET)
     assert not bench.overload.refusing
