@@ -9,7 +9,7 @@ KILLS  ?= 200
 FUZZ_SECONDS ?= 60
 STORE  ?= sqlite
 
-.PHONY: help demo run test fuzz soak soak-sip soak-calls soak-failover soak-overload kill9 test-native compiled test-compiled lint bench docs clean
+.PHONY: help demo run test fuzz soak soak-sip soak-calls soak-failover soak-overload soak-timers kill9 test-native compiled test-compiled lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make soak-calls  SIPp calls at 70 % of genproxy's maximum: none lost, memory flat, tables empty (MINUTES=, RATE=)"
 	@echo "make soak-failover  SIPp calls while Genesis systems die and come back; no other call is lost (MINUTES=, RATE=)"
 	@echo "make soak-overload  twice as many SIPp calls as genproxy can carry: it goes on (MINUTES=, RATE=)"
+	@echo "make soak-timers  a phone of SIPp rings until genproxy's Timer C ends the call: four minutes"
 	@echo "make test-native  the native forwarder under the address, undefined and thread sanitizers"
 	@echo "make compiled     the hot path of SIP in machine code, below build/compiled; PYTHONPATH=build/compiled uses it"
 	@echo "make test-compiled  genproxy's tests on that"
@@ -60,6 +61,9 @@ soak-failover: $(VENV)/.test
 soak-overload: MINUTES = 0.5
 soak-overload: $(VENV)/.test
 	$(BIN)/python -m endurance.overload $(MINUTES) $(RATE)
+
+soak-timers: $(VENV)/.test
+	$(BIN)/python -m endurance.timers
 
 kill9: $(VENV)/.test
 	$(BIN)/python -m endurance.kills $(KILLS) $(STORE)

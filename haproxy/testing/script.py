@@ -109,15 +109,17 @@ def heard(
     *,
     keep: bool = False,
     optional: bool = False,
+    challenge: bool = False,
     take: tuple[str, str, str] | None = None,
 ) -> str:
     """Wait for a request or a status.
 
-    `keep` remembers the Via lines of a request for a response after others. `take` is the name of a variable,
+    `keep` remembers the Via lines of a request for a response after others. A line `[authentication]` answers
+    the `challenge` in a response. `take` is the name of a variable,
     a header, and the regular expression of what the variable takes from it: `[$name]` stands for it then.
     """
     kind = "request" if isinstance(what, str) else "response"
-    more = ' optional="true"' if optional else ""
+    more = ' optional="true"' if optional else ' auth="true"' if challenge else ""
     actions = _KEEP if keep else ""
     if take is not None:
         name, header, pattern = take

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from haproxy.testing import sipsak
-from haproxy.testing.genproxy import Genproxy, Value
+from haproxy.testing import script, sipsak
+from haproxy.testing.genproxy import Genproxy, Value, own_host
 from haproxy.testing.script import PROXY, heard, request
-from haproxy.testing.sipp import Sipp
+from haproxy.testing.sipp import Sipp, run
 from rtlib.testing.daemon import ROOT
 from tests.scenarios.sip_peers.conftest import Peers
 
@@ -94,6 +95,24 @@ def test_sipsak_registers_asks_and_removes_all(tmp_path: Path) -> None:
         assert "SIP/2.0 401" in ask("sip:5000@192.0.2.6:5998", 100, "guess")
         assert "SIP/2.0 200" in ask("*", 0)
         assert proxy.metric("bindings") == 0
+
+
+@pytest.mark.peer("sipp")
+def test_sipp_protects_its_body_as_well(tmp_path: Path) -> None:
+    """RFC 7616 section 3.4.3: SIPp takes auth-int where it is offered; a wrong password gets nowhere."""
+    with guarded(tmp_path, "MD5") as proxy:
+        for password, status in ((PASSWORD, 200), ("guess", 401)):
+            told = f"To: <sip:5000@{PROXY}>", script.SDP
+            ask = partial(request, "REGISTER", f"sip:{PROXY}", *told, body=script.AUDIO)
+            answer = partial(
+                request, "REGISTER", f"sip:{PROXY}", *told, "[authentication]", body=script.AUDIO
+            )
+            steps = ask(number=1), heard(401, challenge=True), answer(number=2), heard(status)
+            path = script.write(tmp_path, f"guarded-{status}", *steps)
+            sipp = run(tmp_path, path, proxy.server, user="5000", password=password, host=own_host())
+            (sent,) = [each for each in sipp.traffic() if each.sent and b"Authorization" in each.raw]
+            assert b"qop=auth-int" in sent.raw
+            assert sent.request.body.startswith(b"v=0")
 
 
 @pytest.mark.parametrize("algorithms", [["SHA-256"], ["SHA-512-256", "SHA-256", "MD5"]], ids=",".join)

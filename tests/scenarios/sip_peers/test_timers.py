@@ -25,6 +25,8 @@ DOUBLED = [0.5, 1, 2, 4, 8, 16]
 """Seconds between the copies of an INVITE (timer A)."""
 ALL_IS_NEW = ["-nr"]
 """SIPp answers a repetition with what it has sent last, which the proxy takes for another one, and so on."""
+SHORT = 5.0
+"""Seconds: T4."""
 CAPPED = [0.5, 1, 2, *[4.0] * 7]
 """Those of other requests (timer E), and of a refusal without ACK (timer G): up to T2."""
 
@@ -125,3 +127,26 @@ def test_timers_of_32_seconds(peers: Peers) -> None:
     assert len(callee.heard("INVITE")) == 1, "timer L: the repeated INVITE is absorbed"
     assert len(caller.heard(200)) == 2, "timer M: the late 200 goes on, a stray one does not"
     assert len(callee.heard("ACK")) == 2
+
+
+def test_timers_of_5_seconds(peers: Peers) -> None:
+    """I and K: what comes again before them is absorbed, what comes after them finds no transaction."""
+    inside, outside = pause(SHORT - 2), pause(4)
+    again = response(202, kept="1 MESSAGE", tagged=True)
+    before = peers.proxy.metric("responses_total")
+    mute = peers.callee(
+        heard("MESSAGE", keep=True), response(202), inside, again, outside, again, arguments=ALL_IS_NEW
+    )
+    sender = peers.caller(*(to(mute, step) for step in (request("MESSAGE"), heard(202), inside, outside)))
+    mute.finish()
+    sender.finish()
+    assert len(sender.heard(202)) == 1
+    assert peers.proxy.metric("responses_total") - before == 2, "timer K: the third one is a stray one"
+
+    busy = peers.callee(heard("INVITE"), response(486), heard("ACK"), heard("ACK"), arguments=ALL_IS_NEW)
+    steps = heard(100, optional=True), heard(486), ack(), inside, ack(), outside, ack()
+    caller = peers.caller(*(to(busy, step) for step in (request("INVITE"), *steps)))
+    caller.finish()
+    busy.finish()
+    (gap,) = gaps(busy.heard("ACK"))
+    assert gap > SHORT, "timer I: the second ACK is absorbed, the third one goes to whoever it is for"
