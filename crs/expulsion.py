@@ -63,5 +63,5 @@ class Expulsion:
             for group in groups:
                 for member in list(group.parties.values()):
                     if self._is_banned(member.client):
-                        bridge.expel(group, member, EndReason.hangup, self._now())
+                        bridge.members.expel(group, member, EndReason.hangup, self._now())
             await self._pause()

@@ -1,7 +1,8 @@
 """The conference bridge: group calls, to which one invites others, and conference rooms, which all may dial.
 
-Parties come and go on their own; everybody who is in is told. A party whose connection is lost stays
-for a grace period. A group ends when it is deserted or closed; a room's call ends when nobody is in it.
+Parties come and go on their own; everybody who is in is told (`crs.signaling.membership`). A party whose
+connection is lost stays for a grace period. A group ends when it is deserted or closed; a room's call ends
+when nobody is in it.
 """
 
 from __future__ import annotations
@@ -17,17 +18,13 @@ from crs.signaling.attachment import AttachmentTable, Connection
 from crs.signaling.change import refusal
 from crs.signaling.directory import Directory
 from crs.signaling.event import AddNode, Node, ReleaseRelay, RemoveNode, Result
-from crs.signaling.group import Group, GroupTable, Party, PartyState, Room
+from crs.signaling.group import Group, Party, PartyState, Room
 from crs.signaling.groupannouncer import GroupAnnouncer
+from crs.signaling.membership import Membership, returned
 from crs.signaling.message import EndReason, ErrorCode, Who
 from crs.signaling.outlet import Outlet
 from crs.signaling.session import Key, Origin
 
-ANSWER_TIME: Final = 60.0
-GRACE: Final = 30.0
-LISTED: Final = 60.0
-"""Seconds for which one that has left stays listed, and may join again."""
-MAX_ENDED: Final = 10_000
 MAX_RETOLD: Final = 16
 
 Found = tuple[Group, Party]
@@ -53,7 +50,8 @@ class Bridge:
         self._admission = admission
         self._numbers = numbers
         self._rooms = rooms
-        self.table = GroupTable()
+        self.members = Membership(outlet, self._announce)
+        self.table = self.members.table
 
     # Requests
 
@@ -74,7 +72,7 @@ class Bridge:
             return
         group = Group(next(self._numbers), request.session, client)
         self.table.open(group)
-        party = self._arrive(group, client, key, now)
+        party = self.members.arrive(group, client, key, now)
         then = partial(self._opened, group, party, connection=connection, request=request)
         self._outlet.ask(lambda token: AddNode(token, group.number, first=True), then)
 
@@ -137,7 +135,7 @@ class Bridge:
         if party.state is not PartyState.left:
             allowed = (EndReason.decline, EndReason.busy) if party.waiting else (EndReason.hangup,)
             reason = request.reason if request.reason in allowed else allowed[0]
-            self._left(group, party, reason, _role(group, party.client), now)
+            self.members.leave(group, party, reason, _role(group, party.client), now)
         self._announce.done(connection, request)
 
     def close(self, connection: Connection, request: message.CloseGroup, now: float) -> None:
@@ -151,7 +149,7 @@ class Bridge:
             self._announce.refuse(Origin(connection.number, request.id), (ErrorCode.denied, reason))
             return
         if not group.ended:
-            self.end(group, EndReason.hangup, Who.caller, now, silent=party)
+            self.members.end(group, EndReason.hangup, Who.caller, now, silent=party)
         self._announce.done(connection, request)
 
     def dial(self, connection: Connection, request: message.Invite, now: float) -> None:
@@ -179,7 +177,7 @@ class Bridge:
         """A client is back, or new: it stays in its groups, and is told where it is."""
         ended: list[Found] = []
         for group, party in self.table.of(connection.client):
-            _returned(party)
+            returned(party)
             if party.waiting:
                 self._announce.invitation(group, party)
             elif party.state is PartyState.joined:
@@ -192,20 +190,19 @@ class Bridge:
     def resumed(self, connection: Connection) -> None:
         """A client has its connection back, and is told what it missed."""
         for _, party in self.table.of(connection.client):
-            _returned(party)
+            returned(party)
 
     def detached(self, connection: Connection, now: float) -> None:
         """A client's connection is lost or unregistered: it has a grace period to come back."""
         for group, party in self.table.of(connection.client):
-            if party.state is not PartyState.left and party.away is None:
-                party.away = self._outlet.at(now + GRACE, partial(self._lost, group, party))
+            self.members.missing(group, party, now)
 
     def relay_idle(self, number: int, now: float) -> bool:
         """The relay of a group has seen no packet for too long. False if there is no such group."""
         group = self.table.of_number(number)
         if group is None:
             return False
-        self.end(group, EndReason.timeout, Who.server, now)
+        self.members.end(group, EndReason.timeout, Who.server, now)
         return True
 
     def end_all(self, reason: EndReason, now: float, account: str | None = None, *, keep_talks: bool) -> None:
@@ -214,38 +211,17 @@ class Bridge:
             if keep_talks and len(group.joined) > 1:
                 continue
             if account in (None, group.owner.account):
-                self.end(group, reason, Who.server, now)
+                self.members.end(group, reason, Who.server, now)
                 continue
             for party in list(group.parties.values()):
                 if party.client.account == account:
-                    self.expel(group, party, reason, now)
-
-    def expel(self, group: Group, party: Party, reason: EndReason, now: float) -> None:
-        """The server has a party leave, and tells it."""
-        if party.state is not PartyState.left and not group.ended:
-            self._left(group, party, reason, Who.server, now)
-            self._announce.end(party)
-
-    def end(
-        self, group: Group, reason: EndReason, who: Who, now: float, *, silent: Party | None = None
-    ) -> None:
-        """End a group: all who have not left do, and are told, but for `silent`; its relay is released."""
-        group.ended = True
-        self.table.close(group)
-        if group.opened:
-            self._outlet.tell(ReleaseRelay(group.number))
-        for party in list(group.parties.values()):
-            if party.state is not PartyState.left:
-                self._depart(group, party, reason, who, now)
-                if party is not silent:
-                    self._announce.end(party)
-        self._bound_ended()
+                    self.members.expel(group, party, reason, now)
 
     def close_room(self, room: Room, now: float) -> None:
         """The call in a room ends, if there is one."""
         group = self.table.of_room(room)
         if group is not None:
-            self.end(group, EndReason.hangup, Who.server, now)
+            self.members.end(group, EndReason.hangup, Who.server, now)
 
     def find_rooms(self, account: str, number: str, of: str | None = None) -> list[Room]:
         """The rooms of a number that an account's clients may dial: its own, and of connected domains."""
@@ -266,12 +242,6 @@ class Bridge:
             return ErrorCode.conflict, f"session {key.session} exists already"
         return self._admission.limit(connection, connection.client, now=now)
 
-    def _arrive(self, group: Group, client: Identity, key: Key, now: float) -> Party:
-        """A new party that is about to join."""
-        party = Party(client, key, now, PartyState.joining)
-        self.table.add(group, party)
-        return party
-
     def _opened(
         self,
         group: Group,
@@ -284,12 +254,12 @@ class Bridge:
     ) -> None:
         origin = Origin(connection.number, request.id)
         if not isinstance(result, Node):
-            self._abandon(group, party)
+            self.members.abandon(group, party)
             self._announce.refuse(origin, refusal(result))
             return
         if group.ended or party.state is not PartyState.joining:
             self._outlet.tell(ReleaseRelay(group.number))
-            self._abandon(group, party)
+            self.members.abandon(group, party)
             self._announce.refuse(origin, (ErrorCode.wrong_state, "the group has ended"))
             return
         group.opened = True
@@ -297,19 +267,13 @@ class Bridge:
         refused = self._invite(group, connection, request, now, announce=False)
         if group.size == 1:
             self._outlet.tell(ReleaseRelay(group.number))
-            self._abandon(group, party)
+            self.members.abandon(group, party)
             self._announce.refuse(
                 origin, (refused[0].code, f"nobody can be invited: {refused[0].uri}: {refused[0].code}")
             )
             return
         self._announce.opened(group, party, origin, refused)
         self._announce.newcomer(group, party, origin)
-
-    def _abandon(self, group: Group, party: Party) -> None:
-        """Forget a group that nobody was told of."""
-        group.ended = True
-        self.table.close(group)
-        self.table.forget(group, party)
 
     def _invite(
         self,
@@ -333,8 +297,7 @@ class Bridge:
                 refused.append(message.Refusal(uri=client.uri, account=client.account, code=objection[0]))
                 continue
             party = Party(client, Key(group.owner.uri, group.label), now, payload=request.payload)
-            self.table.add(group, party)
-            party.timer = self._outlet.at(now + ANSWER_TIME, partial(self._unanswered, group, party))
+            self.members.invite(group, party, now)
             invited.append(party)
         for party in invited:
             self._announce.invitation(group, party)
@@ -361,7 +324,7 @@ class Bridge:
         party = None if group is None else group.parties.get(client)
         if group is not None and party is not None and party.state is not PartyState.left:
             # It dials again because it has forgotten that it is there.
-            self._left(group, party, EndReason.hangup, Who.callee, now)
+            self.members.leave(group, party, EndReason.hangup, Who.callee, now)
             self._announce.end(party)
             group = self.table.of_room(room)
         if group is not None and (crowd := self._admission.crowd(group.owner, group.size)):
@@ -372,7 +335,7 @@ class Bridge:
             owner = Identity(room.owner, room.account)
             group = Group(next(self._numbers), room.number, owner, room)
             self.table.open(group)
-        entered = self._arrive(group, client, key, now)
+        entered = self.members.arrive(group, client, key, now)
         number = group.number
         then = partial(self._entered, group, entered, origin)
         self._outlet.ask(lambda token: AddNode(token, number, first=first), then)
@@ -423,50 +386,10 @@ class Bridge:
                 if group.opened:
                     self._outlet.tell(ReleaseRelay(group.number))
         elif party.before is PartyState.left:
-            party.state = PartyState.left
-            self.table.leave(group, party)
-            party.timer = self._outlet.at(now + LISTED, partial(self._forget, group, party))
+            self.members.linger(group, party, now)
         else:
             party.state = party.before
-            party.timer = self._outlet.at(now + ANSWER_TIME, partial(self._unanswered, group, party))
-
-    def _left(self, group: Group, party: Party, reason: EndReason, who: Who, now: float) -> None:
-        """A party leaves; the group ends if that deserts it."""
-        relay = party.relay
-        self._depart(group, party, reason, who, now)
-        if relay is not None and not group.ended:
-            self._outlet.tell(RemoveNode(group.number, relay.identifier))
-        self._announce.member(group, party)
-        if group.deserted and not group.ended:
-            nobody = not group.met and reason is EndReason.timeout
-            self.end(group, EndReason.timeout if nobody else EndReason.empty, Who.server, now)
-        self._bound_ended()
-
-    def _depart(self, group: Group, party: Party, reason: EndReason, who: Who, now: float) -> None:
-        party.cancel_timers()
-        party.state, party.relay, party.payload = PartyState.left, None, b""
-        party.reason, party.who, party.stopped = reason, who, now
-        self.table.leave(group, party)
-        party.timer = self._outlet.at(now + LISTED, partial(self._forget, group, party))
-        self._announce.operator(group, party)
-
-    def _lost(self, group: Group, party: Party, now: float) -> None:
-        if not group.ended and party.state is not PartyState.left:
-            self._left(group, party, EndReason.lost, Who.server, now)
-
-    def _unanswered(self, group: Group, party: Party, now: float) -> None:
-        if not group.ended and party.waiting:
-            self._left(group, party, EndReason.timeout, Who.server, now)
-            self._announce.end(party)
-
-    def _forget(self, group: Group, party: Party, now: float) -> None:
-        self.table.forget(group, party)
-
-    def _bound_ended(self) -> None:
-        while self.table.ended_count > MAX_ENDED:
-            oldest = self.table.oldest_ended
-            assert oldest is not None
-            self.table.forget(*oldest)
+            self.members.await_answer(group, party, now)
 
     def _find(self, connection: Connection, request: int, key: Key) -> Found | None:
         """The group that a request names; refuses the request if its sender knows of none."""
@@ -487,10 +410,3 @@ def _not_one(number: str, rooms: list[Room]) -> Objection:
 def _role(group: Group, client: Identity) -> Who:
     """What a party is in a group: who has begun it is the caller."""
     return Who.caller if group.is_of(client) else Who.callee
-
-
-def _returned(party: Party) -> None:
-    """A party is back within its grace period."""
-    if party.away is not None:
-        party.away.cancel()
-        party.away = None

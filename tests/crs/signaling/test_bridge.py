@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from crs.signaling import message
-from crs.signaling.bridge import ANSWER_TIME, GRACE, LISTED
 from crs.signaling.event import SessionEvent
 from crs.signaling.group import Room
+from crs.signaling.membership import ANSWER_TIME, GRACE, LISTED
 from crs.signaling.message import EndReason, ErrorCode, Invitee, MemberState, RelayKind, Who
 from crs.signaling.message.group import MAX_INVITEES, MAX_PARTIES
 from crs.signaling.testing import Phone, World
