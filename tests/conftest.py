@@ -29,6 +29,11 @@ settings.register_profile("fuzz", deadline=None, max_examples=5000, suppress_hea
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that are `long` come first: at the end of the suite the other workers would wait for them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose peer program is missing; fail it where peers are required (CI)."""
     for marker in item.iter_markers("peer"):

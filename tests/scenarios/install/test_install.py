@@ -89,6 +89,7 @@ def check(environment: Path, place: Path) -> None:
         assert "Usage:" in run(environment / "bin" / program, "--help", cwd=empty)
 
 
+@pytest.mark.long
 def test_a_plain_wheel(sources: Path, environment: Path) -> None:
     """`pip install .`, the way of the packages."""
     wheels = sources.parent / "wheels"

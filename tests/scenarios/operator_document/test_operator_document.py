@@ -132,6 +132,7 @@ def send_the_update(server: CrsServer, folder: Path) -> None:
 
 
 @needs_programs
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_its_commands_in_their_order(tmp_path: Path) -> None:
     folder = tmp_path / "operator"

@@ -40,6 +40,7 @@ def same(copies: list[Traced]) -> bool:
     return len({each.raw for each in copies}) == 1
 
 
+@pytest.mark.long
 def test_timers_of_32_seconds(peers: Peers) -> None:
     """B, F, D, H, J, L and M: all at once, for each takes as long."""
     callers: list[Sipp] = []
