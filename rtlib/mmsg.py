@@ -1,7 +1,8 @@
 """recvmmsg(2) and sendmmsg(2) through cffi in ABI mode: many datagrams for one system call, no compiler
 needed.
 
-The buffers are laid out once; per call only lengths are read or written. One thread at a time.
+The headers, and the buffers to receive in, are laid out once; per call lengths are read, or written with
+where the datagrams lie. One thread at a time.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from cffi import FFI
@@ -41,28 +44,28 @@ _CACHE_LINE = 64
 _NOT_NOW = frozenset((errno.EAGAIN, errno.EINTR))
 
 
-class _Vector:
-    """`count` message headers, each with one buffer of `size` bytes and one address."""
+def _place(memory: Any) -> int:
+    """The address that a piece of memory begins at; whoever asks keeps it."""
+    return int(_ffi.cast("uintptr_t", memory))
 
-    def __init__(self, name_size: int, count: int, size: int) -> None:
+
+class _Vector:
+    """`count` message headers, each with one address and one part, whose place and size are to be set."""
+
+    def __init__(self, name_size: int, count: int) -> None:
         self.headers = _ffi.new("struct mmsghdr[]", count)
         self.parts = _ffi.new("struct iovec[]", count)
         self._names = _ffi.new("char[]", count * name_size)
-        # Buffers a power of two apart would all fall on the same lines of the processor's cache.
-        stride = size + _CACHE_LINE - size % _CACHE_LINE + _CACHE_LINE
-        # The kernel gives pages of this only as they are first used.
-        self._space = _ffi.new("char[]", count * stride)
         for i in range(count):
-            self.parts[i].iov_base = self._space + i * stride
-            self.parts[i].iov_len = size
             header = self.headers[i].msg_hdr
             header.msg_name = self._names + i * name_size
             header.msg_namelen = name_size
             header.msg_iov = self.parts + i
             header.msg_iovlen = 1
-        self.space = _ffi.buffer(self._space)
         self.names = _ffi.buffer(self._names)
-        self.offsets = range(0, count * stride, stride)
+        words = memoryview(_ffi.buffer(self.parts)).cast("L")
+        self.places = words[0::2]
+        self.sizes = words[1::2]
 
 
 class Batch:
@@ -76,14 +79,24 @@ class Batch:
         self.count = count
         self.max_size = max_size
         self._name_size = _NAME_SIZE[socket.AddressFamily(family)]
-        self._name_offsets = range(0, count * self._name_size, self._name_size)
+        self._name_sizes = frozenset({self._name_size})
+        self._incoming = _Vector(self._name_size, count)
+        self._outgoing = _Vector(self._name_size, count)
         # One byte more than is allowed shows that a datagram was longer.
-        self._incoming = _Vector(self._name_size, count, max_size + 1)
-        self._outgoing = _Vector(self._name_size, count, max_size)
+        size = max_size + 1
+        # Buffers a power of two apart would all fall on the same lines of the processor's cache.
+        stride = size + _CACHE_LINE - size % _CACHE_LINE + _CACHE_LINE
+        # The kernel gives pages of this only as they are first used.
+        self._memory = _ffi.new("char[]", count * stride)
+        self._space = _ffi.buffer(self._memory)
+        self._offsets = range(0, count * stride, stride)
+        first = _place(self._memory)
+        self._incoming.places[:] = array("L", [first + offset for offset in self._offsets])
+        self._incoming.sizes[:] = array("L", [size] * count)
+        self._split = struct.Struct(f"{self._name_size}s").iter_unpack
         words = memoryview(_ffi.buffer(self._incoming.headers)).cast("I")
         stride = _ffi.sizeof("struct mmsghdr") // words.itemsize
         self._received_sizes = words[_ffi.offsetof("struct mmsghdr", "msg_len") // words.itemsize :: stride]
-        self._sent_sizes = memoryview(_ffi.buffer(self._outgoing.parts)).cast("L")[1::2]
 
     def receive(self, descriptor: int) -> list[tuple[bytes, Address]]:
         """Give what has arrived, at most `count` datagrams; [] for nothing yet. A pending error raises
@@ -95,13 +108,12 @@ class Batch:
         arrived = _libc.recvmmsg(descriptor, vector.headers, self.count, 0, _ffi.NULL)
         if arrived < 0:
             return self._failed(_ffi.errno)
-        space = vector.space
-        size = self._name_size
-        names = vector.names[: arrived * size]
+        space = self._space
         sizes = self._received_sizes[:arrived].tolist()
+        names = self._split(vector.names[: arrived * self._name_size])
         return [
-            (space[start : start + length], names[name : name + size])
-            for start, name, length in zip(vector.offsets, self._name_offsets, sizes, strict=False)
+            (space[start : start + length], name)
+            for start, length, (name,) in zip(self._offsets, sizes, names, strict=False)
         ]
 
     def send(self, descriptor: int, datagrams: Datagrams) -> int:
@@ -110,35 +122,30 @@ class Batch:
         Stops before the first one that fails; OSError if that is the first of all.
         """
         datagrams = datagrams[: self.count]
-        wrong = self._unsendable(datagrams)
-        if wrong is not None:
-            position, number = wrong
+        sizes = [len(data) for data, _ in datagrams]
+        names = [address for _, address in datagrams]
+        if max(sizes, default=0) > self.max_size or not self._name_sizes.issuperset(map(len, names)):
+            position, number = self._unsendable(datagrams)
             if position == 0:
                 raise OSError(number, os.strerror(number))
-            datagrams = datagrams[:position]
-        count = len(datagrams)
-        self._fill(datagrams)
-        sent = _libc.sendmmsg(descriptor, self._outgoing.headers, count, 0)
+            return self.send(descriptor, datagrams[:position])
+        # The system reads them where they lie one behind the other: they are copied once, and in one go.
+        payload = b"".join([data for data, _ in datagrams])
+        places = accumulate(sizes, initial=_place(_ffi.from_buffer(payload)))
+        vector, count = self._outgoing, len(sizes)
+        vector.names[: count * self._name_size] = b"".join(names)
+        vector.sizes[:count] = array("L", sizes)
+        vector.places[:count] = array("L", places)[:count]
+        sent = _libc.sendmmsg(descriptor, vector.headers, count, 0)
         return sent if sent >= 0 else len(self._failed(_ffi.errno))
 
-    def _fill(self, datagrams: Datagrams) -> None:
-        vector = self._outgoing
-        space = vector.space
-        names = b"".join([address for _, address in datagrams])
-        sizes = array("L", [len(data) for data, _ in datagrams])
-        vector.names[: len(names)] = names
-        self._sent_sizes[: len(sizes)] = sizes
-        for start, length, (data, _) in zip(vector.offsets, sizes, datagrams, strict=False):
-            space[start : start + length] = data
-
-    def _unsendable(self, datagrams: Datagrams) -> tuple[int, int] | None:
-        """Find the first datagram that does not fit the buffers: its position and the error number."""
-        for position, (data, address) in enumerate(datagrams):
-            if len(data) > self.max_size:
-                return position, errno.EMSGSIZE
-            if len(address) != self._name_size:
-                return position, errno.EAFNOSUPPORT
-        return None
+    def _unsendable(self, datagrams: Datagrams) -> tuple[int, int]:
+        """Find the first datagram that cannot be sent, which there is: its position and the error number."""
+        return next(
+            (position, errno.EMSGSIZE if len(data) > self.max_size else errno.EAFNOSUPPORT)
+            for position, (data, address) in enumerate(datagrams)
+            if len(data) > self.max_size or len(address) != self._name_size
+        )
 
     @staticmethod
     def _failed(number: int) -> list[tuple[bytes, Address]]:

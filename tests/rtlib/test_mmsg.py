@@ -39,6 +39,11 @@ def test_sending_stops_before_what_does_not_fit() -> None:
         assert caught.value.errno == errno.EAFNOSUPPORT
 
 
+def test_nothing_is_sent_of_nothing() -> None:
+    with bind_datagram("127.0.0.1", 0) as sock:
+        assert Batch(socket.AF_INET, 8, 100).send(sock.fileno(), []) == 0
+
+
 def test_a_closed_descriptor_is_an_error() -> None:
     buffers = Batch(socket.AF_INET, 8, 100)
     with pytest.raises(OSError) as caught:
