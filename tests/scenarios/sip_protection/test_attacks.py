@@ -156,7 +156,7 @@ def test_rates_and_intervals_are_settings(tmp_path: Path) -> None:
         proxy.config.write_text(text.replace(before, after))
         assert before.partition(" ")[0] in proxy.cli("reload")
 
-    rules = {"floodRate": 100_000, "floodBurst": 200_000, "floodIntervals": 3}
+    rules = {"floodRate": 100_000, "floodBurst": 200_000, "floodIntervals": 3, "strangerRate": 0}
     with protected(tmp_path, **rules) as proxy, Stranger() as attacker:
         insist(proxy, attacker)
         assert proxy.blocked() == {}
