@@ -22,9 +22,19 @@ GENESIS_A = "192.0.2.11:5060"
 GENESIS_B = "192.0.2.12:5060"
 PHONE = "192.0.2.50:5060"
 OUTSIDE = "198.51.100.7:5060"
+HOME = "sip:100@192.0.2.1"
 USERS = ("genesis_a", "genesis_b", "5000", "5001")
 
 CRLF = b"\r\n"
+
+Make = Callable[..., Any]
+"""Makes a World with other settings."""
+
+
+def call(world: Any, source: str = PHONE, uri: str = HOME, *headers: str, **names: Any) -> None:
+    """An INVITE comes."""
+    contact = f"Contact: <sip:caller@{source}>"
+    world.receive(world.request("INVITE", uri, source, contact, *headers, **names), source)
 
 
 class World:

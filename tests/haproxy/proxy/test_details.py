@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,16 +9,7 @@ import pytest
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from rtlib.address import pack
-
-GENESIS_A, GENESIS_B, PHONE = "192.0.2.11:5060", "192.0.2.12:5060", "192.0.2.50:5060"
-OUTSIDE = "198.51.100.7:5060"
-HOME = "sip:100@192.0.2.1"
-Make = Callable[..., Any]
-
-
-def call(world: Any, source: str = PHONE, uri: str = HOME, *headers: str, **names: Any) -> None:
-    contact = f"Contact: <sip:caller@{source}>"
-    world.receive(world.request("INVITE", uri, source, contact, *headers, **names), source)
+from tests.haproxy.proxy.conftest import GENESIS_A, HOME, OUTSIDE, PHONE, Make, call
 
 
 def provisional(world: Any, place: str) -> list[int]:
