@@ -40,7 +40,7 @@ class Register:
     def take(self, request: Request, source: Flow, now: float) -> None:
         """Do what it asks for, if it may, and answer."""
         self._layer.counters.requests += 1
-        flow = arrive(request, source)
+        flow = arrive(request, request.top_via, source)
         try:
             answer = self._renewed(request, source, now) or self._processed(request, source, now)
         except Refused as refusal:

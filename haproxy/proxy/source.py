@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Final
 
 from haproxy.dispatcher.destination import Destination
 from haproxy.dispatcher.set import Dispatcher
 from haproxy.protection.accesslist import Lists
+from haproxy.sip.cache import kept
 from haproxy.sip.flow import Flow
 from haproxy.sip.uri import UriError
 from haproxy.sip.uri import parse as parse_uri
@@ -60,10 +62,12 @@ def _same_source(registered: object, contact: bytes, flow: Flow) -> bool:
         # A stream's port is the peer's choice for each connection: there the address decides.
         if flow.transport != "udp" and registered.transport != "udp":
             return unpack(registered.remote)[0] == unpack(flow.remote)[0]
-    return _names(contact, flow.remote)
+    return _names[contact, flow.remote]
 
 
-def _names(contact: bytes, remote: Address) -> bool:
+def _is_named(place: tuple[bytes, Address]) -> bool:
+    """Whether a contact names an address."""
+    contact, remote = place
     try:
         uri = parse_uri(contact)
         host, port = unpack(remote)
@@ -72,3 +76,6 @@ def _names(contact: bytes, remote: Address) -> bool:
         return ip_address(uri.host.strip(b"[]").decode()) == ip_address(host)
     except (UriError, ValueError):
         return False
+
+
+_names: Final = kept("contacts of Genesis", _is_named)

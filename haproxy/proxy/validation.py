@@ -30,8 +30,10 @@ def validate(request: Request, sent_bys: tuple[bytes, ...]) -> None:
         raise Refused(416)
     if request.max_forwards == 0:
         raise Refused(483)
-    _refuse_extensions(request)
-    _refuse_loop(request, sent_bys)
+    if b"proxy-require" in request:
+        _refuse_extensions(request)
+    if not request.is_alone(b"via") and request.says(b"via", sent_bys):
+        _refuse_loop(request, sent_bys)  # whatever has been here has our Via above another one
 
 
 def loop_hash(request: Request) -> bytes:
@@ -52,8 +54,6 @@ def loop_hash(request: Request) -> bytes:
 
 
 def _refuse_extensions(request: Request) -> None:
-    if b"proxy-require" not in request:
-        return
     unknown = [tag for tag in request.values(b"proxy-require") if tag.lower() not in SUPPORTED]
     if unknown:
         raise Refused(420, None, (b"Unsupported", b", ".join(unknown)))
@@ -61,8 +61,6 @@ def _refuse_extensions(request: Request) -> None:
 
 def _refuse_loop(request: Request, sent_bys: tuple[bytes, ...]) -> None:
     """A request that has been here and would be routed the same way again goes round in a circle."""
-    if request.is_alone(b"via") or not request.says(b"via", sent_bys):
-        return  # whatever has been here has our Via above another one
     ending = loop_hash(request)
     for via in request.values(b"via"):
         if any(sent_by in via for sent_by in sent_bys) and b"-" + ending in via:

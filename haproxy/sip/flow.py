@@ -45,12 +45,11 @@ def _source(remote: Address) -> tuple[bytes, int]:
 _known_source: Final = kept("sources", _source, 65536)
 
 
-def arrive(request: Request, flow: Flow) -> Flow:
+def arrive(request: Request, via: Via, flow: Flow) -> Flow:
     """Note in the top Via where a request came from, and tell where its responses go.
 
-    RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. Raises ParseError where the request has no readable Via.
+    RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. `via` is the top one.
     """
-    via = request.top_via
     host, port = source = _known_source[flow.remote]
     if via.bare and via.place == source:
         return flow

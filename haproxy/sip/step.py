@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.state import TERMINATED, TIMER_A, TIMER_B, Action, Input, Start, State, Table
+from haproxy.sip.state import Action, Input, Start, State, Table
 
 NEVER: Final = float("inf")
 """A time that does not come."""
@@ -46,13 +46,16 @@ class Transaction:
         "watched",
     )
 
+    state: State
+    row: Row
+    again_timer: Input
+    deadline_timer: Input
+
     def __init__(self, request: Request, flow: Flow, interval: float) -> None:
         self.request = request
         """A client's as it is sent, our Via on top."""
         self.flow = flow
         """Where messages of ours go."""
-        self.state = TERMINATED
-        self.row = NOTHING
         self.context: Any = None
         """For the user's own use; the layer never looks at it."""
         self.reliable = flow.transport != "udp"
@@ -61,11 +64,9 @@ class Transaction:
         self.interval = interval
         """Seconds until it is sent again, once there is a timer for that."""
         self.again = NEVER
-        """When `again_timer` fires."""
-        self.again_timer = TIMER_A
+        """When `again_timer` fires; neither that nor `state` and `row` are there before the first step."""
         self.deadline = NEVER
         """When `deadline_timer` fires."""
-        self.deadline_timer = TIMER_B
         self.watched = NEVER
         """When the layer looks at these two next: at that time or earlier than they say."""
 

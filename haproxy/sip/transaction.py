@@ -242,7 +242,7 @@ class TransactionLayer(Engine):
             self.counters.absorbed += 1
             self._step(transaction, Input.request, None, now)
             return
-        flow = arrive(request, source)
+        flow = arrive(request, via, source)
         if self.refuses is not None and self.refuses(request, source):
             self._refuse_new(request, flow)
             return
@@ -263,7 +263,7 @@ class TransactionLayer(Engine):
             transaction = self._old_style_invite(ack, via)
         if transaction is None and ack.to_tag == self.stateless_tag(ack):
             return  # of a refusal that left nothing behind (§8.2.7)
-        arrive(ack, source)
+        arrive(ack, via, source)
         event = AckReceived(ack, source)
         if transaction is None:
             self.events.append(event)
@@ -293,7 +293,7 @@ class TransactionLayer(Engine):
 
     def _refuse_stateless(self, request: Request, source: Flow, status: int, reason: bytes) -> None:
         try:
-            flow = arrive(request, source)
+            flow = arrive(request, request.top_via, source)
         except ParseError:
             flow = source  # its Via is what is malformed
         response = self.sign(request.response(status, reason, self.stateless_tag(request)))
