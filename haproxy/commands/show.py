@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from haproxy.registrar.location import Binding, LocationService
     from haproxy.rtpproxy.call import Call
     from haproxy.rtpproxy.relay import MediaProxy
-    from haproxy.sip.client import ClientTransaction
-    from haproxy.sip.server import ServerTransaction
+    from haproxy.sip.step import Transaction
     from haproxy.sip.transaction import TransactionLayer
     from rtlib.address import Address
 
@@ -125,7 +124,7 @@ def _call_row(media: MediaProxy, call: Call, now: float) -> CallRow:
     )
 
 
-def _transaction_row(transaction: ClientTransaction | ServerTransaction) -> TransactionRow:
+def _transaction_row(transaction: Transaction) -> TransactionRow:
     request = transaction.request
     kind = type(transaction).__name__.removesuffix("Transaction").lower()
     peer = _peer(transaction.flow)

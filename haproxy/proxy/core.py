@@ -37,6 +37,7 @@ from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import ParseError, Request, Response
 from haproxy.sip.server import ServerTransaction
+from haproxy.sip.step import Transaction
 from haproxy.sip.transaction import TransactionLayer
 from rtlib.wheel import Wheel
 
@@ -335,7 +336,7 @@ class ProxyCore:
     def _terminated(self, happened: event.Terminated, now: float) -> None:
         self._release(happened.transaction)
 
-    def _release(self, transaction: ClientTransaction | ServerTransaction) -> None:
+    def _release(self, transaction: Transaction) -> None:
         """Undo circular references, so that the memory is free at once and not at the next sweep."""
         waiting, transaction.context = transaction.context, None
         if isinstance(waiting, Branch):

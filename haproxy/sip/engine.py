@@ -21,11 +21,9 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import Key, ServerTransaction
 from haproxy.sip.state import TERMINATED, TIMER_TRYING, Action, Input
-from haproxy.sip.step import NEVER, NOTHING, Perform, Step, resolve
+from haproxy.sip.step import NEVER, NOTHING, Perform, Step, Transaction, resolve
 from haproxy.sip.timers import TRYING, Timers
 from rtlib.wheel import Delay, Reminders
-
-Transaction: TypeAlias = ClientTransaction | ServerTransaction
 
 _GRANULARITY: Final = 0.05
 """Seconds that a timer may be late."""
@@ -185,6 +183,7 @@ class Engine:
         transaction.again = transaction.deadline = NEVER
         if isinstance(transaction, ServerTransaction):
             return self._servers.pop(transaction.key, None) is not None
+        assert isinstance(transaction, ClientTransaction)
         return self._clients.pop(transaction.key, None) is not None
 
     def _expire(self, transaction: Transaction) -> bool:

@@ -12,6 +12,7 @@ from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import ServerTransaction
+from haproxy.sip.step import Transaction
 
 
 class RequestReceived:
@@ -59,7 +60,7 @@ class StrayResponse(NamedTuple):
 class Timeout(NamedTuple):
     """Nobody answered: timers B, F, or a cancelled INVITE; or timer H, no ACK for a final response."""
 
-    transaction: ClientTransaction | ServerTransaction
+    transaction: Transaction
 
 
 class TransportError(NamedTuple):
@@ -75,7 +76,7 @@ class Terminated(NamedTuple):
     Told where there is a context only.
     """
 
-    transaction: ClientTransaction | ServerTransaction
+    transaction: Transaction
 
 
 class Malformed(NamedTuple):

@@ -29,6 +29,7 @@ from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.state import ACCEPTED, COMPLETED, PROVISIONAL, Input, State
+from haproxy.sip.step import Transaction
 from haproxy.sip.timers import DEFAULTS, Timers
 from haproxy.sip.via import COOKIE, Via
 
@@ -165,7 +166,7 @@ class TransactionLayer(Engine):
         if transaction.state is State.proceeding:
             self._send_cancel(transaction, None, now)
 
-    def shed(self, transaction: ClientTransaction | ServerTransaction) -> None:
+    def shed(self, transaction: Transaction) -> None:
         """Let the request go, if the transaction has its final response and needs it no more.
 
         A user that does not look at it again saves half of the memory of a transaction, which lingers
@@ -223,7 +224,7 @@ class TransactionLayer(Engine):
             self._via_prefixes[key] = prefix
         return prefix
 
-    def transactions(self) -> Iterator[ClientTransaction | ServerTransaction]:
+    def transactions(self) -> Iterator[Transaction]:
         """All transactions, for the operator's eyes."""
         yield from self._servers.values()
         yield from self._clients.values()
