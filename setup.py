@@ -31,7 +31,12 @@ HOT = [
     "haproxy/registrar/registrar.py",
     "haproxy/registrar/subscriber.py",
 ]
-"""What runs for each SIP message. The classes among them call each other directly, so they go together."""
+"""What runs for each SIP message. The classes among them call each other directly, so they go together.
+
+`rtlib.driver` takes no fewer instructions compiled, and `rtlib.mmsg` a tenth fewer for a datagram, which a
+call does not show. Besides, mypyc gives a variable's memory back after its last use, when the system still
+has to read it there.
+"""
 
 forwarder = Extension(
     "rtlib.media._forwarder",

@@ -129,7 +129,8 @@ class Batch:
             if position == 0:
                 raise OSError(number, os.strerror(number))
             return self.send(descriptor, datagrams[:position])
-        # The system reads them where they lie one behind the other: they are copied once, and in one go.
+        # The system reads them where they lie one behind the other: they are copied once, and in one go. They
+        # have to lie there until it has, as `payload` does until this function ends.
         payload = b"".join([data for data, _ in datagrams])
         places = accumulate(sizes, initial=_place(_ffi.from_buffer(payload)))
         vector, count = self._outgoing, len(sizes)
