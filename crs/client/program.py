@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,11 @@ from crs.client.call import Call, IncomingCall
 from crs.client.change import IncomingChange
 from crs.client.client import VERSION, Client, new_label
 from crs.client.credentials import Credentials, Server
-from crs.client.error import CallEnded, ClientError, Closed
+from crs.client.error import ClientError, Closed
 from crs.client.group import GroupCall
 from crs.client.lasting import LastingClient
 from crs.client.listener import Listener
+from crs.client.report import report_call, report_group, save, say, user_files
 from crs.client.sealing import Route, SealError, seal, unseal
 from crs.client.updates import Keeper
 from crs.identity import Identity
@@ -59,7 +60,7 @@ class Audio:
 
     def frames(self) -> Iterator[bytes]:
         """The audio as frames of 20 ms. Raises ClientError for a file that cannot be played."""
-        with _user_files():
+        with user_files():
             return frames(wav.read(self.wav) if self.wav is not None else sine(self.tone))
 
 
@@ -105,14 +106,14 @@ async def send(reactor: Any, access: Access, to: Sequence[Identity], text: str, 
         [one] = to
         payload = seal(text, Route(label, own.uri, own.account, one.uri, one.account), access.secret)
         await client.post(one.uri, payload, account=one.account, label=label, ttl=ttl)
-        _say(f"posted {label} to {one}, {sealed}")
+        say(f"posted {label} to {one}, {sealed}")
     else:
         payload = seal(text, Route(label, own.uri, own.account), access.secret)
         recipients = [Recipient(uri=each.uri, account=each.account) for each in to]
         results = await client.post_group(recipients, payload, label=label, ttl=ttl)
         for each, result in zip(to, results, strict=True):
             done = f"posted {label} to {each}, {sealed}"
-            _say(done if result.code is None else f"not posted to {each}: {result.reason} ({result.code})")
+            say(done if result.code is None else f"not posted to {each}: {result.reason} ({result.code})")
         if all(result.code is not None for result in results):
             raise ClientError("nobody gets the message")
     await client.close()
@@ -123,7 +124,7 @@ async def put(reactor: Any, access: Access, name: str, data: bytes) -> None:
     client = access.client(reactor)
     await _attach(reactor, access, client)
     await client.store(ClientData(name=name, data=data))
-    _say(f"stored {len(data)} bytes as {name}")
+    say(f"stored {len(data)} bytes as {name}")
     await client.close()
 
 
@@ -135,8 +136,8 @@ async def get(reactor: Any, access: Access, name: str, file: Path) -> None:
     await client.close()
     if not isinstance(fetched.item, ClientData):
         raise ClientError(f"nothing is stored as {name}")
-    _save(file, fetched.item.data)
-    _say(f"fetched {len(fetched.item.data)} bytes, stored {datetime.fromtimestamp(fetched.saved, UTC)}")
+    save(file, fetched.item.data)
+    say(f"fetched {len(fetched.item.data)} bytes, stored {datetime.fromtimestamp(fetched.saved, UTC)}")
 
 
 async def take_updates(reactor: Any, access: Access, directory: Path, seconds: float) -> None:
@@ -148,7 +149,7 @@ async def take_updates(reactor: Any, access: Access, directory: Path, seconds: f
     await collector.keeper.settle()
     await client.close()
     if not collector.offered_any:
-        _say("there is no update to take")
+        say("there is no update to take")
 
 
 async def call(
@@ -160,23 +161,23 @@ async def call(
     await _attach(reactor, access, client)
     try:
         outgoing = await client.call(to.uri, to.account)
-        _say(f"calling {to}")
+        say(f"calling {to}")
         rang = outgoing.rang.wait()
-        rang.addCallbacks(lambda _: _say(f"{to} rings"), lambda failure: failure.trap(ClientError))
+        rang.addCallbacks(lambda _: say(f"{to} rings"), lambda failure: failure.trap(ClientError))
         try:
             await outgoing.answered.wait().addTimeout(RING_SECONDS, reactor)
         except TimeoutError:
             raise ClientError(f"{to} has not answered within {RING_SECONDS:.0f} s") from None
-        _say(f"{to} has answered")
+        say(f"{to} has answered")
         if add_streams:
             await outgoing.change(add=add_streams)
-            _say(f"{len(outgoing.streams)} streams")
+            say(f"{len(outgoing.streams)} streams")
             with suppress(Closed):
                 for stream in outgoing.streams[1:]:
                     stream.play(audio.frames())
         await _talk(reactor, outgoing, played, audio.seconds)
         await outgoing.hangup()
-        _report(outgoing, await outgoing.ended.wait(), record)
+        report_call(outgoing, await outgoing.ended.wait(), record)
     finally:
         await client.close()
 
@@ -224,9 +225,9 @@ async def _together(
     try:
         call = await enter(client)
         for refused in call.refused:
-            _say(f"{refused.uri}@{refused.account} cannot be invited: {refused.code}")
+            say(f"{refused.uri}@{refused.account} cannot be invited: {refused.code}")
         await _take_part(reactor, call, played, audio.seconds)
-        _report_group(call, await call.ended.wait(), directory)
+        report_group(call, await call.ended.wait(), directory)
     finally:
         await client.close()
 
@@ -234,8 +235,8 @@ async def _together(
 async def _take_part(reactor: Any, call: GroupCall, played: Iterator[bytes], seconds: float | None) -> None:
     """Play in a group that we are in, and then leave it."""
     assert call.stream is not None
-    _say("in a group with " + ", ".join(f"{who} {member.state}" for who, member in call.members.items()))
-    call.told = lambda member: _say(
+    say("in a group with " + ", ".join(f"{who} {member.state}" for who, member in call.members.items()))
+    call.told = lambda member: say(
         f"{member.uri}@{member.account} {member.state}" + (f": {member.reason}" if member.reason else "")
     )
     over: Outcome[object] = Outcome()
@@ -252,7 +253,7 @@ class Collector(Listener):
     client: Client
 
     def __init__(self, directory: Path) -> None:
-        self.keeper = Keeper(directory, _say)
+        self.keeper = Keeper(directory, say)
         self.offered_any = False
 
     def offered(self, offer: Offer) -> None:
@@ -271,18 +272,18 @@ class Doorman(Listener):
         self._access = access
         self._audio = audio
         self._directory = folders.recordings
-        self._keeper = Keeper(folders.updates, _say) if folders.updates is not None else None
+        self._keeper = Keeper(folders.updates, say) if folders.updates is not None else None
 
     def offered(self, offer: Offer) -> None:
         """Take an update where there is a place for it, else say that there is one."""
         if self._keeper is None:
-            _say(f"update for {offer.month} is offered; crs-client updates takes it")
+            say(f"update for {offer.month} is offered; crs-client updates takes it")
         else:
             self._keeper.take(self.client, offer)
 
     def incoming(self, call: IncomingCall) -> None:
         """Answer, or refuse as busy."""
-        _say(f"call from {call.parties.caller}@{call.parties.caller_account}")
+        say(f"call from {call.parties.caller}@{call.parties.caller_account}")
         if self._audio is None:
             super().incoming(call)
             return
@@ -297,7 +298,7 @@ class Doorman(Listener):
 
     def group(self, call: GroupCall) -> None:
         """Join a group call, or refuse as busy."""
-        _say(f"group call from {call.caller} with {', '.join(map(str, call.members))}")
+        say(f"group call from {call.caller} with {', '.join(map(str, call.members))}")
         if self._audio is None:
             super().group(call)
             return
@@ -310,40 +311,40 @@ class Doorman(Listener):
         try:
             text = unseal(item.payload, route, self._access.secret)
         except SealError as error:
-            _say(f"message {item.message} from {item.sender}@{item.account} left in the mailbox: {error}")
+            say(f"message {item.message} from {item.sender}@{item.account} left in the mailbox: {error}")
             return False
-        _say(f"message {item.message} from {item.sender}@{item.account}: {text}")
+        say(f"message {item.message} from {item.sender}@{item.account}: {text}")
         return True
 
     def receipt(self, item: Deliver) -> bool:
         """Print that a message was read."""
-        _say(f"message {item.message} was confirmed by {item.sender}@{item.account}")
+        say(f"message {item.message} was confirmed by {item.sender}@{item.account}")
         return True
 
     def interrupted(self, reason: ClientError) -> None:
         """Say that nothing comes for now."""
-        _say(f"{reason}; connecting again")
+        say(f"{reason}; connecting again")
 
     def returned(self, attached: Attached) -> None:
         """Say that things come again."""
-        _say("attached again" + (", nothing was missed" if attached.resumed else ""))
+        say("attached again" + (", nothing was missed" if attached.resumed else ""))
 
     def detached(self, reason: str) -> None:
         """Say that nothing more will come."""
-        _say(f"detached: {reason}")
+        say(f"detached: {reason}")
 
     def _attend(self, work: Coroutine[Deferred[Any], Any, None], what: str) -> None:
         async def attend() -> None:
             try:
                 await work
             except ClientError as error:
-                _say(f"{what} failed: {error}")
+                say(f"{what} failed: {error}")
 
         Deferred.fromCoroutine(attend())
 
     async def _accept(self, change: IncomingChange, audio: Audio) -> None:
         await change.accept()
-        _say(f"{len(change.call.streams)} streams")
+        say(f"{len(change.call.streams)} streams")
         with suppress(Closed):
             for stream in change.streams:
                 stream.play(audio.frames())
@@ -353,17 +354,17 @@ class Doorman(Listener):
         await call.ring()
         await call.join()
         await _take_part(self._reactor, call, played, audio.seconds)
-        _report_group(call, await call.ended.wait(), self._directory)
+        report_group(call, await call.ended.wait(), self._directory)
 
     async def _answer(self, call: IncomingCall, audio: Audio) -> None:
         played = audio.frames()
         await call.ring()
         await call.answer()
-        _say("answered")
+        say("answered")
         await _talk(self._reactor, call, played, audio.seconds)
         await call.hangup()
         file = self._directory / f"{call.parties.session}.wav" if self._directory is not None else None
-        _report(call, await call.ended.wait(), file)
+        report_call(call, await call.ended.wait(), file)
 
 
 async def _attach(reactor: Any, access: Access, client: Client) -> None:
@@ -371,7 +372,7 @@ async def _attach(reactor: Any, access: Access, client: Client) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(client.close()))
     await client.connect()
     attached = await client.attach()
-    _say(f"attached as {attached.uri}@{attached.account} at {access.server} ({attached.server})")
+    say(f"attached as {attached.uri}@{attached.account} at {access.server} ({attached.server})")
     await client.store(
         ClientInfo(
             time=time.time(), os=platform.system(), os_version=platform.release()[:64], version=VERSION
@@ -406,56 +407,3 @@ async def _at_most(reactor: Any, over: Outcome[object], seconds: float | None) -
         waiting.addTimeout(seconds, reactor)
     with suppress(TimeoutError):
         await waiting
-
-
-def _report_group(call: GroupCall, end: CallEnded, directory: Path | None) -> None:
-    """Say how a group ended for us and what came from whom; keep the recordings. Raises ClientError."""
-    _say(str(end))
-    assert call.stream is not None
-    counters = call.stream.counters
-    _say(f"packets: {counters.sent} sent, {counters.refused} refused")
-    for identifier, heard in call.stream.heard.items():
-        name = str(call.names.get(identifier, identifier))
-        _say(f"from {name}: {heard.reception.received} received, {heard.reception.lost} lost")
-        if directory is not None:
-            file = directory / f"{call.session}-{name.replace('/', '_')}.wav"
-            with _user_files():
-                wav.write(file, heard.recording.samples)
-            _say(f"recorded {file}")
-
-
-def _report(call: Call, end: CallEnded, record: Path | None) -> None:
-    """Say how the call ended and what went through it; keep the recording. Raises ClientError."""
-    _say(str(end))
-    for stream in call.streams:
-        counters, reception = stream.counters, stream.reception
-        _say(
-            f"packets: {counters.sent} sent, {reception.received} received, {reception.lost} lost,"
-            f" {counters.refused} refused"
-        )
-    if record is not None:
-        with _user_files():
-            wav.write(record, call.streams[0].recording.samples)
-        _say(f"recorded {record}")
-
-
-def _save(file: Path, data: bytes) -> None:
-    """Write a user's file. Raises ClientError."""
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise ClientError(f"{file}: {error.strerror}") from error
-
-
-@contextmanager
-def _user_files() -> Iterator[None]:
-    """What is wrong with the user's files is told like everything else that goes wrong."""
-    try:
-        yield
-    except wav.WavError as error:
-        raise ClientError(str(error)) from error
-
-
-def _say(line: str) -> None:
-    """Print one line at once, also into a pipe."""
-    print(line, flush=True)  # noqa: T201  the program's output
