@@ -16,11 +16,17 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 
 BEHIND: Final = 0.25
-"""Seconds after which a new request is refused: what has waited less is not sent again before its answer,
-which waits as long, is there (T1 is 0.5). It is about how long messages wait while there is an overload.
+"""Seconds that messages may wait for long: what has waited less is not sent again before its answer, which
+waits as long, is there (T1 is 0.5). It is about how long they wait while there is an overload.
 """
 
-FAR_BEHIND: Final = 0.5
+LASTING: Final = 1.0
+"""Seconds for which messages wait so long before something is refused: a short pause is made up for."""
+
+REPEATED: Final = 0.5
+"""Seconds of waiting with which it is refused at once: all is sent again by then (T1)."""
+
+FAR_BEHIND: Final = 1.0
 """With that, new requests of Genesis systems are refused, too: most belong to calls that were let in."""
 
 QUIET: Final = 5.0
@@ -59,6 +65,8 @@ class Overload:
         self.refusing = False
         """Whether what is new is refused among the messages at hand."""
         self._far_behind = False
+        self._long_since = self._long_at = float("-inf")
+        """When messages began to wait for long, and when they last did."""
         self._began: float | None = None
         self._behind_at = float("-inf")
         self._refused_before = 0
@@ -85,7 +93,12 @@ class Overload:
     def note(self, waited: float, lost: bool, now: float) -> None:
         """What is worked on next has waited so long, 0 if nothing is left behind it; some was `lost`."""
         self._longest = max(self._longest, waited)
-        self.refusing = waited > BEHIND or lost
+        if waited > BEHIND:
+            if now > self._long_at + REPEATED:
+                self._long_since = now
+            self._long_at = now
+        lasting = waited > BEHIND and now >= self._long_since + LASTING
+        self.refusing = lost or lasting or waited > REPEATED
         self._far_behind = waited >= FAR_BEHIND
         if self.refusing:
             self._behind_at = now

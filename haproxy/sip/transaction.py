@@ -53,6 +53,8 @@ __all__ = [
 ]
 
 _ENTROPY_BLOCK: Final = 4096
+_REFUSALS: Final = 20_000
+"""Requests refused last that are known again: repetitions come within seconds."""
 _CANCELLABLE: Final = (State.calling, State.proceeding)
 _CAUSES: Final = {
     1: Input.provisional,
@@ -98,6 +100,8 @@ class TransactionLayer(Engine):
         self._refusal_lines = [b"Retry-After: 5"]
         if server_header is not None:
             self._refusal_lines.append(b"Server: " + server_header)
+        self._refused: dict[server.Key, float] = {}
+        """When what was refused last first came, the oldest first."""
         self.refuses: Callable[[Request, Flow], bool] | None = None
         """Whether a request from there that is no repetition gets 503 and leaves nothing behind."""
 
@@ -244,12 +248,12 @@ class TransactionLayer(Engine):
             self._step(transaction, Input.request, None, now)
             return
         flow = arrive(request, via, source)
-        if self.refuses is not None and self.refuses(request, source):
-            self._refuse_new(request, flow)
+        if self._was_refused(key, now) or (self.refuses is not None and self.refuses(request, source)):
+            self._refuse_new(request, flow, key, now)
             return
         if len(self._servers) >= self._limit and not self._make_room(self._lingering_servers):
             self.counters.refused += 1
-            self._refuse_new(request, flow)
+            self._refuse_new(request, flow, key, now)
             return
         self.counters.requests += 1
         transaction = ServerTransaction(request, source, flow, key, self._timers.t1)
@@ -276,7 +280,17 @@ class TransactionLayer(Engine):
         transaction = self._servers.get(key) if key is not None else None
         return transaction if transaction is not None and transaction.to_tag == ack.to_tag else None
 
-    def _refuse_new(self, request: Request, flow: Flow) -> None:
+    def _was_refused(self, key: server.Key, now: float) -> bool:
+        """Whether this is the repetition of a request that was refused: it gets the same answer (§8.2.7)."""
+        when = self._refused.get(key)
+        return when is not None and now < when + self._timers.limit
+
+    def _refuse_new(self, request: Request, flow: Flow, key: server.Key, now: float) -> None:
+        if not self._was_refused(key, now):
+            self._refused.pop(key, None)
+            if len(self._refused) >= _REFUSALS:
+                del self._refused[next(iter(self._refused))]
+            self._refused[key] = now
         answer = request.answered(503, None, self.stateless_tag(request), self._refusal_lines)
         self._outgoing.append((answer, flow))
 

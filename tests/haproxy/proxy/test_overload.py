@@ -10,7 +10,9 @@ import pytest
 from haproxy.proxy.overload import (
     BEHIND,
     FAR_BEHIND,
+    LASTING,
     QUIET,
+    REPEATED,
     Overload,
     OverloadBegan,
     OverloadEnded,
@@ -42,18 +44,33 @@ def bench() -> Bench:
 
 
 def test_nothing_is_refused_while_messages_wait_less_than_their_senders_do(bench: Bench) -> None:
-    bench.overload.note(BEHIND, False, 1.0)
-    assert not bench.refuses()
+    for step in range(100):
+        bench.overload.note(BEHIND, False, 1.0 + step / 10)
+        assert not bench.refuses()
     assert bench.told == []
     assert not bench.overload.behind_since(0.0)
 
 
-def test_what_is_new_is_refused_if_it_has_waited_longer(bench: Bench) -> None:
-    bench.overload.note(BEHIND + 0.01, False, 1.0)
+def test_a_short_pause_is_made_up_for(bench: Bench) -> None:
+    for begin in (1.0, 10.0, 20.0):
+        for step in range(9):
+            bench.overload.note(REPEATED, False, begin + LASTING * step / 10)
+            assert not bench.refuses()
+    assert bench.told == []
+
+
+def test_what_is_new_is_refused_where_messages_go_on_waiting(bench: Bench) -> None:
+    for step in range(11):
+        bench.overload.note(BEHIND + 0.01, False, 1.0 + LASTING * step / 10)
     assert bench.refuses()
-    bench.overload.note(BEHIND - 0.01, False, 1.1)
+    bench.overload.note(BEHIND, False, 1.1 + LASTING)
     assert not bench.refuses()
     assert bench.overload.refused == 1
+
+
+def test_what_is_sent_again_already_is_refused_at_once(bench: Bench) -> None:
+    bench.overload.note(REPEATED + 0.01, False, 1.0)
+    assert bench.refuses()
 
 
 @pytest.mark.parametrize(
@@ -91,16 +108,16 @@ def test_the_second_leg_of_a_call_is_refused_last(bench: Bench) -> None:
 
 def test_begin_and_end_are_told_once_however_often_refusing_comes_and_goes(bench: Bench) -> None:
     for turn in range(10):
-        bench.overload.note(BEHIND + 0.1, False, 1.0 + turn)
+        bench.overload.note(REPEATED + 0.1, False, 1.0 + turn)
         assert bench.refuses()
         bench.overload.note(0.0, False, 1.5 + turn)
         bench.overload.handle_timer(1.9 + turn)
-    assert bench.told == [OverloadBegan(BEHIND + 0.1, False)]
+    assert bench.told == [OverloadBegan(REPEATED + 0.1, False)]
     assert bench.overload.lasts
     bench.overload.handle_timer(10.0 + QUIET)
     assert bench.told[1:] == [OverloadEnded(9.0, 10)]
     assert not bench.overload.lasts
-    bench.overload.note(BEHIND + 0.1, False, 30.0)
+    bench.overload.note(REPEATED + 0.1, False, 30.0)
     bench.refuses()
     bench.overload.handle_timer(30.0 + QUIET)
     assert bench.told[3:] == [OverloadEnded(0.0, 1)]
@@ -114,7 +131,7 @@ def test_where_nothing_more_comes_it_ends_too(bench: Bench) -> None:
 
 
 def test_it_is_known_since_when_answers_may_have_been_missed(bench: Bench) -> None:
-    bench.overload.note(BEHIND + 0.1, False, 1.0)
+    bench.overload.note(REPEATED + 0.1, False, 1.0)
     assert bench.overload.behind_since(1.0)
     assert not bench.overload.behind_since(1.1)
 
@@ -160,10 +177,24 @@ class TestLayer:
         book.until(0.3).sent("100")
         book.hear(request_bytes(b"INVITE")).sent("100")
 
-    def test_what_comes_again_when_it_is_over_is_taken(self) -> None:
+    def test_a_repetition_of_what_was_refused_is_refused_when_it_is_over(self) -> None:
+        """Its sender has given the call up, or will: it must not reach anybody."""
         book = self.make().hear(request_bytes(b"INVITE")).sent("503")
-        book.layer.refuses = lambda request, source: False
-        book.hear(request_bytes(b"INVITE")).told(RequestReceived)
+        book.layer.refuses = None
+        book.hear(request_bytes(b"INVITE")).sent("503").told()
+        book.hear(request_bytes(b"INVITE", branch=b"z9hG4bKanother")).sent().told(RequestReceived)
+
+    def test_so_many_are_remembered_for_so_long(self) -> None:
+        book = self.make()
+        branches = [b"z9hG4bK%d" % number for number in range(20_001)]
+        for branch in branches:
+            book.hear(request_bytes(b"MESSAGE", branch=branch)).sent("503")
+        book.layer.refuses = None
+        book.hear(request_bytes(b"MESSAGE", branch=branches[-1])).sent("503")
+        book.hear(request_bytes(b"MESSAGE", branch=branches[1])).sent("503").told()
+        book.hear(request_bytes(b"MESSAGE", branch=branches[0])).told(RequestReceived)
+        book.until(33.0).events()
+        book.hear(request_bytes(b"MESSAGE", branch=branches[-1])).told(RequestReceived)
 
 
 @pytest.mark.parametrize("seed", range(20))

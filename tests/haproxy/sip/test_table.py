@@ -29,7 +29,7 @@ def test_full() -> None:
     assert first.first(b"retry-after") == b"5"
     assert first.to_tag
     book.hear(request_bytes(b"OPTIONS")).told()
-    assert book.layer.counters.refused == 2
+    assert book.layer.counters.refused == 1  # however often it comes
     book.client(b"OPTIONS")
     book.client(b"OPTIONS")
     with pytest.raises(LayerFull):
