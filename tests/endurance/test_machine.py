@@ -18,7 +18,8 @@ def test_what_our_own_processes_do_is_not_taken_for_others_work() -> None:
     after = times()
     assert after.own - before.own > 0.3  # nor what those did that have ended
     assert after.all > before.all
-    assert after.busy - before.busy <= after.all - before.all
+    # iowait may go down (proc_stat(5)), which looks like work.
+    assert after.busy - before.busy <= after.all - before.all + 0.1
 
 
 def test_datagrams_that_find_a_full_buffer_are_counted() -> None:
