@@ -24,12 +24,22 @@ from crs.client.error import ClientError
 from crs.client.group import GroupCall
 from crs.client.listener import Listener
 from crs.signaling.message import Deliver, Offer
+from rtlib.command.cli import LISTENING
 from rtlib.testing.daemon import ROOT, Daemon, free_port, twistd
 
 ACCOUNT: Final = "demo"
 READY: Final = r"accepting clients on "
 PROGRAM_TIMEOUT: Final = 60.0
 """Seconds that a program may take to run, or a server to start, on a machine that others use too."""
+
+
+class Trace(Daemon):
+    """A trace that runs; ready once the server sends it what happens."""
+
+    @property
+    def events(self) -> list[str]:
+        """A line for each event so far."""
+        return [line for line in self.output.splitlines() if line != LISTENING]
 
 
 class CrsServer:
@@ -101,6 +111,10 @@ class CrsServer:
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `crs-cli ARGUMENTS` for this server."""
         return run("crs.cli", "--home", str(self.home), *arguments)
+
+    def trace(self, element: str) -> Trace:
+        """`crs-cli trace ELEMENT`, not started yet."""
+        return Trace(program("crs.cli", "--home", str(self.home), "trace", element), LISTENING)
 
     def ok(self, *arguments: str) -> str:
         """What `crs-cli ARGUMENTS` prints, which must succeed."""

@@ -30,6 +30,9 @@ Local: TypeAlias = Callable[[Path, Client], Registry]
 Complete: TypeAlias = Callable[[Client, Mapping[str, Any]], Iterable[str]]
 """The words for an argument, from the daemon and the arguments before it. May raise CommandError."""
 
+LISTENING: Final = "listening; ctrl-c ends it"
+"""What a trace says on standard error once it is sent what happens."""
+
 _SCALARS: Final = {int: click.INT, float: click.FLOAT, str: click.STRING, bool: click.BOOL}
 
 
@@ -262,7 +265,7 @@ def _follow(spec: Spec, rows: Iterator[Any], as_json: bool) -> int:
 
 
 def _listening() -> None:
-    click.echo("listening; ctrl-c ends it", err=True)
+    click.echo(LISTENING, err=True)
 
 
 def _left_out(count: int) -> None:

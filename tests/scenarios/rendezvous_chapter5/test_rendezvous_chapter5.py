@@ -19,11 +19,10 @@ from twisted.internet.threads import deferToThread
 
 from crs.cli import COMMANDS
 from crs.client.error import Refused
-from crs.client.testing import ACCOUNT, CrsServer, program
+from crs.client.testing import ACCOUNT, CrsServer
 from crs.signaling.message import ClientData, ClientInfo, ClientToken, PushTokens
 from crs.version import VERSION
 from rtlib.command.registry import declared
-from rtlib.testing.daemon import Daemon
 from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor
 
@@ -318,7 +317,7 @@ def test_every_command(server: CrsServer) -> None:
     reactor = installed_reactor()
 
     async def story() -> None:
-        traces = [traced(server, element) for element in TRACES]
+        traces = [server.trace(element) for element in TRACES]
         for trace in traces:
             trace.__enter__()
         await deferToThread(server.cli, "stats", "enable", ACCOUNT)
@@ -383,11 +382,6 @@ async def stage(server: CrsServer, reactor: Any) -> tuple[Any, Any]:
     await incoming.answer()
     await call.answered.wait()
     return alice, bob
-
-
-def traced(server: CrsServer, element: str) -> Daemon:
-    command = program("crs.cli", "--home", str(server.home), "trace", element)
-    return Daemon(command, lambda: f"trace {element}" in server.daemon.output)
 
 
 def problem_of(server: CrsServer, row: Row) -> str:

@@ -11,9 +11,8 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from crs.client.error import Refused
-from crs.client.testing import ACCOUNT, CrsServer, program, run
+from crs.client.testing import ACCOUNT, CrsServer, run
 from crs.signaling.message import EndReason, ErrorCode, Who
-from rtlib.testing.daemon import Daemon
 from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor
 
@@ -175,10 +174,6 @@ def test_acts_are_audited(server: CrsServer) -> None:
 
 
 def test_traces(server: CrsServer, reactor: Any) -> None:
-    def traced(element: str) -> Daemon:
-        command = program("crs.cli", "--home", str(server.home), "trace", element)
-        return Daemon(command, lambda: f"trace {element}" in server.daemon.output)
-
     async def story() -> None:
         alice, _ = await server.attached(reactor, "+4741")
         bob, news = await server.attached(reactor, "+4742")
@@ -192,16 +187,16 @@ def test_traces(server: CrsServer, reactor: Any) -> None:
         await deferToThread(ok, server, "blacklist", "add", ACCOUNT, "+4741")
 
     with (
-        traced("connection") as connection,
-        traced("statistics") as statistics,
-        traced("object") as object_,
-        traced("event") as event,
+        server.trace("connection") as connection,
+        server.trace("statistics") as statistics,
+        server.trace("object") as object_,
+        server.trace("event") as event,
     ):
         run_on_reactor(story, timeout=60)
         connection.wait_for_text(r"(?s)closed.*closed")
         object_.wait_for_text("add to blacklist")
         event.wait_for_text("blacklist add")
-        fields = [line.split(", ") for line in connection.output.splitlines()]
+        fields = [line.split(", ") for line in connection.events]
         assert {(len(row), row[0]) for row in fields} == {(8, "event")}
         first = [row[3:5] + row[7:] for row in fields if row[2] == fields[0][2]]
         client = f"+4741@{ACCOUNT}"
@@ -211,14 +206,14 @@ def test_traces(server: CrsServer, reactor: Any) -> None:
             ["client", client, "negotiated"],
             ["client", client, "closed"],
         ]
-        counted = [line.split(", ") for line in statistics.output.splitlines()]
+        counted = [line.split(", ") for line in statistics.events]
         assert sorted(row[2:] for row in counted) == [
             ["message-incoming", "+4742", ACCOUNT],
             ["message-outgoing", "+4741", ACCOUNT],
             ["session-incoming", "+4742", ACCOUNT],
             ["session-outgoing", "+4741", ACCOUNT],
         ]
-        assert object_.output.splitlines()[0].split(", ")[2:] == ["+4741", "add to blacklist"]
-        module, kind, time, _ = event.output.splitlines()[0].split(", ", 3)
+        assert object_.events[0].split(", ")[2:] == ["+4741", "add to blacklist"]
+        module, kind, time, _ = event.events[0].split(", ", 3)
         assert (kind, time[-1]) == ("dbg", "Z")
         assert re.fullmatch(r"[\w-]+", module)

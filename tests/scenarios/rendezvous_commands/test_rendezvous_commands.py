@@ -13,9 +13,8 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from crs.client.error import Refused
-from crs.client.testing import ACCOUNT, CrsServer, program, run
+from crs.client.testing import ACCOUNT, CrsServer, run
 from crs.version import VERSION
-from rtlib.testing.daemon import Daemon
 from rtlib.testing.loop import installed_reactor
 from rtlib.testing.loop import run as run_on_reactor
 
@@ -196,10 +195,6 @@ def test_message_counters(server: CrsServer, reactor: Any) -> None:
 def test_traces(server: CrsServer, reactor: Any) -> None:
     """Each event is one line of the manual's fields; ctrl-c ends a trace with exit code 0."""
 
-    def traced(element: str) -> Daemon:
-        command = program("crs.cli", "--home", str(server.home), "trace", element)
-        return Daemon(command, lambda: f"trace {element}" in server.daemon.output)
-
     async def story() -> None:
         alice, told = await server.attached(reactor, "+4741")
         bob, news = await server.attached(reactor, "+4742")
@@ -219,23 +214,27 @@ def test_traces(server: CrsServer, reactor: Any) -> None:
         return await memory.calls.get()
 
     labels: list[str] = []
-    with traced("attach") as attach, traced("session") as session, traced("message") as message:
+    with (
+        server.trace("attach") as attach,
+        server.trace("session") as session,
+        server.trace("message") as message,
+    ):
         run_on_reactor(story, timeout=60)
         attach.wait_for_text(r"\+4742.*unregistered")
         session.wait_for_text("hangup")
         message.wait_for_text("posted ack")
-        rows = [line.split(", ") for line in attach.output.splitlines()]
+        rows = [line.split(", ") for line in attach.events]
         assert {len(row) for row in rows} == {10}
         assert [row[3:6] + [row[8]] for row in rows[:2]] == [
             ["primary", "+4741", ACCOUNT, "registered"],
             ["primary", "+4742", ACCOUNT, "registered"],
         ]
-        rows = [line.split(", ") for line in session.output.splitlines()]
+        rows = [line.split(", ") for line in session.events]
         assert [row[0:1] + row[2:] for row in rows] == [
             ["event", "+4741", "+4742", "invite", ACCOUNT, labels[1]],
             ["event", "+4741", "+4742", "hangup(decline; callee)", ACCOUNT, labels[1]],
         ]
-        rows = [line.split(", ") for line in message.output.splitlines()]
+        rows = [line.split(", ") for line in message.events]
         assert [row[2:] for row in rows] == [
             ["+4741", "+4742", "posted content", ACCOUNT, labels[0]],
             ["+4741", "+4742", "delivered", ACCOUNT, labels[0]],

@@ -8,7 +8,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from crs.client.testing import CrsServer, program
+from crs.client.testing import CrsServer
 from rtlib.testing.daemon import Daemon, wait_until
 
 BATCH = 200
@@ -33,13 +33,7 @@ def goes_on(server: CrsServer, trace: Daemon) -> bool:
 
 def test_a_reader_that_stands_still(tmp_path: Path) -> None:
     with CrsServer(tmp_path / "crs", ["limit handshakes-per-address 1000"]) as server:
-
-        def traced() -> Daemon:
-            before = server.daemon.output.count("trace connection")
-            command = program("crs.cli", "--home", str(server.home), "trace", "connection")
-            return Daemon(command, lambda: server.daemon.output.count("trace connection") > before)
-
-        with traced() as slow, traced() as quick:
+        with server.trace("connection") as slow, server.trace("connection") as quick:
             slow.process.send_signal(signal.SIGSTOP)
             # More than the sockets between hold, and the queue behind them.
             for batch in range(BATCHES):
