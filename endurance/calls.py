@@ -21,7 +21,8 @@ from endurance.bad_sip import resident
 from endurance.caller import Caller, Tally
 from endurance.failover import LENGTH, REST, SETTINGS, SHARE, circumstances, losses, maximum
 from endurance.machine import Machine
-from endurance.trial import Report, common_problems, main
+from endurance.report import Report
+from endurance.trial import common_problems, main
 from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy
 

@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 
 from endurance.caller import PATIENCE, Caller, Place, Tally
 from endurance.machine import Machine
-from endurance.trial import Report, common_problems, main
+from endurance.report import Report
+from endurance.trial import common_problems, main
 from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy, Settings
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from crs.client.lasting import LastingClient
 from crs.client.testing import CrsServer
 from endurance.ledger import Ledger
 from endurance.phone import Mailbox, Sender, pause, phone
+from endurance.report import Report, conclude
 from rtlib.testing.daemon import Daemon, DaemonError
 from rtlib.testing.loop import installed_reactor, run
 from rtlib.testing.redis import RedisServer
@@ -59,7 +60,7 @@ class Trial:
         self.sender = Sender(self._reactor, self.ledger, dice)
         self.kills = 0
 
-    async def run(self, kills: int, report: Callable[[str], None]) -> list[str]:
+    async def run(self, kills: int, report: Report) -> list[str]:
         """Kill the server so many times; what is wrong afterwards."""
         senders = [await self._attached(f"+100{number}") for number in range(PAIRS)]
         recipients = [await self._attached(f"+200{number}") for number in range(PAIRS)]
@@ -121,7 +122,7 @@ class Trial:
         await pause(self._reactor, 0.5)
 
 
-def trial(home: Path, kills: int, report: Callable[[str], None], seed: int, store: str) -> list[str]:
+def trial(home: Path, kills: int, report: Report, seed: int, store: str) -> list[str]:
     """Run one and give what is wrong, if anything. Blocks."""
     with ExitStack() as running:
         settings, victims = [*SETTINGS], []
@@ -159,9 +160,7 @@ def main() -> None:
     print(f"{kills} kills, {store}, seed {seed}")
     with TemporaryDirectory() as folder:
         problems = trial(Path(folder) / "home", kills, lambda text: print(text, flush=True), seed, store)
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
+    conclude(problems)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from typing import Final
 from endurance.caller import Caller
 from endurance.failover import LENGTH, REST, SETTINGS, circumstances, maximum
 from endurance.machine import Machine
-from endurance.trial import Report, common_problems, main
+from endurance.report import Report
+from endurance.trial import common_problems, main
 from haproxy.testing.genesis import Genesis
 from haproxy.testing.genproxy import Genproxy
 

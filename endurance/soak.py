@@ -26,6 +26,7 @@ from crs.client.testing import CrsServer
 from crs.signaling.message import ErrorCode
 from endurance.ledger import Ledger
 from endurance.phone import Sender, pause
+from endurance.report import Report, clock, conclude
 from endurance.subscriber import Subscriber
 from endurance.watch import Sample, growth, sample
 from rtlib.testing.loop import installed_reactor, run
@@ -70,7 +71,7 @@ class Soak:
         self._samples: list[Sample] = []
         self._problems: list[str] = []
 
-    async def run(self, seconds: float, report: Callable[[str], None]) -> list[str]:
+    async def run(self, seconds: float, report: Report) -> list[str]:
         """Let them live for so long; what is wrong afterwards."""
         before = await self._look()
         report(f"alone: {_line(before)}")
@@ -103,7 +104,7 @@ class Soak:
 
         await gatherResults([Deferred.fromCoroutine(arrive()) for _ in range(ARRIVALS_AT_ONCE)])
 
-    async def _watch(self, seconds: float, report: Callable[[str], None]) -> None:
+    async def _watch(self, seconds: float, report: Report) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await pause(self._reactor, SAMPLE)
@@ -111,7 +112,7 @@ class Soak:
             if len(self._samples) % REPORT == 0:
                 report(_line(self._samples[-1]))
 
-    async def _check(self, before: Sample, report: Callable[[str], None]) -> None:
+    async def _check(self, before: Sample, report: Report) -> None:
         """What is left once everybody has gone."""
         after = await self._look()
         deadline = time.monotonic() + LEAVING
@@ -169,7 +170,7 @@ def _line(each: Sample) -> str:
     )
 
 
-def soak(home: Path, seconds: float, clients: int, report: Callable[[str], None], seed: int) -> list[str]:
+def soak(home: Path, seconds: float, clients: int, report: Report, seed: int) -> list[str]:
     """Run one and give what is wrong, if anything. Blocks."""
     with CrsServer(home, SETTINGS) as server:
         test = Soak(server, clients, random.Random(seed))
@@ -189,16 +190,9 @@ def main() -> None:
     clients = int(sys.argv[2]) if sys.argv[2:] else 2000
     seed = random.randrange(2**32)
     print(f"{clients} clients, {minutes:g} minutes, seed {seed}")
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"{(time.monotonic() - started) / 60:6.1f} min  {text}", flush=True)
-
     with TemporaryDirectory() as folder:
-        problems = soak(Path(folder) / "home", minutes * 60, clients, report, seed)
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
+        problems = soak(Path(folder) / "home", minutes * 60, clients, clock(), seed)
+    conclude(problems)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ A phone rings, and says so again after a minute, with which Timer C begins anew.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from endurance.report import conclude
 from haproxy.testing import script
 from haproxy.testing.genproxy import Genproxy, own_host
 from haproxy.testing.sipp import Sipp
@@ -69,9 +69,7 @@ def main() -> None:
     """Run and report; exit code 1 if something is wrong."""
     with TemporaryDirectory() as folder:
         problems = trial(Path(folder))
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
+    conclude(problems)
 
 
 if __name__ == "__main__":

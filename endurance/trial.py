@@ -1,19 +1,16 @@
-"""A run of SIPp calls through genproxy from the command line: its clock, and what must not be in any."""
+"""A run of SIPp calls through genproxy from the command line, and what must not be in any."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 from endurance.caller import Tally
 from endurance.machine import Machine
+from endurance.report import Report, clock, conclude
 from haproxy.testing.genproxy import Genproxy
-
-Report: TypeAlias = Callable[[str], None]
 
 
 def common_problems(
@@ -38,13 +35,6 @@ def main(trial: Callable[[Path, float, int, Report], list[str]]) -> None:
     """Run `trial` for [MINUTES [RATE]] of the command line and report; exit code 1 if something is wrong."""
     minutes = float(sys.argv[1]) if sys.argv[1:] else 10.0
     rate = int(sys.argv[2]) if sys.argv[2:] else 0
-    started = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"{(time.monotonic() - started) / 60:6.1f} min  {text}", flush=True)
-
     with TemporaryDirectory() as folder:
-        problems = trial(Path(folder), minutes * 60, rate, report)
-    for problem in problems:
-        print(f"WRONG: {problem}")
-    sys.exit(1 if problems else 0)
+        problems = trial(Path(folder), minutes * 60, rate, clock())
+    conclude(problems)

@@ -263,11 +263,12 @@ class TransactionLayer(Engine):
         self.events.append(RequestReceived(transaction, request, source))
 
     def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
-        transaction = self._servers.get(server.key_for(ack, via, b"INVITE"))
+        key = server.key_for(ack, via, b"INVITE")
+        transaction = self._servers.get(key)
+        if transaction is None and key in self._refused:
+            return  # of a refusal that left no transaction behind (§8.2.7)
         if transaction is None and not via.has_cookie:
             transaction = self._old_style_invite(ack, via)
-        if transaction is None and ack.to_tag == self.stateless_tag(ack):
-            return  # of a refusal that left nothing behind (§8.2.7)
         arrive(ack, via, source)
         event = AckReceived(ack, source)
         if transaction is None:
