@@ -24,7 +24,10 @@ DENIED: Final = "denied"
 FLOOD: Final = "flood"
 SCANNER: Final = "scanner"
 EXCESS: Final = "excess"
-"""Kinds of what is dropped. Excess is what comes too fast from somebody who is not blocked yet."""
+BACKLOG: Final = "backlog"
+"""Kinds of what is dropped. Excess is what comes too fast from somebody who is not blocked yet; backlog what
+would have had to wait for others, and found no room to.
+"""
 
 ADDRESSES: Final = 32_768
 """Addresses, and as many sources, that are remembered; at most twice as many."""
@@ -227,7 +230,7 @@ class Guard:
         found[DENIED] += self._shut.dropped
         for source in self._blocked.values():
             found[source.kind] += source.dropped
-        return {kind: float(found[kind]) for kind in (DENIED, FLOOD, SCANNER, EXCESS)}
+        return {kind: float(found[kind]) for kind in (DENIED, FLOOD, SCANNER, EXCESS, BACKLOG)}
 
     def get_timer(self) -> float | None:
         """When a block may end."""

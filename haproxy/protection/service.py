@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haproxy.protection.backlog import Backlog, PassOn
-from haproxy.protection.guard import EXCESS, Blocked, Datagrams, Guard, Policy, Unblocked
+from haproxy.protection.guard import BACKLOG, Blocked, Datagrams, Guard, Policy, Unblocked
 from rtlib.address import Address
 from rtlib.offence import OffenceLog
 
@@ -63,7 +63,7 @@ class Protection(Service):
         if later is None:
             admitted += hasty
         elif hasty:
-            self.guard.dropped[EXCESS] += self.backlog.add(hasty, later)
+            self.guard.dropped[BACKLOG] += self.backlog.add(hasty, later)
         return admitted
 
     def shuts(self, address: Address) -> bool:

@@ -70,7 +70,7 @@ def test_the_protection_takes_whom_nobody_has_to_wait_for_first() -> None:
     assert [datagram for each in late for datagram in each] == flood[16:]
     for number in range(40):
         protection.admit([(b"INVITE x", pack(f"192.0.2.{number}", 5060))] * 200, late.append)
-    assert guard.totals()["excess"] == 40 * (200 - 16) - WAITING
+    assert guard.totals()["backlog"] == 40 * (200 - 16) - WAITING
     protection.stopService()
     assert clock.getDelayedCalls() == []
     assert protection.admit(flood) == flood  # a stream: it has an order, and is read a little at a time

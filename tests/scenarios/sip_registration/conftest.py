@@ -46,7 +46,10 @@ class Lines:
             rows = self.rows()
             return {rows[uuid]["state"] for uuid in uuids or rows} == {state}
 
-        wait_until(there, timeout, f"{uuids or 'all registrations'} {state}")
+        try:
+            wait_until(there, timeout, f"{uuids or 'all registrations'} {state}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.rows()}") from error
         return self.rows()
 
     def refresh(self, uuid: str) -> None:

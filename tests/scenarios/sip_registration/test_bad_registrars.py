@@ -68,7 +68,14 @@ def test_wrong_answers(tmp_path: Path, entry: Any, lines: Any) -> None:
             arguments = ["-key", "answer", answer] if answer else []
             host = places[uuid].host
             sipp = Sipp(
-                folder, HERE / f"{scenario}.xml", host, user=uuid, host=host, port=PORT, arguments=arguments
+                folder,
+                HERE / f"{scenario}.xml",
+                host,
+                user=uuid,
+                host=host,
+                port=PORT,
+                calls=2,  # one is made: it stays, and answers a REGISTER that comes again
+                arguments=arguments,
             )
             stack.enter_context(sipp)
         world = stack.enter_context(lines(*entries))
