@@ -19,6 +19,10 @@ from hypothesis import HealthCheck, settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where containers forbid bytecode, each daemon of a test would compile us again: a third of its start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The suite gives the same answer twice; `make fuzz` looks for new ones. Machines that run it are shared and
 # slow at times: examples are bounded by number, not by time.
 SLOW_IS_FINE = [HealthCheck.too_slow]
