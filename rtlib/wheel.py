@@ -141,7 +141,7 @@ class Delay(Generic[T]):
 
     def __init__(self, seconds: float, granularity: float) -> None:
         """`seconds` above 0 is how long each waits, and `granularity` how much longer it may."""
-        self._seconds = seconds
+        self.seconds = seconds
         self._granularity = granularity
         self._groups: deque[tuple[float, deque[T]]] = deque()
         self._begun = -1.0
@@ -159,7 +159,7 @@ class Delay(Generic[T]):
         """Have `due` return `item` from `now` and the delay on; times do not go back."""
         if now != self._begun:
             self._begun, self._last = now, deque()
-            self._groups.append((now + self._seconds, self._last))
+            self._groups.append((now + self.seconds, self._last))
         self._last.append(item)
 
     def get_timer(self) -> float | None:

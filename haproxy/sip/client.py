@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from haproxy.sip import header
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
-from haproxy.sip.step import Transaction
+from haproxy.sip.step import Beginning, Transaction
 
 
 class ClientTransaction(Transaction):
@@ -16,9 +16,16 @@ class ClientTransaction(Transaction):
     __slots__ = ("cancelled", "key", "quiet")
 
     def __init__(
-        self, request: Request, flow: Flow, key: tuple[bytes, bytes], interval: float, *, quiet: bool = False
+        self,
+        request: Request,
+        flow: Flow,
+        key: tuple[bytes, bytes],
+        beginning: Beginning,
+        now: float,
+        *,
+        quiet: bool = False,
     ) -> None:
-        Transaction.__init__(self, request, flow, interval)
+        Transaction.__init__(self, request, flow, beginning, now)
         self.sent = bytes(request)
         self.key = key
         """Branch and method, which responses are matched by (§17.1.3)."""

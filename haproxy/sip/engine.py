@@ -20,8 +20,8 @@ from haproxy.sip.event import (
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import Key, ServerTransaction
-from haproxy.sip.state import TERMINATED, TIMER_TRYING, Action, Input
-from haproxy.sip.step import NEVER, NOTHING, Perform, Step, Transaction, resolve
+from haproxy.sip.state import TERMINATED, Action, Input
+from haproxy.sip.step import NEVER, NOTHING, Beginning, Perform, Transaction, resolve
 from haproxy.sip.timers import TRYING, Timers
 from rtlib.wheel import Delay, Reminders
 
@@ -46,13 +46,12 @@ class Engine:
         """What responses of our own say of us."""
         self._user_agent = user_agent
         self._timers = timers
-        self._non_invite_trying = timers.non_invite_trying
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
         self._lingering_servers = self._delays(timers.limit, timers.t4)
         self._lingering_clients = self._delays(timers.limit, timers.d, timers.t4)
         """Those that have their final response and stay for retransmissions only, by how long they stay."""
-        self._first_looks = self._delays(TRYING, self._non_invite_trying, timers.t1)
+        self._first_looks = self._delays(TRYING, timers.non_invite_trying, timers.t1)
         """Those that were just made, by when their first timer comes: most are answered until then."""
         self._all_delays = tuple(
             delay
@@ -68,11 +67,31 @@ class Engine:
         self._failure = ""
         """Why the flow does not work whose transactions are being told."""
         self._next_sweep = 0.0
+        t1, t2, limit, looks = timers.t1, timers.t2, timers.limit, self._first_looks
         actions = self._actions()
-        self._invite_client = resolve(state.INVITE_CLIENT_START, state.INVITE_CLIENT, actions)
-        self._non_invite_client = resolve(state.NON_INVITE_CLIENT_START, state.NON_INVITE_CLIENT, actions)
-        self._invite_server = resolve(state.INVITE_SERVER_START, state.INVITE_SERVER, actions)
-        self._non_invite_server = resolve(state.NON_INVITE_SERVER_START, state.NON_INVITE_SERVER, actions)
+        self._invite_client = Beginning(
+            state.INVITE_CLIENT_START,
+            resolve(state.INVITE_CLIENT, actions),
+            looks[t1],
+            interval=2 * t1,
+            limit=limit,
+        )
+        self._non_invite_client = Beginning(
+            state.NON_INVITE_CLIENT_START,
+            resolve(state.NON_INVITE_CLIENT, actions),
+            looks[t1],
+            interval=min(2 * t1, t2),
+            limit=limit,
+        )
+        self._invite_server = Beginning(
+            state.INVITE_SERVER_START, resolve(state.INVITE_SERVER, actions), looks[TRYING], interval=t1
+        )
+        self._non_invite_server = Beginning(
+            state.NON_INVITE_SERVER_START,
+            resolve(state.NON_INVITE_SERVER, actions),
+            looks[timers.non_invite_trying],
+            interval=t1,
+        )
 
     def to_send(self, now: float) -> list[tuple[bytes, Flow]]:
         """Hand out, once, the messages that are due, in order."""
@@ -115,6 +134,7 @@ class Engine:
             self._step(transaction, transaction.again_timer, None, now)
         if transaction.deadline <= now:
             transaction.deadline = NEVER
+            assert transaction.deadline_timer is not None
             self._step(transaction, transaction.deadline_timer, None, now)
         # Until here it counts as watched, so that what is set on the way asks for no reminder of its own.
         when = min(transaction.again, transaction.deadline)
@@ -157,19 +177,10 @@ class Engine:
         step = transaction.row.get(cause)
         if step is None:
             return
-        # As `_enter`, in line: ten steps for each call were measured to cost a call too many.
-        transaction.state, row, actions = step
+        transaction.state, row, stops, actions = step
         transaction.row = row
-        for perform in actions:
-            perform(transaction, message, now)
-        if not row:
-            self._end(transaction)
-
-    def _enter(
-        self, transaction: Transaction, step: Step, message: Response | AckReceived | None, now: float
-    ) -> None:
-        transaction.state, row, actions = step
-        transaction.row = row
+        if stops:
+            transaction.again = transaction.deadline = NEVER
         for perform in actions:
             perform(transaction, message, now)
         if not row:
@@ -234,10 +245,8 @@ class Engine:
         limit, t4 = self._timers.limit, self._timers.t4
         servers, clients = self._lingering_servers, self._lingering_clients
         return {
-            Action.start_b: self._deadline(Input.timer_b, limit),
             Action.start_d: self._linger(Input.timer_d, clients[self._timers.d]),
-            Action.start_f: self._deadline(Input.timer_f, limit),
-            Action.start_h: self._deadline(Input.timer_h, limit),
+            Action.start_h: self._start_h,
             Action.start_i: self._linger(Input.timer_i, servers[t4]),
             Action.start_j: self._linger(Input.timer_j, servers[limit]),
             Action.start_k: self._linger(Input.timer_k, clients[t4]),
@@ -252,7 +261,6 @@ class Engine:
             Action.start_e: self._retransmission(Input.timer_e, self._timers.t2),
             Action.start_g: self._retransmission(Input.timer_g, self._timers.t2),
             Action.start_e_at_t2: self._start_e_at_t2,
-            Action.start_trying: self._start_trying,
         }
 
     def _verbs(self) -> Mapping[Action, Perform]:
@@ -266,15 +274,8 @@ class Engine:
             Action.send_cancel: self._send_cancel,
             Action.inform_timeout: self._inform_timeout,
             Action.inform_error: self._inform_error,
-            Action.stop: self._stop,
             Action.stop_retransmission: self._stop_retransmission,
         }
-
-    def _deadline(self, timer: Input, duration: float) -> Perform:
-        def start(transaction: Transaction, message: object, now: float) -> None:
-            self._set_deadline(transaction, timer, now + duration)
-
-        return start
 
     def _linger(self, timer: Input, delay: Delay[Transaction], *, always: bool = False) -> Perform:
         """Stay until the end, with no other timer; on reliable transports only `always`, else end at once.
@@ -304,28 +305,19 @@ class Engine:
         if not transaction.reliable:
             self._set_again(transaction, Input.timer_e, self._timers.t2, now)
 
-    def _start_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
-        wait = TRYING if transaction.request.method == b"INVITE" else self._non_invite_trying
-        self._set_again(transaction, TIMER_TRYING, wait, now)
+    def _start_h(self, transaction: ServerTransaction, message: object, now: float) -> None:
+        self._set_deadline(transaction, Input.timer_h, now + self._timers.limit)
 
     def _set_again(self, transaction: Transaction, timer: Input, wait: float, now: float) -> None:
         when = now + wait
         transaction.again, transaction.again_timer = when, timer
         if when < transaction.watched:
-            looks = self._first_looks.get(wait)
-            if looks is None:
-                self._watch(transaction, when)
-            else:
-                transaction.watched = when
-                looks.add(transaction, now)
+            self._watch(transaction, when)
 
     def _set_deadline(self, transaction: Transaction, timer: Input, when: float) -> None:
         transaction.deadline, transaction.deadline_timer = when, timer
         if when < transaction.watched:
             self._watch(transaction, when)
-
-    def _stop(self, transaction: Transaction, message: object, now: float) -> None:
-        transaction.again = transaction.deadline = NEVER
 
     def _stop_retransmission(self, transaction: Transaction, message: object, now: float) -> None:
         transaction.again = NEVER
@@ -366,12 +358,20 @@ class Engine:
         self, request: Request, flow: Flow, branch: bytes, now: float, *, quiet: bool = False
     ) -> ClientTransaction:
         method = request.method
-        transaction = ClientTransaction(request, flow, (branch, method), self._timers.t1, quiet=quiet)
+        beginning = self._invite_client if method == b"INVITE" else self._non_invite_client
+        transaction = ClientTransaction(request, flow, (branch, method), beginning, now, quiet=quiet)
         self._clients[transaction.key] = transaction
         self._outgoing.append((transaction.sent, flow))
-        start = self._invite_client if method == b"INVITE" else self._non_invite_client
-        self._enter(transaction, start, None, now)
+        self._begin(transaction, beginning, now)
         return transaction
+
+    def _begin(self, transaction: Transaction, beginning: Beginning, now: float) -> None:
+        """Watch the first timers of a transaction."""
+        if transaction.again < NEVER:
+            transaction.watched = transaction.again
+            beginning.looks.add(transaction, now)
+        else:
+            self._watch(transaction, transaction.deadline)
 
     def _inform_timeout(self, transaction: Transaction, message: object, now: float) -> None:
         self.counters.timeouts += 1

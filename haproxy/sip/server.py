@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.step import Transaction
+from haproxy.sip.step import Beginning, Transaction
 from haproxy.sip.via import COOKIE, Via
 
 Key: TypeAlias = tuple[Hashable, ...]
@@ -18,8 +18,10 @@ class ServerTransaction(Transaction):
 
     __slots__ = ("key", "source", "status", "to_tag")
 
-    def __init__(self, request: Request, source: Flow, flow: Flow, key: Key, interval: float) -> None:
-        Transaction.__init__(self, request, flow, interval)
+    def __init__(
+        self, request: Request, source: Flow, flow: Flow, key: Key, beginning: Beginning, *, now: float
+    ) -> None:
+        Transaction.__init__(self, request, flow, beginning, now)
         self.source = source
         """Where the request came from."""
         self.key = key

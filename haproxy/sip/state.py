@@ -1,8 +1,8 @@
 """The transaction state machines as tables: RFC 3261 §17 as corrected by RFC 6026 and RFC 4320.
 
 A table says, for a state and an input, the next state and the actions, in order. An input that a state
-has no row for is absorbed. A step to `terminated` also stops all timers and forgets the transaction. The
-start of a client machine comes after its request has been sent.
+has no row for is absorbed. A step to `terminated` also stops all timers and forgets the transaction. A
+machine starts with one timer or two and without any action: a client's request has been sent by then.
 
 A transport error ends the wait for an answer (§17.1.4). To anybody else it is nothing: the user of a server,
 whom §17.2.4 would tell, could not do anything about it.
@@ -11,7 +11,7 @@ whom §17.2.4 would tell, could not do anything about it.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 
 class State(StrEnum):
@@ -60,9 +60,6 @@ TERMINATED: Final = State.terminated
 ACCEPTED: Final = State.accepted
 COMPLETED: Final = State.completed
 PROVISIONAL: Final = Input.provisional
-TIMER_A: Final = Input.timer_a
-TIMER_B: Final = Input.timer_b
-TIMER_TRYING: Final = Input.timer_trying
 # For what is done some ten times for each call: until Python 3.11 to find a member of an enumeration takes as
 # long as a call of a function.
 
@@ -84,15 +81,13 @@ class Action(StrEnum):
     inform_timeout = "inform_timeout"
     inform_error = "inform_error"
     stop = "stop"
-    """Stop all timers."""
+    """Stop all timers; comes first."""
     stop_retransmission = "stop_retransmission"
     """Stop the timer of A, E, G or trying."""
     start_a = "start_a"
-    start_b = "start_b"
     start_d = "start_d"
     start_e = "start_e"
     start_e_at_t2 = "start_e_at_t2"
-    start_f = "start_f"
     start_g = "start_g"
     start_h = "start_h"
     start_i = "start_i"
@@ -100,18 +95,27 @@ class Action(StrEnum):
     start_k = "start_k"
     start_l = "start_l"
     start_m = "start_m"
-    start_trying = "start_trying"
 
 
 Table: TypeAlias = dict[State, dict[Input, tuple[State, tuple[Action, ...]]]]
-Start: TypeAlias = tuple[State, tuple[Action, ...]]
+
+
+class Start(NamedTuple):
+    """How a machine starts."""
+
+    state: State
+    again: Input
+    """The timer by which something is sent, if no answer comes before."""
+    limit: Input | None
+    """The timer by which all is over."""
+
 
 _S, _I, _A = State, Input, Action
 
 _SUCCEEDED: Final = (_S.accepted, (_A.stop, _A.deliver, _A.start_m))
 _FAILED: Final = (_S.completed, (_A.stop, _A.acknowledge, _A.deliver, _A.start_d))
 
-INVITE_CLIENT_START: Final[Start] = (_S.calling, (_A.start_a, _A.start_b))
+INVITE_CLIENT_START: Final = Start(_S.calling, _I.timer_a, _I.timer_b)
 INVITE_CLIENT: Final[Table] = {
     _S.calling: {
         _I.timer_a: (_S.calling, (_A.resend, _A.start_a)),
@@ -140,7 +144,7 @@ INVITE_CLIENT: Final[Table] = {
 
 _ANSWERED: Final = (_S.completed, (_A.stop, _A.deliver, _A.start_k))
 
-NON_INVITE_CLIENT_START: Final[Start] = (_S.trying, (_A.start_e, _A.start_f))
+NON_INVITE_CLIENT_START: Final = Start(_S.trying, _I.timer_e, _I.timer_f)
 NON_INVITE_CLIENT: Final[Table] = {
     _S.trying: {
         _I.timer_e: (_S.trying, (_A.resend, _A.start_e)),
@@ -162,7 +166,7 @@ NON_INVITE_CLIENT: Final[Table] = {
     _S.terminated: {},
 }
 
-INVITE_SERVER_START: Final[Start] = (_S.proceeding, (_A.start_trying,))
+INVITE_SERVER_START: Final = Start(_S.proceeding, _I.timer_trying, None)
 INVITE_SERVER: Final[Table] = {
     _S.proceeding: {
         _I.request: (_S.proceeding, (_A.resend,)),
@@ -189,7 +193,7 @@ INVITE_SERVER: Final[Table] = {
 _FINAL: Final = (_S.completed, (_A.stop, _A.send, _A.start_j))
 _SILENT: Final = (_S.completed, (_A.stop, _A.start_j))
 
-NON_INVITE_SERVER_START: Final[Start] = (_S.trying, (_A.start_trying,))
+NON_INVITE_SERVER_START: Final = Start(_S.trying, _I.timer_trying, None)
 NON_INVITE_SERVER: Final[Table] = {
     _S.trying: {
         _I.timer_trying: (_S.proceeding, (_A.send_trying,)),

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 from haproxy.sip.state import Action, Input, Start, State, Table
+from rtlib.wheel import Delay
 
 NEVER: Final = float("inf")
 """A time that does not come."""
@@ -20,11 +21,49 @@ Perform: TypeAlias = Callable[[Any, Any, float], None]
 Any: each table names only actions for its own kind of transaction and message.
 """
 
-Step: TypeAlias = tuple[State, "Row", tuple[Perform, ...]]
+Step: TypeAlias = tuple[State, "Row", bool, tuple[Perform, ...]]
+"""The next state and its row, whether all timers stop, and what is done then."""
+
 Row: TypeAlias = dict[Input, Step]
 
 NOTHING: Final[Row] = {}
 """What can happen to a transaction that is over, or that has not begun."""
+
+
+class Beginning:
+    """How transactions of one kind begin: `state.Start` with durations, in seconds."""
+
+    __slots__ = (
+        "again_timer",
+        "always",
+        "deadline_timer",
+        "interval",
+        "limit",
+        "looks",
+        "row",
+        "state",
+        "wait",
+    )
+
+    def __init__(
+        self,
+        start: Start,
+        rows: Mapping[State, Row],
+        looks: Delay[Transaction],
+        *,
+        interval: float,
+        limit: float = NEVER,
+    ) -> None:
+        """`interval` is what there is between that and the next message of the same kind, if any."""
+        self.state, self.row = start.state, rows[start.state]
+        self.again_timer, self.deadline_timer = start.again, start.limit
+        self.always = start.again is Input.timer_trying
+        """The first timer runs on reliable transports, too."""
+        self.looks = looks
+        """Where a transaction waits for its first timer: most are answered until then."""
+        self.wait = looks.seconds
+        self.interval = interval
+        self.limit = limit
 
 
 class Transaction:
@@ -46,12 +85,7 @@ class Transaction:
         "watched",
     )
 
-    state: State
-    row: Row
-    again_timer: Input
-    deadline_timer: Input
-
-    def __init__(self, request: Request, flow: Flow, interval: float) -> None:
+    def __init__(self, request: Request, flow: Flow, beginning: Beginning, now: float) -> None:
         self.request = request
         """A client's as it is sent, our Via on top."""
         self.flow = flow
@@ -61,12 +95,15 @@ class Transaction:
         self.reliable = flow.transport != "udp"
         self.sent = b""
         """What is sent again: a client's request, a server's last response."""
-        self.interval = interval
-        """Seconds until it is sent again, once there is a timer for that."""
-        self.again = NEVER
-        """When `again_timer` fires; neither that nor `state` and `row` are there before the first step."""
-        self.deadline = NEVER
+        self.state, self.row = beginning.state, beginning.row
+        self.interval = beginning.interval
+        """Seconds until it is sent again, the next time that a timer for that is set."""
+        self.again = now + beginning.wait if beginning.always or not self.reliable else NEVER
+        """When `again_timer` fires."""
+        self.again_timer = beginning.again_timer
+        self.deadline = now + beginning.limit
         """When `deadline_timer` fires."""
+        self.deadline_timer = beginning.deadline_timer
         self.watched = NEVER
         """When the layer looks at these two next: at that time or earlier than they say."""
 
@@ -79,11 +116,11 @@ class Transaction:
         return f"<{type(self).__name__} {self.state} {self.request!r}>"
 
 
-def resolve(start: Start, table: Table, actions: Mapping[Action, Perform]) -> Step:
-    """The first step of a machine, from which all others are reached."""
+def resolve(table: Table, actions: Mapping[Action, Perform]) -> Mapping[State, Row]:
+    """The rows of a table, which lead to each other."""
     rows: dict[State, Row] = {state: {} for state in table}
     for state, inputs in table.items():
         for cause, (successor, names) in inputs.items():
-            rows[state][cause] = (successor, rows[successor], tuple(actions[name] for name in names))
-    state, names = start
-    return state, rows[state], tuple(actions[name] for name in names)
+            performed = tuple(actions[name] for name in names if name is not Action.stop)
+            rows[state][cause] = (successor, rows[successor], Action.stop in names, performed)
+    return rows

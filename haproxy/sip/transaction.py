@@ -256,10 +256,10 @@ class TransactionLayer(Engine):
             self._refuse_new(request, flow, key, now)
             return
         self.counters.requests += 1
-        transaction = ServerTransaction(request, source, flow, key, self._timers.t1)
+        beginning = self._invite_server if request.method == b"INVITE" else self._non_invite_server
+        transaction = ServerTransaction(request, source, flow, key, beginning, now=now)
         self._servers[key] = transaction
-        first = self._invite_server if request.method == b"INVITE" else self._non_invite_server
-        self._enter(transaction, first, None, now)
+        self._begin(transaction, beginning, now)
         self.events.append(RequestReceived(transaction, request, source))
 
     def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
