@@ -11,7 +11,6 @@ what the caller heard, and what proxy and machine were doing. Exit code 1 if the
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -131,7 +130,7 @@ class Trial:
 
     def _victim(self, turn: int) -> Genesis:
         """One of the primary set, each in its turn."""
-        rows = json.loads(self._proxy.cli("--json", "dispatcher", "show"))
+        rows = self._proxy.reply("dispatcher show")
         primary = [row["uri"] for row in rows if "Primary" in row["dispatch_set"]]
         chosen = [system for system in self._systems if system.uri in primary]
         return chosen[turn % len(chosen)]

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias
 from urllib.request import urlopen
 
+from rtlib.command.client import Client
 from rtlib.testing.daemon import ROOT, Daemon, twistd
 
 Value: TypeAlias = str | int | bool | list[str]
@@ -135,6 +136,13 @@ class Genproxy:
         )
         return done.stdout
 
+    def reply(self, command: str, **arguments: Value) -> Any:
+        """What `genproxy-cli --json` would print, as values: without a process, so a test may ask often.
+
+        Raises CommandError.
+        """
+        return Client("genproxy", self.socket).call(command, arguments)
+
     def change(self, before: str, after: str) -> dict[str, str]:
         """Put `after` in the place of `before` in genproxy.toml, and reload: what became of each key."""
         text = self.config.read_text()
@@ -154,7 +162,11 @@ class Genproxy:
 
     def blocked(self) -> dict[str, dict[str, Any]]:
         """Who is blocked, by address: the rows of `show blocked`."""
-        return {row["address"]: row for row in json.loads(self.cli("--json", "show", "blocked"))}
+        return {row["address"]: row for row in self.reply("show blocked")}
+
+    def statuses(self) -> list[str]:
+        """The status of each Genesis system, the secondary set first: of the rows of `dispatcher show`."""
+        return [row["status"] for row in self.reply("dispatcher show")]
 
     @property
     def socket(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,21 +25,16 @@ def tell(folder: Path, story: Callable[[Stage], Awaitable[None]], *users: str, *
         return running.log.read_text()
 
 
-def states(stage: Stage) -> list[str]:
-    """The state of each system, the secondary set first."""
-    return [row["status"] for row in json.loads(stage.proxy.cli("--json", "dispatcher", "show"))]
-
-
 def test_without_queries_only_calls_notice_a_death(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         first, second, phone = await stage.registered("genesis_a", "genesis_b", "5000")
         first.stop()
         call, answered = await stage.connect(phone, stage.uri("100"), second)
         await stage.hang_up(call, answered)
-        assert states(stage) == ["Active", "Inactive"]
+        assert stage.proxy.statuses() == ["Active", "Inactive"]
         assert first.probes == second.probes == 0
         # It is tried again after the hold-down.
-        await stage.until(lambda: "tried again in" in stage.proxy.cli("dispatcher", "explain"))
+        await stage.until(lambda: "tried again in" in str(stage.proxy.reply("dispatcher explain")))
 
     keys: dict[str, Value] = {"enableAstFailover": False, "astPingInterval": 1}
     tell(tmp_path, story, "genesis_a", "genesis_b", **keys)
@@ -53,7 +47,7 @@ def test_how_often_it_is_asked(tmp_path: Path, interval: int) -> None:
         if interval == 1:
             await stage.until(lambda: first.probes >= 3)
         else:
-            reply = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", "genesis_a"))
+            reply = stage.proxy.reply("dispatcher explain", system="genesis_a")
             assert 1700 < reply["destinations"][0]["next_probe"] <= 1800  # half of it for the first time
             assert first.probes == 0
 
@@ -66,7 +60,7 @@ def test_who_is_asked_and_how(tmp_path: Path, method: str) -> None:
         first, phone = await stage.registered("genesis_a", "5000")
         await stage.until(lambda: first.probes >= 1)
         assert phone.probes == 0
-        evidence = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", "genesis_a"))["evidence"]
+        evidence = stage.proxy.reply("dispatcher explain", system="genesis_a")["evidence"]
         assert {row["kind"] for row in evidence} == {"REGISTER", method}
 
     keys: dict[str, Value] = {"astPingMethod": method} if method != "OPTIONS" else {}
@@ -87,7 +81,7 @@ def test_prefixes_of_both_sets_and_their_limits(tmp_path: Path) -> None:
         # Who is in a set already may refresh its registration, and whoever is in none may register.
         await stage.within(first.register())
         await stage.within(stage.phone("genesis_a").register())
-        assert states(stage) == ["Active", "Active"]
+        assert stage.proxy.statuses() == ["Active", "Active"]
 
     users = "alpha", "alpha-2", "alpha_b1", "genesis_a"
     keys: dict[str, Value] = {"dispatchPriUser": "alpha", "dispatchSecUser": "alpha_b", "dispatchLimit": 1}
@@ -111,7 +105,7 @@ QUICK: dict[str, Value] = {"astPingInterval": 1, "astPingTimeout": 1, "astPingRe
 
 def evidence(stage: Stage, system: Genesis) -> list[dict[str, Any]]:
     """What was seen of a system, the oldest first, without its registration."""
-    reply = json.loads(stage.proxy.cli("--json", "dispatcher", "explain", system.uri))
+    reply = stage.proxy.reply("dispatcher explain", system=system.uri)
     return [row for row in reply["evidence"] if row["kind"] == "OPTIONS"]
 
 
@@ -153,7 +147,7 @@ def test_how_many_failures_make_a_system_inactive(tmp_path: Path, failures: int)
     async def story(stage: Stage) -> None:
         place = stage.proxy.host, stage.proxy.port
         with Genesis(tmp_path, place, "genesis_a", "unavailable") as system:
-            await stage.until(lambda: states(stage) == ["Inactive"])
+            await stage.until(lambda: stage.proxy.statuses() == ["Inactive"])
             seen = evidence(stage, system)[:failures]
             assert [row["code"] for row in seen] == [503] * failures
             assert [row["status"] for row in seen] == ["Probing"] * (failures - 1) + ["Inactive"]
@@ -168,9 +162,9 @@ def test_how_many_answers_make_it_active_again(tmp_path: Path, answers: int) -> 
         place = stage.proxy.host, stage.proxy.port
         with Genesis(tmp_path, place, "genesis_a") as system, Genesis(tmp_path, place, "genesis_b"):
             system.hang()
-            await stage.until(lambda: states(stage) == ["Active", "Inactive"])
+            await stage.until(lambda: stage.proxy.statuses() == ["Active", "Inactive"])
             system.go_on()
-            await stage.until(lambda: states(stage) == ["Active", "Active"])
+            await stage.until(lambda: stage.proxy.statuses() == ["Active", "Active"])
             seen = evidence(stage, system)
             last = max(number for number, row in enumerate(seen) if not row["code"])
             assert [row["status"] for row in seen[last + 1 :]][:answers] == ["Inactive"] * (answers - 1) + [
@@ -189,17 +183,17 @@ def test_a_system_that_falls_again_is_held_down(tmp_path: Path, hold_down: int) 
         place = stage.proxy.host, stage.proxy.port
         with Genesis(tmp_path, place, "genesis_a") as system, Genesis(tmp_path, place, "genesis_b"):
             for _ in range(2):
-                await stage.until(lambda: states(stage) == ["Active", "Active"])
+                await stage.until(lambda: stage.proxy.statuses() == ["Active", "Active"])
                 system.hang()
-                await stage.until(lambda: states(stage) == ["Active", "Inactive"])
+                await stage.until(lambda: stage.proxy.statuses() == ["Active", "Inactive"])
                 before = len(evidence(stage, system))
                 system.go_on()
             if hold_down == 1:
-                await stage.until(lambda: states(stage) == ["Active", "Active"])
+                await stage.until(lambda: stage.proxy.statuses() == ["Active", "Active"])
                 return
             # It answers as often as it has to, and is not used.
             await stage.until(lambda: len(evidence(stage, system)) >= before + 4)
-            assert states(stage) == ["Active", "Inactive"]
+            assert stage.proxy.statuses() == ["Active", "Inactive"]
             assert "held" in stage.proxy.cli("dispatcher", "explain", system.uri)
 
     tell(tmp_path, story, "genesis_a", "genesis_b", astHoldDown=hold_down, **QUICK)
@@ -215,7 +209,7 @@ def test_without_queries_it_is_tried_again_after_the_hold_down(tmp_path: Path, h
         first.stop()
         await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))
         if hold_down == 1:
-            while TRIED not in stage.proxy.cli("dispatcher", "explain", "genesis_a"):
+            while TRIED not in str(stage.proxy.reply("dispatcher explain", system="genesis_a")):
                 await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))
         else:
             await stage.hang_up(*await stage.connect(phone, stage.uri("100"), second))

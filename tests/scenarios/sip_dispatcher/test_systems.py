@@ -36,7 +36,7 @@ class Scene:
 
     def explain(self, system: Genesis) -> dict[str, Any]:
         """What `dispatcher explain` says of a system, its evidence included."""
-        reply = json.loads(self.proxy.cli("--json", "dispatcher", "explain", system.uri))
+        reply = self.proxy.reply("dispatcher explain", system=system.uri)
         (row,) = reply["destinations"]
         return {**row, "evidence": reply["evidence"]}
 

@@ -75,7 +75,7 @@ def test_probes_notice_a_death_without_any_call(tmp_path: Path) -> None:
         primary, _ = await stage.registered("genesis_a", "genesis_b")
         await stage.until(lambda: primary.probes >= 2)
         primary.stop()
-        await stage.until(lambda: "inactive" in stage.proxy.cli("show", "dispatcher").lower())
+        await stage.until(lambda: "Inactive" in stage.proxy.statuses())
 
     tell(tmp_path, story, {"astPingInterval": 1})
 
@@ -98,7 +98,7 @@ def test_a_primary_that_comes_back(tmp_path: Path, persistent: bool) -> None:
         )
         try:
             await stage.within(back.register())
-            await stage.until(lambda: "inactive" not in stage.proxy.cli("show", "dispatcher").lower())
+            await stage.until(lambda: "Inactive" not in stage.proxy.statuses())
             expected = secondary if persistent else back
             assert await reached(stage, phone, back, secondary) is expected
         finally:

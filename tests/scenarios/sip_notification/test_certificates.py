@@ -52,7 +52,7 @@ def test_a_certificate_that_ends(tmp_path: Path) -> None:
                 any(words in each["reason"] for each in notifications)
                 and any(words in line for line in by_script.splitlines() if line.startswith("genproxy/tls: "))
                 and words in proxy.daemon.text
-                and words in proxy.cli("show", "tls")
+                and words in str(proxy.reply("show tls"))
             )
 
         wait_until(lambda: told("the certificate CN=proxy expires in 5 days"), 20)

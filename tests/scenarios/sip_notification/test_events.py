@@ -23,7 +23,7 @@ NODE = socket.gethostname()
 
 def row(proxy: Genproxy, target: str) -> dict[str, Any]:
     """What `show notifications` says of a target."""
-    rows = json.loads(proxy.cli("--json", "show", "notifications"))
+    rows = proxy.reply("show notifications")
     found: dict[str, Any] = next(each for each in rows if each["target"] == target)
     return found
 

@@ -39,7 +39,7 @@ def servers(folder: Path, host: str) -> list[str]:
 
 def results(proxy: Genproxy) -> dict[str, str]:
     """What `notify test` says, by target."""
-    return {row["target"]: row["result"] for row in json.loads(proxy.cli("--json", "notify", "test"))}
+    return {row["target"]: row["result"] for row in proxy.reply("notify test")}
 
 
 @pytest.mark.peer("nginx", "lighttpd", "openssl")
@@ -119,7 +119,7 @@ def test_user_password_redirects_and_answers(tmp_path: Path) -> None:
         first = next(each for each in requests if (each["port"], each["path"]) == (str(BASIC), "/"))
         assert (first["status"], first["authorization"]) == (401, "")
 
-        rows = {row["target"]: row for row in json.loads(proxy.cli("--json", "show", "notifications"))}
+        rows = {row["target"]: row for row in proxy.reply("show notifications")}
         assert rows[f"{base}:{BASIC}"]["state"] == "ok"
         assert (rows[f"{base}:{BASIC}"]["sent"], rows[f"{base}:{BASIC}"]["queued"]) == (1, 0)
         unwanted = rows[f"{base}:{PLAIN}/unwanted"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Pki:
 
 def results(proxy: Genproxy) -> dict[str, str]:
     """What `notify test` says, by target."""
-    return {row["target"]: row["result"] for row in json.loads(proxy.cli("--json", "notify", "test"))}
+    return {row["target"]: row["result"] for row in proxy.reply("notify test")}
 
 
 @pytest.mark.peer("nginx")
@@ -119,7 +118,7 @@ def test_tls(tmp_path: Path) -> None:
             url(TLS, "/down"): f"307 redirects to http://{host}:{HTTP}, without TLS",
         }
         assert set(found) == set(targets) - set(failed)
-        assert not json.loads(proxy.cli("--json", "show", "tls"))  # it needs no enableTLS
+        assert not proxy.reply("show tls")  # it needs no enableTLS
 
         wait_until(
             lambda: any(each["path"] == "/up" and each["status"] == 204 for each in nginx.requests), 20

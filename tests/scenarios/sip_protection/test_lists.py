@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -55,7 +54,7 @@ def test_what_the_lists_do_and_show(proxy: Genproxy) -> None:
         assert [each.ask(proxy.host) for each in (friend, peer, node)] == [OK] * 3
         assert foe.heard() == again.heard() == []
 
-    shown = json.loads(proxy.cli("--json", "show", "lists"))
+    shown = proxy.reply("show lists")
     assert {(row["list"], row["entry"], row["origin"]) for row in shown} == {
         ("denyList", FOE, "settings"),
         ("denyList", f"{FRIEND}:5999", "settings"),
@@ -64,7 +63,7 @@ def test_what_the_lists_do_and_show(proxy: Genproxy) -> None:
         ("allowList", "127.9.9.9", "node alpha"),
         ("proxyList", PEER, "settings"),
     }
-    checked = json.loads(proxy.cli("--json", "check", "address", f"{FRIEND}:5999"))
+    checked = proxy.reply("check address", address=f"{FRIEND}:5999")
     hit = {row["check"]: row["reason"] for row in checked if row["result"] == "yes"}
     assert hit == {"denyList": f"{FRIEND}:5999 (settings)", "allowList": f"{FRIEND} (settings)"}
     for words in (["check", "address", "127.0.0.0/8"], ["show", "lists", "x"]):

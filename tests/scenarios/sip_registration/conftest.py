@@ -36,7 +36,7 @@ class Lines:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """What `show registrations` says, by l_uuid."""
-        found = json.loads(self.proxy.cli("--json", "show", "registrations"))
+        found = self.proxy.reply("show registrations")
         return {row["uuid"]: row for row in found}
 
     def until(self, state: str, *uuids: str, timeout: float = 20) -> dict[str, dict[str, Any]]:

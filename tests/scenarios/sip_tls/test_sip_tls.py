@@ -295,7 +295,7 @@ def test_server_name_renewal_and_what_is_wrong(tmp_path: Path, pki: Pki) -> None
 
         assert shown() == "proxy"
         assert shown("-servername", "named.example") == "named"
-        rows = {(row["domain"], row["role"]): row for row in json.loads(proxy.cli("--json", "show", "tls"))}
+        rows = {(row["domain"], row["role"]): row for row in proxy.reply("show tls")}
         assert set(rows) == {("default", "server"), ("default", "client"), ("named.example", "server")}
         assert rows["default", "server"]["state"] == "ok"
         assert rows["default", "client"]["certificate"] == "default.pem"  # guide 9.2.4
@@ -314,7 +314,7 @@ def test_server_name_renewal_and_what_is_wrong(tmp_path: Path, pki: Pki) -> None
             assert "SIP/2.0 200" in ask(connection, proxy.host)
 
         (pki.authority.folder / pki.key).write_bytes((pki.authority.folder / "named.key").read_bytes())
-        wait_until(lambda: "does not belong to the private key" in proxy.cli("show", "tls"), 30)
+        wait_until(lambda: "does not belong to the private key" in str(proxy.reply("show tls")), 30)
         assert "the one before stays in use" in proxy.daemon.text
         assert shown() == "renewed"
         with pytest.raises(subprocess.CalledProcessError) as failed:
