@@ -125,10 +125,10 @@ def _call_row(media: MediaProxy, call: Call, now: float) -> CallRow:
 
 
 def _transaction_row(transaction: Transaction) -> TransactionRow:
-    request = transaction.request
     kind = type(transaction).__name__.removesuffix("Transaction").lower()
     peer = _peer(transaction.flow)
-    return TransactionRow(kind, _text(request.method), transaction.state.value, peer, _text(request.call_id))
+    method, call_id = _text(transaction.method), _text(transaction.call_id)
+    return TransactionRow(kind, method, transaction.state.value, peer, call_id)
 
 
 def _peer(flow: object) -> str:

@@ -63,7 +63,7 @@ class Proxying(Protocol):
         """A Genesis system answered 503."""
 
     def refused(self, context: ResponseContext) -> None:
-        """The request has its final response, and it is a failure."""
+        """The request is about to get its final response, and it is a failure."""
 
     def local(self, context: ResponseContext, status: int) -> Response:
         """A response of our own."""
@@ -185,7 +185,7 @@ class Branch:
     def _provisional(self, response: Response, now: float) -> None:
         if self.finished:
             return
-        if self.context.request.method == b"INVITE":
+        if self.context.server.method == b"INVITE":
             self._wait(self.began + TURN if self._has_successor else now + RING_LIMIT)
         else:
             self._stop()
@@ -236,16 +236,12 @@ class ResponseContext:
         "ending",
         "groups",
         "proxying",
-        "request",
         "server",
     )
 
-    def __init__(
-        self, proxying: Proxying, server: ServerTransaction, request: Request, groups: Groups, ending: bytes
-    ) -> None:
+    def __init__(self, proxying: Proxying, server: ServerTransaction, groups: Groups, ending: bytes) -> None:
         self.proxying = proxying
         self.server = server
-        self.request = request
         self.groups = groups
         self.ending = ending
         """The end of all branch parameters, by which a loop is recognised."""
@@ -331,8 +327,8 @@ class ResponseContext:
         responses = [branch.response for branch in self.branches if branch.response is not None]
         if self.cancelled and not any(branch.answered for branch in self.branches):
             responses = [self.proxying.local(self, 487)]
-        self.proxying.forward(self, choose(responses), now)
         self.proxying.refused(self)
+        self.proxying.forward(self, choose(responses), now)
 
     def _cancel_open(self, now: float) -> None:
         self.groups.clear()

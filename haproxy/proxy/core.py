@@ -169,7 +169,7 @@ class ProxyCore:
 
     def launch(self, branch: Branch, now: float) -> None:
         """Send the request to the branch's target."""
-        request = branch.context.request.copy()
+        request = branch.context.server.request.copy()
         if branch.target.destination is not None and len(branch.context.branches) > 1:
             self.counters["failovers"] += 1
         try:
@@ -191,9 +191,9 @@ class ProxyCore:
         server = context.server
         if branch is not None and branch.transaction is not None:
             self._conversation.response(response, branch.transaction.flow, server.source, now)
-        if response.status >= 200:
-            self._conversation.ended(context.request)
-            self._count(context.request, response.status, now)
+        if response.status >= 200 and server.status < 200:
+            self._conversation.ended(server.request)
+            self._count(server.request, response.status, now)
         self.layer.respond(server, response, now)
         if response.status >= 200:
             self.layer.shed(server)
@@ -219,7 +219,7 @@ class ProxyCore:
             return
         if certain:
             self._dispatcher.failed(destination, reason, now)
-        elif branch.context.request.method == b"INVITE":
+        elif branch.context.server.method == b"INVITE":
             self._dispatcher.silent(destination, reason, now, branch.began)
         # Of other requests a living system may ignore some, and strangers would send them: a probe decides.
         if self._liveness is not None:
@@ -240,7 +240,7 @@ class ProxyCore:
 
     def flush(self, call_id: bytes | None, now: float) -> int:
         """End all transactions, or those of one Call-ID: who waits for an answer gets 503. How many."""
-        chosen = [each for each in self.layer.transactions() if call_id in {None, each.request.call_id}]
+        chosen = [each for each in self.layer.transactions() if call_id in {None, each.call_id}]
         for each in chosen:
             waiting = each.context
             if isinstance(waiting, ResponseContext) and not waiting.answered:
@@ -270,12 +270,12 @@ class ProxyCore:
             raise Refused(503, None, (b"Retry-After", RETRY_AFTER))
 
     def refused(self, context: ResponseContext) -> None:
-        """A request was refused in the end."""
-        self._conversation.failed(context.request)
+        """A request is refused."""
+        self._conversation.failed(context.server.request)
 
     def local(self, context: ResponseContext, status: int) -> Response:
         """A response of our own."""
-        return self._reply.make(context.request, status)
+        return self._reply.make(context.server.request, status)
 
     # What the transaction layer tells.
 
@@ -385,7 +385,7 @@ class ProxyCore:
         validate(request, self._sent_bys)
         ending = loop_hash(request)
         groups = self._groups(request, flow, self._router.take_own(request), now)
-        context = ResponseContext(self, server, request, groups, ending)
+        context = ResponseContext(self, server, groups, ending)
         server.context = context
         context.begin(now)
 

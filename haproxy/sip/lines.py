@@ -7,7 +7,7 @@ The lines stay as they came; an edit touches only the lines it names. Headers ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from haproxy.sip import address, header, syntax
 from haproxy.sip.address import NameAddr
@@ -30,9 +30,6 @@ class Message:
         "from_tag",
         "to_tag",
     )
-
-    # Compiled classes let only these be deleted.
-    __deletable__: ClassVar[tuple[str, ...]] = ("_layout", "_lines")
 
     _layout: Layout
     _lines: list[bytes]
@@ -261,15 +258,6 @@ class Message:
         )
         twin.call_id, twin.cseq_number, twin.cseq_method = self.call_id, self.cseq_number, self.cseq_method
         twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
-
-    def shed(self) -> None:
-        """Let header lines and body go for good. The attributes stay: tags, Call-ID, CSeq, start line.
-
-        To look at its lines or to edit them after that is a defect, and raises AttributeError.
-        """
-        if hasattr(self, "_lines"):
-            del self._layout, self._lines
-        self._via, self.body = None, b""
 
     def __bytes__(self) -> bytes:
         return b"\r\n".join([self.start_line, *self._lines, b"", self.body])

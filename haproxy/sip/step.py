@@ -30,6 +30,10 @@ NOTHING: Final[Row] = {}
 """What can happen to a transaction that is over, or that has not begun."""
 
 
+SHED: Final = Request(headers=None)
+"""Stands for a request that was let go: to look at it is a defect, and raises AttributeError."""
+
+
 class Beginning:
     """How transactions of one kind begin: `state.Start` with durations, in seconds."""
 
@@ -72,11 +76,13 @@ class Transaction:
     __slots__ = (
         "again",
         "again_timer",
+        "call_id",
         "context",
         "deadline",
         "deadline_timer",
         "flow",
         "interval",
+        "method",
         "reliable",
         "request",
         "row",
@@ -87,7 +93,9 @@ class Transaction:
 
     def __init__(self, request: Request, flow: Flow, beginning: Beginning, now: float) -> None:
         self.request = request
-        """A client's as it is sent, our Via on top."""
+        """A client's as it is sent, our Via on top; `SHED` once it is not needed any more."""
+        self.method = request.method
+        self.call_id = request.call_id
         self.flow = flow
         """Where messages of ours go."""
         self.context: Any = None
@@ -107,13 +115,8 @@ class Transaction:
         self.watched = NEVER
         """When the layer looks at these two next: at that time or earlier than they say."""
 
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self.request.method
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.state} {self.request!r}>"
+        return f"<{type(self).__name__} {self.state} {self.method.decode()} {self.call_id.decode()}>"
 
 
 def resolve(table: Table, actions: Mapping[Action, Perform]) -> Mapping[State, Row]:

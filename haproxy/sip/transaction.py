@@ -29,7 +29,7 @@ from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.state import ACCEPTED, COMPLETED, PROVISIONAL, Input, State
-from haproxy.sip.step import Transaction
+from haproxy.sip.step import SHED, Transaction
 from haproxy.sip.timers import DEFAULTS, Timers
 from haproxy.sip.via import COOKIE, Via
 
@@ -135,7 +135,7 @@ class TransactionLayer(Engine):
         """
         status = response.status
         cause = _CAUSES[status // 100]
-        if transaction.request.method != b"INVITE":
+        if transaction.method != b"INVITE":
             if cause is PROVISIONAL and (status != 100 or not transaction.reliable):
                 return
             if status == 408:
@@ -164,7 +164,7 @@ class TransactionLayer(Engine):
         """
         if transaction.cancelled is not None or transaction.state not in _CANCELLABLE:
             return
-        if transaction.request.method != b"INVITE":
+        if transaction.method != b"INVITE":
             return
         transaction.cancelled = client.cancel_for(transaction.request, reason, self._user_agent)
         if transaction.state is State.proceeding:
@@ -173,18 +173,18 @@ class TransactionLayer(Engine):
     def shed(self, transaction: Transaction) -> None:
         """Let the request go, if the transaction has its final response and needs it no more.
 
-        A user that does not look at it again saves half of the memory of a transaction, which lingers
-        for half a minute to absorb retransmissions.
+        A user that does not look at it again saves most of the memory of a transaction, which lingers
+        for half a minute to absorb retransmissions. Method and Call-ID stay.
         """
         if isinstance(transaction, ServerTransaction):
             if transaction.status >= 200:
-                transaction.request.shed()
+                transaction.request = SHED
             if transaction.state is ACCEPTED:
                 transaction.sent = b""  # nothing sends it again (RFC 6026 section 7.1)
         elif transaction.state is ACCEPTED or (
             transaction.state is COMPLETED and transaction.method != b"INVITE"
         ):
-            transaction.request.shed()
+            transaction.request = SHED
             transaction.sent = b""
 
     def send(self, message: Request | Response, flow: Flow, branch: bytes | None = None) -> None:

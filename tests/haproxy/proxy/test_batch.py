@@ -53,6 +53,6 @@ class TestStages:
         world.systems()
         call(world, call="the-call")
         world.answer(GENESIS_A, 200)
-        of_call = [each for each in world.core.layer.transactions() if each.request.call_id == b"the-call"]
-        assert [each.request.method for each in of_call] == [b"INVITE", b"INVITE"]
+        of_call = [each for each in world.core.layer.transactions() if each.call_id == b"the-call"]
+        assert [each.method for each in of_call] == [b"INVITE", b"INVITE"]
         assert all(not hasattr(each.request, "_lines") for each in of_call)

@@ -50,12 +50,12 @@ def test_flushed_transactions_are_answered(world: Any, call_id: bytes | None) ->
     assert world.core.flush(call_id, world.now) == (before if call_id is None else 2)
     world.collect()
     assert world.response(PHONE).status == 503
-    ringing = [each for each in world.core.layer.transactions() if each.request.call_id == b"waits"]
-    assert [each.request.method for each in ringing] == [b"INVITE"], "its refusal is still to be acknowledged"
+    ringing = [each for each in world.core.layer.transactions() if each.call_id == b"waits"]
+    assert [each.method for each in ringing] == [b"INVITE"], "its refusal is still to be acknowledged"
     assert len(world.core.layer) == (1 if call_id is None else before - 1)
     assert len(world.core.calls) == 1
     world.advance(200)  # what is left are probes
-    assert {each.request.method for each in world.core.layer.transactions()} <= {b"OPTIONS"}
+    assert {each.method for each in world.core.layer.transactions()} <= {b"OPTIONS"}
 
 
 def test_a_late_answer_after_a_flush_does_no_harm(world: Any) -> None:

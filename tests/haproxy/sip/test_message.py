@@ -465,21 +465,6 @@ def test_hops_are_counted_in_place() -> None:
         assert request.max_forwards == left
 
 
-def test_what_is_shed_is_gone_and_the_rest_says_what_it_was() -> None:
-    request = invite()
-    copy = request.copy()
-    request.shed()
-    request.shed()
-    assert request.body == b""
-    assert (request.method, request.uri, request.call_id) == (copy.method, copy.uri, copy.call_id)
-    assert (request.cseq, request.from_tag, request.to_tag) == (copy.cseq, copy.from_tag, copy.to_tag)
-    assert bytes(copy) == INVITE
-    for late in (request.headers, lambda: b"via" in request, lambda: request.append(b"Subject", b"late")):
-        with pytest.raises(AttributeError):
-            late()
-    assert invite().headers() != []
-
-
 def test_unusual_names_and_repeated_ones() -> None:
     plain = (
         b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\n"

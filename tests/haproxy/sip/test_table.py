@@ -72,6 +72,10 @@ def test_an_accepted_invite_keeps_neither_its_request_nor_its_response() -> None
     book.respond(transaction, 200).sent("200")
     book.layer.shed(transaction)
     assert (transaction.state, transaction.sent) == (State.accepted, b"")
+    for late in (lambda: transaction.request.body, lambda: transaction.request.uri):
+        with pytest.raises(AttributeError):
+            late()
+    assert transaction.method == b"INVITE"
     book.hear(request_bytes(b"INVITE")).sent()
     other = book.client(b"INVITE").request.response(200, to_tag=b"t")
     book.layer.respond(transaction, other, book.now)
@@ -117,4 +121,4 @@ def test_listing() -> None:
     server, client = book.server(b"OPTIONS"), book.client(b"INVITE")
     assert list(book.layer.transactions()) == [server, client]
     assert (server.method, client.method) == (b"OPTIONS", b"INVITE")
-    assert repr(server).startswith("<ServerTransaction trying <OPTIONS ")
+    assert repr(server).startswith("<ServerTransaction trying OPTIONS ")
