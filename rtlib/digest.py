@@ -66,15 +66,8 @@ class Challenge(NamedTuple):
         return next((word for word in _QOPS if word in self.qop), None)
 
     def __bytes__(self) -> bytes:
-        parts = [f"realm={_quoted(self.realm)}", f"nonce={_quoted(self.nonce)}"]
-        if self.qop:
-            parts.append(f"qop={_quoted(','.join(self.qop))}")
-        parts.append(f"algorithm={self.algorithm}")
-        if self.opaque is not None:
-            parts.append(f"opaque={_quoted(self.opaque)}")
-        if self.stale:
-            parts.append("stale=true")
-        return _encode("Digest " + ", ".join(parts))
+        before, behind = _around_nonce(self.realm, self.algorithm, self.qop, self.opaque, self.stale)
+        return _encode(before + _quoted(self.nonce) + behind)
 
 
 class Credentials(NamedTuple):
@@ -145,25 +138,19 @@ def parse_credentials(value: bytes) -> Credentials | None:
     found = _parameters(value)
     if found is None:
         return None
-    missing = [name for name in ("username", "realm", "nonce", "uri", "response") if name not in found]
-    if missing:
-        raise DigestError(f"credentials without {missing[0]}")
-    qop = found.get("qop")
-    count = found.get("nc", "")
-    if qop is not None and not _COUNT.fullmatch(count):
-        raise DigestError("malformed nonce count")
-    return Credentials(
-        username=found["username"],
-        realm=found["realm"],
-        nonce=found["nonce"],
-        uri=found["uri"],
-        response=found["response"],
-        algorithm=found.get("algorithm", "MD5"),
-        qop=qop and qop.lower(),
-        nc=int(count, 16) if qop is not None else 0,
-        cnonce=found.get("cnonce", ""),
-        opaque=found.get("opaque"),
-    )
+    try:
+        username, realm, nonce = found["username"], found["realm"], found["nonce"]
+        uri, given = found["uri"], found["response"]
+    except KeyError as missing:
+        raise DigestError(f"credentials without {missing.args[0]}") from None
+    qop, count = found.get("qop"), 0
+    if qop is not None:
+        qop, text = qop.lower(), found.get("nc", "")
+        if not _COUNT.fullmatch(text):
+            raise DigestError("malformed nonce count")
+        count = int(text, 16)
+    algorithm, cnonce = found.get("algorithm", "MD5"), found.get("cnonce", "")
+    return Credentials(username, realm, nonce, uri, given, algorithm, qop, count, cnonce, found.get("opaque"))
 
 
 def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str:
@@ -344,23 +331,50 @@ def _parameters(value: bytes) -> dict[str, str] | None:
 
 
 def _usual_parameters(text: str) -> dict[str, str] | None:
-    """Parameters as nearly everybody writes them; None where one needs a closer look."""
+    """Parameters as nearly everybody writes them; None where one needs a closer look.
+
+    What stands between the values in quotes is the same for many, and looked at once.
+    """
     if "\\" in text or not text.isascii():
         return None
+    parts = ("," + text).split('"')
     found: dict[str, str] = {}
-    for item in text.split(","):
-        name, _, value = item.partition("=")
-        name, value = name.strip(" ").lower(), value.strip(" ")
-        if value[:1] == '"':
-            value, end = value[1:-1], value[1:][-1:]
-            if end != '"':
-                return None
-        elif " " in value or not value.isprintable():
+    size = 0
+    for position in range(0, len(parts), 2):
+        between = parts[position]
+        known = _usual_between(between) if len(between) <= _LONGEST_BETWEEN else None
+        if known is None:
             return None
-        if '"' in value or name in found or not name.isalpha():
+        plain, name = known
+        found.update(plain)
+        size += len(plain)
+        if (not name) is (position + 1 < len(parts)):
+            return None  # a value without a name, or a name without a value
+        if name:
+            found[name] = parts[position + 1]
+            size += 1
+    return found if len(found) == size else None
+
+
+def _between(text: str) -> tuple[tuple[tuple[str, str], ...], str] | None:
+    """The parameters between two values in quotes, and the name of the one that follows; None as above."""
+    items = [item.strip(" ") for item in text.split(",")]
+    plain: list[tuple[str, str]] = []
+    following = ""
+    for item in items[1:]:
+        name, equals, value = item.partition("=")
+        name, value = name.rstrip(" ").lower(), value.lstrip(" ")
+        if following or not name.isalpha() or not equals or " " in value or not value.isprintable():
             return None
-        found[name] = value
-    return found
+        if value:
+            plain.append((name, value))
+        else:
+            following = name
+    return None if items[0] else (tuple(plain), following)
+
+
+_LONGEST_BETWEEN: Final = 96
+_usual_between: Final = lru_cache(1024)(_between)
 
 
 def _unusual_parameters(rest: bytes) -> dict[str, str]:
@@ -376,6 +390,24 @@ def _unusual_parameters(rest: bytes) -> dict[str, str]:
             raise DigestError("contradicting digest parameters")
         position = match.end()
     return found
+
+
+def _write_around_nonce(
+    realm: str, algorithm: str, qop: tuple[str, ...], opaque: str | None, stale: bool
+) -> tuple[str, str]:
+    """A challenge before and behind its nonce."""
+    parts = [""]
+    if qop:
+        parts.append(f"qop={_quoted(','.join(qop))}")
+    parts.append(f"algorithm={algorithm}")
+    if opaque is not None:
+        parts.append(f"opaque={_quoted(opaque)}")
+    if stale:
+        parts.append("stale=true")
+    return f"Digest realm={_quoted(realm)}, nonce=", ", ".join(parts)
+
+
+_around_nonce: Final = lru_cache(256)(_write_around_nonce)
 
 
 def _quoted(text: str) -> str:

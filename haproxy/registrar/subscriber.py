@@ -42,8 +42,11 @@ class Subscriber:
     def hash_for(self, name: bytes, algorithm: str) -> bytes:
         """HA1 for the name that a user agent gives, `user` or `user@domain`; empty where there is none."""
         if name == self.username:
-            hashes = {"MD5": self.ha1, "SHA-256": self.ha1_sha256, "SHA-512-256": self.ha1_sha512_256}
-            return hashes.get(algorithm, b"")
+            if algorithm == "MD5":
+                return self.ha1
+            if algorithm == "SHA-256":
+                return self.ha1_sha256
+            return self.ha1_sha512_256 if algorithm == "SHA-512-256" else b""
         long = algorithm == "MD5" and name == b"%b@%b" % (self.username, self.domain)
         return self.ha1b if long else b""
 

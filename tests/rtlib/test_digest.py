@@ -240,6 +240,12 @@ def test_the_quick_way_reads_what_the_careful_way_does(parts: list[bytes], betwe
     assert quick is None or quick == digest._unusual_parameters(rest)
 
 
+@pytest.mark.parametrize("line", [bytes(MUFASA), bytes(Challenge("r, s", "n", "MD5", ("auth", "auth-int")))])
+def test_what_phones_write_is_read_the_quick_way(line: bytes) -> None:
+    rest = line.removeprefix(b"Digest ")
+    assert digest._usual_parameters(rest.decode()) == digest._unusual_parameters(rest)
+
+
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_any_text_comes_back(username: str, realm: str, uri: str) -> None:
     with contextlib.suppress(UnicodeEncodeError):
