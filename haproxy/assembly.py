@@ -111,7 +111,7 @@ def assemble(
     resolver = Resolver(sides, lambda question: events.append(Resolve(question)), entropy, names)
     router = Router(sides, domains, key, ignore_sips=proxy.rrIgnoreSips)
     conversation = Conversation(sides, media)
-    registrar = Registrar(location, _lifetimes(settings), layer.stateless_tag)
+    registrar = Registrar(location, _lifetimes(settings))
     # A key of its own for each run: what was recorded before a restart cannot be sent again after it.
     authentication = Authentication(subscribers, Nonces(entropy(32), entropy), proxy.authAlgorithms)
     prober = Prober(dispatcher, _pace(settings))

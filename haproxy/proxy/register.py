@@ -65,4 +65,5 @@ class Register:
     def _processed(self, request: Request, source: Flow, now: float) -> bytes:
         validate(request, self._sent_bys)
         self._admission.register(request, source, now)
-        return bytes(self._layer.sign(self._registrar.process(request, source, now)))
+        outcome = self._registrar.process(request, source, now)
+        return self._reply.answer(request, outcome.status, outcome.reason, outcome.headers)

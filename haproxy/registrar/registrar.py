@@ -6,14 +6,14 @@ Who may register is decided before: here a request is already known to be allowe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
 from haproxy.registrar.location import Binding, LocationService, address_of_record
 from haproxy.sip.address import NameAddr
-from haproxy.sip.message import Request, Response
+from haproxy.sip.message import Request
 from haproxy.sip.syntax import ParseError
 from haproxy.sip.uri import Uri, UriError
 from haproxy.sip.uri import parse as parse_uri
@@ -67,16 +67,21 @@ class Refused(Exception):
         self.headers = headers
 
 
+class Outcome(NamedTuple):
+    """How a REGISTER is answered."""
+
+    status: int
+    reason: bytes | None
+    """None for the usual phrase of the status."""
+    headers: Sequence[tuple[bytes, bytes]]
+
+
 class Registrar:
     """Applies registrations to a location service: each request as a whole, or not at all."""
 
-    def __init__(
-        self, location: LocationService, lifetimes: Lifetimes, make_tag: Callable[[Request], bytes]
-    ) -> None:
-        """`make_tag` gives the To tag: the same for the same request, which may come more than once."""
+    def __init__(self, location: LocationService, lifetimes: Lifetimes) -> None:
         self._location = location
         self._lifetimes = lifetimes
-        self._make_tag = make_tag
         self._shared: dict[bytes, bytes] = {}
         self.accepted = 0
         self.refused = 0
@@ -116,16 +121,16 @@ class Registrar:
         self.accepted += 1
         return self._granted(request, binding.aor, now)
 
-    def process(self, request: Request, flow: Hashable | None, now: float) -> Response:
-        """Carry out a REGISTER that its sender may make, and give the response."""
+    def process(self, request: Request, flow: Hashable | None, now: float) -> Outcome:
+        """Carry out a REGISTER that its sender may make, and tell how to answer it."""
         try:
             aor = aor_of(request)
             self._apply(request, aor, flow, now)
         except Refused as refusal:
             self.refused += 1
-            return self._refusal(request, refusal)
+            return Outcome(refusal.status, refusal.reason.encode(), refusal.headers)
         self.accepted += 1
-        return self._success(request, aor, now)
+        return Outcome(200, None, self._granted(request, aor, now))
 
     def _apply(self, request: Request, aor: bytes, flow: Hashable | None, now: float) -> None:
         _require_known_extensions(request)
@@ -186,12 +191,6 @@ class Registrar:
             raise Refused(423, "Interval Too Brief", (b"Min-Expires", minimum))
         return Wish(contact, target, min(life, self.lifetimes.longest), _quality(contact.param(b"q")))
 
-    def _success(self, request: Request, aor: bytes, now: float) -> Response:
-        response = request.response(200, to_tag=self._make_tag(request))
-        for name, value in self._granted(request, aor, now):
-            response.append(name, value)
-        return response
-
     def _granted(self, request: Request, aor: bytes, now: float) -> list[tuple[bytes, bytes]]:
         """What a 200 says: the address-of-record's contacts, and the Path if the user agent knows it."""
         headers = []
@@ -224,12 +223,6 @@ class Registrar:
         if len(self._shared) >= _SHARED:
             self._shared.clear()
         return self._shared.setdefault(value, value)
-
-    def _refusal(self, request: Request, refusal: Refused) -> Response:
-        response = request.response(refusal.status, refusal.reason.encode(), self._make_tag(request))
-        for name, value in refusal.headers:
-            response.append(name, value)
-        return response
 
 
 def aor_of(request: Request) -> bytes:

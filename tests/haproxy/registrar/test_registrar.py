@@ -14,12 +14,17 @@ class Desk:
 
     def __init__(self) -> None:
         self.location = LocationService(contacts=3)
-        self.registrar = Registrar(self.location, Lifetimes(3600, 60, 7200), lambda request: b"tag")
+        self.registrar = Registrar(self.location, Lifetimes(3600, 60, 7200))
 
     def register(
         self, *contacts: str, call: str = "c", cseq: int = 1, now: float = 0.0, **headers: Any
     ) -> Response:
-        return self.registrar.process(self.request(*contacts, call=call, cseq=cseq, **headers), None, now)
+        request = self.request(*contacts, call=call, cseq=cseq, **headers)
+        outcome = self.registrar.process(request, None, now)
+        response = request.response(outcome.status, outcome.reason)
+        for name, value in outcome.headers:
+            response.append(name, value)
+        return response
 
     def request(self, *contacts: str, call: str = "c", cseq: int = 1, **headers: Any) -> Request:
         lines = [
