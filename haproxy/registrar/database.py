@@ -23,6 +23,10 @@ CHUNK = 500
 """Rows in one statement; below the limit of bound variables of every database."""
 
 
+USUAL_ROOM, ROOM = 2_000, 65_536
+"""KiB of the file that SQLite keeps in memory: always, and at most while bindings are written."""
+
+
 Rows = Sequence[Mapping[str, Any]]
 """Values by the names of their columns."""
 
@@ -96,7 +100,7 @@ def _text(seconds: float) -> str:
     return f"{_whole_text(whole)}.{part:06d}"
 
 
-@lru_cache(8)
+@lru_cache(4096)
 def _whole_text(seconds: int) -> str:
     return _moment(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
@@ -146,8 +150,11 @@ class Database:
         with self._begin() as connection:
             _delete(connection, removed)
             if saved:
+                # What has to be read again and again, because it found no room, takes half of the time.
+                _set_room(connection, ROOM)
                 # Straight to the driver: SQLAlchemy's care for each value was measured to cost two thirds.
                 connection.exec_driver_sql(_SAVE, [binding.row() for binding in saved])
+                _set_room(connection, USUAL_ROOM)
 
     def mirror(self, shown: Table, rows: Rows) -> None:
         """Make a table show what the configuration says: these rows and no others. Raises DatabaseError."""
@@ -195,6 +202,10 @@ def _engine(path: Path) -> Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def _set_room(connection: Connection, kib: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA cache_size = -{kib}")
 
 
 def _delete(connection: Connection, removed: Sequence[str]) -> None:
