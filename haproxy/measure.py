@@ -118,7 +118,7 @@ def measure_dispatcher(metrics: Metrics, exchange: Exchange) -> None:
     metrics.counter("probes", "Probes of Genesis systems, by outcome.", lambda: prober.outcomes, "outcome")
 
     def round_trips() -> dict[str, float]:
-        known = (each for each in dispatcher.members() if each.rtt is not None)
+        known = (each for each in dispatcher.members if each.rtt is not None)
         return {each.uri.decode(errors="replace"): each.rtt or 0.0 for each in known}
 
     metrics.gauge("probe_rtt_seconds", "Time of the last answer to a probe, by URI.", round_trips, "uri")
@@ -219,7 +219,7 @@ def measure_registrations(metrics: Metrics, registrations: Registrations) -> Non
 
 
 def _by_state(dispatcher: Dispatcher) -> dict[str, float]:
-    states = Counter(destination.state for destination in dispatcher.members())
+    states = Counter(destination.state for destination in dispatcher.members)
     return {state.value: float(states[state]) for state in State}
 
 

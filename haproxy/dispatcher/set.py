@@ -7,7 +7,7 @@ with `dispatchSecUser`. The role "primary" moves between the numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from haproxy.dispatcher.destination import PARDONS, REST, Destination, Evidence, Rules, State
@@ -87,6 +87,8 @@ class Dispatcher:
         self._preferred = preferred
         self._current = preferred
         self._sets: dict[int, list[Destination]] = {PRIMARY_SET: [], SECONDARY_SET: []}
+        self.members: tuple[Destination, ...] = ()
+        """All destinations, in no particular order."""
         self._turn = {PRIMARY_SET: 0, SECONDARY_SET: 0}
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self.refused = 0
@@ -118,11 +120,6 @@ class Dispatcher:
         if number is not None:
             return list(self._sets[number])
         return [*self._sets[self._current], *self._sets[1 - self._current]]
-
-    def members(self) -> Iterator[Destination]:
-        """All destinations, in no particular order."""
-        for destinations in self._sets.values():
-            yield from destinations
 
     def no_room(self, user: bytes, uris: Sequence[bytes]) -> str:
         """Why `registered` would not take all these (`dispatchLimit`, `dispatchSize`); empty if it would."""
@@ -177,6 +174,7 @@ class Dispatcher:
         if gone is None:
             return
         members.remove(gone)
+        self._gather()
         gone.gone = True
         self._events.append(DestinationChanged(gone.number, uri, gone.state.value, "removed", reason))
         self._choose(f"{uri.decode(errors='replace')} {reason}", now)
@@ -261,6 +259,8 @@ class Dispatcher:
         order, resting = [], []
         for number in (self._current, 1 - self._current):
             members = self._sets[number]
+            if not members:
+                continue
             active = [d for d in members if d.state is State.ACTIVE and d.rests_until <= now]
             if active:
                 turn = self._turn[number] % len(active)
@@ -285,10 +285,14 @@ class Dispatcher:
 
     def _join(self, destination: Destination, now: float) -> None:
         self._sets[destination.number].append(destination)
+        self._gather()
         self._events.append(
             DestinationChanged(destination.number, destination.uri, "none", "active", REGISTERED)
         )
         self._choose(REGISTERED, now, failure=False)
+
+    def _gather(self) -> None:
+        self.members = tuple(each for destinations in self._sets.values() for each in destinations)
 
     def _judge(self, destination: Destination, state: State, reason: str, now: float) -> None:
         """Give a destination a state, and see what follows for the sets."""
@@ -332,7 +336,7 @@ class Dispatcher:
 
     def _try_again(self, now: float) -> None:
         """Where nobody probes, calls show whether an inactive destination is back."""
-        for destination in self.destinations():
+        for destination in self.members:
             if not destination.usable and now - destination.since >= self.rules.hold_down:
                 destination.failures = self.rules.down - 1
                 self._change(destination, State.PROBING, "tried again after the hold-down", now)

@@ -6,7 +6,7 @@ does not answer in time, or with a server failure, is followed by the next one.
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.best import choose
@@ -30,41 +30,52 @@ RING_LIMIT = TIMER_C + 1.0
 """Seconds that may pass without a provisional response: more than three minutes (section 16.6 step 11)."""
 
 
-class Proxying(Protocol):
+class Proxying(ABC):
     """What a context needs of the core around it."""
 
+    @abstractmethod
     def launch(self, branch: Branch, now: float) -> None:
         """Send the request to the branch's target; calls `branch.failed` if that is impossible."""
 
+    @abstractmethod
     def relaunch(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
         """Send `request`, prepared for the branch's target, to the first of these flows."""
 
+    @abstractmethod
     def forward(
         self, context: ResponseContext, response: Response, now: float, branch: Branch | None = None
     ) -> None:
         """Send a response upstream; `branch` is where it came from, if its media matters."""
 
+    @abstractmethod
     def cancel(self, transaction: ClientTransaction, now: float) -> None:
         """Cancel an INVITE."""
 
+    @abstractmethod
     def schedule(self, alarm: Alarm, when: float) -> Timer:
         """Have `alarm.expired` called at that time."""
 
+    @abstractmethod
     def heard(self, branch: Branch, now: float) -> None:
         """A Genesis system answered."""
 
+    @abstractmethod
     def unheard(self, branch: Branch, reason: str, now: float, certain: bool) -> None:
         """A Genesis system did not answer; `certain`: it could not be reached."""
 
+    @abstractmethod
     def was_deaf(self, since: float) -> bool:
         """Whether messages have been lost, or read too late, by ourselves since then."""
 
+    @abstractmethod
     def unavailable(self, branch: Branch, response: Response, now: float) -> None:
         """A Genesis system answered 503."""
 
+    @abstractmethod
     def refused(self, context: ResponseContext) -> None:
         """The request is about to get its final response, and it is a failure."""
 
+    @abstractmethod
     def local(self, context: ResponseContext, status: int) -> Response:
         """A response of our own."""
 

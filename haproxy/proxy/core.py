@@ -17,7 +17,7 @@ from haproxy.dns.record import Answer, Question
 from haproxy.proxy.admission import Admission, Ignored
 from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.calls import Calls
-from haproxy.proxy.context import Branch, ResponseContext
+from haproxy.proxy.context import Branch, Proxying, ResponseContext
 from haproxy.proxy.conversation import Conversation
 from haproxy.proxy.event import MALFORMED, Event, Offence
 from haproxy.proxy.forward import Forwarding
@@ -52,7 +52,7 @@ STAGED = 256
 """Messages that wait for the next stage at most, should a batch be larger."""
 
 
-class ProxyCore:
+class ProxyCore(Proxying):
     """Takes requests, and does with each what its method and the guide's rules ask for."""
 
     def __init__(

@@ -7,9 +7,9 @@ Route header and a To tag.
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
 from hashlib import blake2s
+from hmac import compare_digest
 from typing import NamedTuple
 
 from haproxy.proxy.domain import Domains
@@ -51,14 +51,16 @@ class Router:
         self._ignore_sips = ignore_sips
         self._sides = sides
         self._domains = domains
-        self._key = key
+        self._keyed = blake2s(key=key, digest_size=6)
         self._own = _own_values(sides)
         # Asked for the INVITE, its ACK, and what else there is soon.
         self.token = lru_cache(REMEMBERED)(self._token)
 
     def _token(self, call_id: bytes) -> bytes:
         """The proof that we took part in setting this call up."""
-        return blake2s(call_id, key=self._key, digest_size=6).hexdigest().encode()
+        keyed = self._keyed.copy()  # takes half as long as to begin with the key
+        keyed.update(call_id)
+        return keyed.hexdigest().encode()
 
     def take_own(self, request: Request) -> Passage:
         """Section 16.4: undo a strict router's work, then remove the Route values that name this proxy.
@@ -94,7 +96,7 @@ class Router:
         own = self._own.get(begin)
         if own is None or not self._domains.owns(own[1]):
             return None
-        if not hmac.compare_digest(end, self.token(request.call_id) + b">"):
+        if not compare_digest(end, self.token(request.call_id) + b">"):
             return None
         request.take_line(b"route")
         return own[0]
@@ -110,7 +112,7 @@ class Router:
         request.prepend(b"Record-Route", _begin(*leaves, secure) + b";r2=on" + end)
 
     def _is_genuine(self, uri: Uri, call_id: bytes) -> bool:
-        return hmac.compare_digest(uri.param(TOKEN) or b"", self.token(call_id))
+        return compare_digest(uri.param(TOKEN) or b"", self.token(call_id))
 
     def _undo_strict(self, request: Request) -> None:
         """A strict router put our Record-Route into the Request-URI and the real one at the end of Route."""

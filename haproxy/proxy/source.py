@@ -29,7 +29,7 @@ class Sources:
 
     def is_genesis(self, flow: Flow) -> bool:
         """Whether this is one of the registered Genesis systems, by address and port, or by connection."""
-        for destination in self._dispatcher.members():
+        for destination in self._dispatcher.members:
             if _same_source(destination.flow, destination.uri, flow):
                 return True
         return False
@@ -37,11 +37,11 @@ class Sources:
     def shares_host(self, remote: Address) -> bool:
         """Whether one of the registered Genesis systems has this IP address, at whatever port."""
         host = unpack(remote)[0]
-        return any(_host(destination) == host for destination in self._dispatcher.members())
+        return any(_host(destination) == host for destination in self._dispatcher.members)
 
     def genesis_places(self) -> list[tuple[str, str]]:
         """The IP addresses of the registered Genesis systems, and who registered there."""
-        found = {_host(each): each.user.decode("utf-8", "replace") for each in self._dispatcher.members()}
+        found = {_host(each): each.user.decode("utf-8", "replace") for each in self._dispatcher.members}
         return [(host, f"Genesis {user}") for host, user in found.items() if host]
 
 

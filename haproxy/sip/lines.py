@@ -156,10 +156,13 @@ class Message:
 
     def pop_via(self) -> None:
         """Take the first Via value off."""
-        if header.COMMA in self._lines[self._layout.index[b"via"]]:
+        layout, lines = self._layout, self._lines
+        position = layout.index[b"via"]
+        if header.COMMA in lines[position]:
             self.remove_first(b"via")
         else:
-            self.take_line(b"via")
+            del lines[position]
+            self._layout, self._via = layout.without(position), None
 
     @property
     def from_(self) -> NameAddr:

@@ -42,6 +42,19 @@ def test_new_calls_are_refused_and_dialogs_go_on(world: Any) -> None:
     assert world.forwarded(GENESIS_A).call_id == b"a third"
 
 
+def test_a_repeated_200_brings_no_call_back(world: Any) -> None:
+    routes = up(world)
+    to = world.response(PHONE).first(b"to").decode()
+    invite = world.forwarded(GENESIS_A)
+    bye = world.request("BYE", f"sip:callee@{GENESIS_A}", PHONE, *routes, to=to, call="the-call")
+    world.receive(bye, PHONE)
+    world.answer(GENESIS_A, 200, method=b"BYE")
+    before = len(world.sent)
+    world.receive(bytes(invite.response(200, to_tag=b"t")), GENESIS_A)
+    assert [message.status for message, _ in world.sent[before:]] == [200], "it is passed on all the same"
+    assert len(world.core.calls) == 0
+
+
 @pytest.mark.parametrize("call_id", [None, b"waits"])
 def test_flushed_transactions_are_answered(world: Any, call_id: bytes | None) -> None:
     up(world)

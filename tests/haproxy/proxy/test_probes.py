@@ -24,7 +24,7 @@ class TestProbes:
         while not world.reached(b"OPTIONS"):
             world.advance(0.5)
         place = world.reached(b"OPTIONS")[0]
-        destination = next(d for d in world.assembly.dispatcher.members() if place in d.uri.decode())
+        destination = next(d for d in world.assembly.dispatcher.members if place in d.uri.decode())
         world.advance(4.5)
         assert destination.state.value == "probing"
         world.advance(7)
@@ -50,7 +50,7 @@ class TestProbes:
 
     def test_nonsense_is_a_failure_with_a_reason(self, world: Any) -> None:
         world.register("genesis_a", GENESIS_A)
-        (system,) = world.assembly.dispatcher.members()
+        (system,) = world.assembly.dispatcher.members
         world.advance(16)
         for _ in range(2):
             assert world.reached(b"OPTIONS") == [GENESIS_A]
@@ -66,7 +66,7 @@ class TestProbes:
         world.receive(b"nonsense\r\n\r\n", GENESIS_A)
         world.answer(GENESIS_A, 200, method=b"OPTIONS")
         world.advance(5)
-        (system,) = world.assembly.dispatcher.members()
+        (system,) = world.assembly.dispatcher.members
         assert system.state.value == "active"
 
     def test_a_dead_flow_has_whoever_is_there_asked(self, world: Any) -> None:
