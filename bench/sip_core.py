@@ -69,7 +69,7 @@ class Stage:
         settings = Settings.model_validate(
             {
                 "system": {"privateIP": HOST, "privateSubnet": 8, "alias": ["bench.example"]},
-                "proxy": {"enableAstFailover": False, "enableRegAuth": auth, **lists},
+                "proxy": {"enableAstFailover": False, "enableRegAuth": auth, "strangerRate": 0, **lists},
                 "subscribers": users,
             }
         )

@@ -12,7 +12,7 @@ from haproxy.dispatcher.set import Dispatcher
 from haproxy.dns.cache import Cache
 from haproxy.network import names_of, nodes_of
 from haproxy.protection.accesslist import AccessList, Lists
-from haproxy.protection.guard import Policy
+from haproxy.protection.guard import Guard, Policy
 from haproxy.protection.source import Limits
 from haproxy.proxy.admission import Admission, Checks
 from haproxy.proxy.alarm import Alarm
@@ -24,6 +24,8 @@ from haproxy.proxy.event import Event, Resolve
 from haproxy.proxy.forward import Forwarding
 from haproxy.proxy.hop import Resolver
 from haproxy.proxy.liveness import Liveness
+from haproxy.proxy.overload import Event as Overloaded
+from haproxy.proxy.overload import Overload
 from haproxy.proxy.reply import Reply
 from haproxy.proxy.route import Router
 from haproxy.proxy.side import Sides
@@ -62,6 +64,8 @@ class Assembly:
     registrar: Registrar
     admission: Admission
     authentication: Authentication
+    guard: Guard
+    overload: Overload
     names: Cache
     contacts: OwnContacts
     registrations: Registrations
@@ -73,6 +77,7 @@ class Assembly:
         _fill(self.lists, settings)
         self.registrar.lifetimes = _lifetimes(settings)
         self.admission.checks = _checks(settings)
+        self.guard.apply(_policy(settings))
         self.dispatcher.persistent = settings.proxy.astPersistentFailover
         self.dispatcher.rules = _rules(settings, self.dispatcher.rules.probing)
         self.prober.pace = _pace(settings)
@@ -87,8 +92,12 @@ def assemble(
     entropy: Callable[[int], bytes],
     media: MediaProxy | None,
     preferred: int,
+    overloaded: Callable[[Overloaded], None] = lambda happened: None,
 ) -> Assembly:
-    """Build the core. `key` is secret and lasts; `preferred` is the dispatch set that was primary before."""
+    """Build the core. `key` is secret and lasts; `preferred` is the dispatch set that was primary before.
+
+    `overloaded` is told of overloads, which the sockets notice.
+    """
     proxy = settings.proxy
     # All systems of a set may have the same user (guide 7.1.20).
     location = LocationService(max(CONTACTS, proxy.dispatchLimit))
@@ -98,12 +107,15 @@ def assemble(
     lists = Lists(AccessList(), AccessList(), AccessList())
     _fill(lists, settings)
     sources = Sources(lists, dispatcher)
+    guard = Guard(lists, _policy(settings), pardon=sources.shares_host, inside=sides.private.contains)
+    overload = Overload(sources.is_genesis, overloaded)
     user_agent = identification(proxy.userAgent)
     layer = TransactionLayer(
         lambda flow: sides.of(flow.local).sent_by_of(flow.transport),
         entropy,
         server_header=identification(proxy.serverHeader),
         user_agent=user_agent,
+        refuses=overload.refuses,
     )
     wheel: Wheel[Alarm] = Wheel()
     events: deque[Event] = deque()
@@ -124,6 +136,8 @@ def assemble(
         location=location,
         dispatcher=dispatcher,
         authentication=authentication,
+        guard=guard,
+        tell=events.append,
     )
     liveness = Liveness(
         layer=layer,
@@ -180,6 +194,8 @@ def assemble(
         registrar,
         admission,
         authentication,
+        guard,
+        overload,
         names,
         contacts,
         registrations,
@@ -227,7 +243,7 @@ def _pace(settings: Settings) -> Pace:
     return Pace(proxy.astPingInterval, proxy.astPingRetry, proxy.astPingTimeout)
 
 
-def policy_of(settings: Settings) -> Policy:
+def _policy(settings: Settings) -> Policy:
     """What the operator wants of the protection."""
     proxy = settings.proxy
     limits = Limits(
@@ -242,7 +258,7 @@ def policy_of(settings: Settings) -> Policy:
         limits,
         proxy.scannerAgents,
         proxy.protectionDryRun,
-        proxy.strangerRate,
+        proxy.strangerRate if proxy.enableAntiFlood else 0,
     )
 
 
@@ -258,6 +274,4 @@ def _checks(settings: Settings) -> Checks:
         invite_auth=proxy.enableInviteAuth,
         contact=proxy.enableContactCheck,
         registered=proxy.enableRegCheck,
-        strangers=proxy.strangerRate if proxy.enableAntiFlood else 0,
-        dry_run=proxy.protectionDryRun,
     )

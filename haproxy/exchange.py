@@ -14,13 +14,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from haproxy.assembly import Assembly, assemble, policy_of
+from haproxy.assembly import Assembly, assemble
 from haproxy.dispatcher.set import PRIMARY_SET, DestinationChanged, DestinationRefused, PrimaryChanged
 from haproxy.dns.record import Answer
 from haproxy.dns.resolver import DnsResolver
 from haproxy.network import bind_media
 from haproxy.notification.event import Change, destination_changed, primary_changed
-from haproxy.protection.guard import Guard
 from haproxy.protection.service import Protection
 from haproxy.proxy import overload
 from haproxy.proxy.event import MALFORMED, Event, Offence, RegistrationChanged, Resolve
@@ -78,20 +77,16 @@ class Exchange(Service):
         self._report = report
         preferred = int(database.value(PREFERRED) or PRIMARY_SET)
         self.assembly: Assembly = assemble(
-            settings, sides, key=key, entropy=secrets.token_bytes, media=self.media, preferred=preferred
+            settings,
+            sides,
+            key=key,
+            entropy=secrets.token_bytes,
+            media=self.media,
+            preferred=preferred,
+            overloaded=self._overloaded,
         )
         self.tracer = SipTracer(time.time)
-        sources = self.assembly.sources
-        guard = Guard(
-            self.assembly.lists,
-            policy_of(settings),
-            pardon=sources.shares_host,
-            inside=sides.private.contains,
-        )
-        self.assembly.admission.knows = guard.knows
-        self.protection = Protection(reactor, guard, self.offences)
-        self.overload = overload.Overload(sources.is_genesis, self._overloaded)
-        self.assembly.core.layer.refuses = self.overload.refuses
+        self.protection = Protection(reactor, self.assembly.guard, self.offences)
         self.resolver = DnsResolver(reactor, settings.system.name_servers)
         self._kept = preferred
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
@@ -191,7 +186,7 @@ class Exchange(Service):
         """Take the settings that may change while running. Who is no subscriber any more is unregistered."""
         assembly = self.assembly
         assembly.apply(settings)
-        self.protection.apply(policy_of(settings))
+        self.protection.look()
         for binding in list(assembly.location):
             if assembly.subscribers.find(binding.aor) is None:
                 assembly.location.remove(binding, "not a subscriber any more")
@@ -219,7 +214,7 @@ class Exchange(Service):
     def _welcome(self, binding: Binding) -> None:
         if isinstance(binding.flow, Flow):
             # Refreshes are not told as long as they are covered.
-            self.protection.guard.registered(binding.flow.remote, binding.covered)
+            self.assembly.guard.registered(binding.flow.remote, binding.covered)
 
     def _resolve(self, asked: Resolve) -> None:
         question = asked.question

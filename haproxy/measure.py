@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from haproxy.dispatcher.set import Dispatcher
     from haproxy.exchange import Exchange
     from haproxy.notification.service import Notifications
-    from haproxy.protection.guard import Guard
-    from haproxy.proxy.admission import Admission
+    from haproxy.protection.service import Protection
     from haproxy.tls.store import TlsStore
     from haproxy.transport import SipTransport
     from haproxy.uac.registrations import Registrations
@@ -40,7 +39,7 @@ def measure(metrics: Metrics, exchange: Exchange, transport: SipTransport) -> No
     metrics.counter(
         "overload", "Requests refused because of too many transactions.", lambda: counters.refused
     )
-    overload = exchange.overload
+    overload = exchange.assembly.overload
     metrics.counter("overloads", "Times that more came in than could be worked on.", lambda: overload.times)
     metrics.gauge("overloaded", "1 while there is an overload.", lambda: float(overload.lasts))
     metrics.counter(
@@ -149,15 +148,21 @@ def measure_tls(metrics: Metrics, store: TlsStore, wall: Callable[[], float]) ->
     metrics.gauge("tls_problems", "TLS sections whose new files are no good.", problems)
 
 
-def measure_protection(metrics: Metrics, guard: Guard, admission: Admission) -> None:
+def measure_protection(metrics: Metrics, protection: Protection) -> None:
     """Declare what there is to know of attackers."""
+    guard = protection.guard
     metrics.counter(
         "messages_shut_out", "Messages dropped before anything of them was parsed.", guard.totals, "kind"
     )
     metrics.counter(
         "strangers_held",
         "Requests for Genesis that were too many of those whom nobody knows.",
-        lambda: admission.held,
+        lambda: guard.held,
+    )
+    metrics.gauge(
+        "messages_waiting",
+        "Messages that wait until those of others have been worked on: their senders send much.",
+        lambda: len(protection.backlog),
     )
     metrics.counter("blocks", "Times that an address was blocked.", lambda: guard.blocks, "kind")
     metrics.gauge(

@@ -135,7 +135,7 @@ class Genproxy(DaemonService):
             self.exchange.offence,
             tls=state.tls,
             gate=self.exchange.protection,
-            overload=self.exchange.overload,
+            overload=self.exchange.assembly.overload,
         )
         self.exchange.use(transport)
         self.metrics = Metrics(NAME, VERSION)
@@ -144,7 +144,7 @@ class Genproxy(DaemonService):
         defects.add_to(self.metrics)
         measure(self.metrics, self.exchange, transport)
         measure_notifications(self.metrics, self.notifications)
-        measure_protection(self.metrics, self.exchange.protection.guard, self.exchange.assembly.admission)
+        measure_protection(self.metrics, self.exchange.protection)
         measure_registrations(self.metrics, self.exchange.outbound.machine)
         measure_dispatcher(self.metrics, self.exchange)
         self._control = self._make_control(sockets.control, reactor)
@@ -273,7 +273,7 @@ class Genproxy(DaemonService):
         protection = ProtectionCommands(
             lists=assembly.lists,
             sources=assembly.sources,
-            guard=self.exchange.protection.guard,
+            guard=assembly.guard,
             now=self.exchange.protection.now,
         )
         for owner in (

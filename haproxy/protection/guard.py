@@ -53,8 +53,10 @@ class Policy:
     scanners: tuple[str, ...] = NAMES
     dry_run: bool = False
     """Count and tell what would be blocked or dropped, and do neither. denyList works all the same."""
-    crowd: int = 0
-    """Requests a second from all that nobody knows, above which they come after others; 0: no limit."""
+    strangers: int = 0
+    """Requests a second from all that nobody knows: what is more comes after others, and of those for Genesis
+    no more go on; 0: no limit.
+    """
 
 
 class Blocked(NamedTuple):
@@ -103,6 +105,8 @@ class Guard:
         """Times that somebody was blocked, by kind."""
         self.forgotten = 0
         """Addresses and sources given up for others."""
+        self.held = 0
+        """Requests of strangers for Genesis that were too many."""
         self._lists = lists
         self._pardon = pardon
         self._inside = inside
@@ -115,8 +119,7 @@ class Guard:
         self._open = Source("", OPEN)
         self._shut = Source("", SHUT)
         self._exempt = Source("", EXEMPT)
-        self._crowd = _crowd(policy)
-        """What all that nobody knows may send together before others."""
+        self._at_once, self._for_genesis = _strangers(policy.strangers)
         self._wheel: Wheel[Source] = Wheel(0.5)
         self._events: deque[Event] = deque(maxlen=EVENTS)
 
@@ -182,10 +185,21 @@ class Guard:
             return True
         return self._homes.get(self._host(address), 0.0) > now or self._pardon(address)
 
+    def holds(self, address: Address, now: float) -> bool:
+        """Count a request for Genesis outside of any dialog; whether strangers have sent too many.
+
+        A flood whose senders are forged is one message of each: no limit of a source holds it up.
+        """
+        if not self.policy.strangers or self.knows(address, now) or self._for_genesis.take(now):
+            return False
+        self.held += 1
+        return True
+
     def apply(self, policy: Policy) -> None:
         """Take other settings, and other lists. Blocks go on, but for those that nobody wants any more."""
+        if policy.strangers != self.policy.strangers:
+            self._at_once, self._for_genesis = _strangers(policy.strangers)
         self.policy = policy
-        self._crowd = _crowd(policy)
         self._scanners.replace(policy.scanners)
         self._known.clear()
         wanted = {FLOOD: policy.flood, SCANNER: bool(policy.scanners)}
@@ -282,7 +296,7 @@ class Guard:
             source.roll(now, limits)
         source.messages += 1
         source.requests += requests
-        if requests and self.policy.crowd and not source.hasty:
+        if requests and self.policy.strangers and not source.hasty:
             source.hasty = self._is_crowded(source, address, now)
         if not source.exceeds(limits):
             return True
@@ -307,7 +321,7 @@ class Guard:
             source.pardoned = self._pardon(address)
         if source.pardoned:
             return False
-        return not self._crowd.take(now)
+        return not self._at_once.take(now)
 
     def _scanned(self, source: Source, address: Address, name: str, now: float) -> None:
         """A scanner's message is dropped, and its sender blocked unless he is somebody that we know."""
@@ -357,8 +371,12 @@ class Guard:
         self.forgotten += count
 
 
-def _crowd(policy: Policy) -> TokenBucket:
-    return TokenBucket(policy.crowd, max(1.0, policy.crowd * AT_ONCE), 0.0)
+def _strangers(rate: int) -> tuple[TokenBucket, TokenBucket]:
+    """What all that nobody knows may send together before others, and to Genesis.
+
+    Two, for what they send to nobody must not use up what Genesis gets of them.
+    """
+    return TokenBucket(rate, max(1.0, rate * AT_ONCE), 0.0), TokenBucket(rate, rate, 0.0)
 
 
 def _address(host: str) -> Address:

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haproxy.protection.backlog import Backlog, PassOn
-from haproxy.protection.guard import BACKLOG, Blocked, Datagrams, Guard, Policy, Unblocked
+from haproxy.protection.guard import BACKLOG, Blocked, Datagrams, Guard, Unblocked
 from rtlib.address import Address
 from rtlib.offence import OffenceLog
 
@@ -73,11 +73,6 @@ class Protection(Service):
     def offend(self, address: Address) -> None:
         """Count what a peer did wrong against its limit."""
         self.guard.offend(address, self.now())
-
-    def apply(self, policy: Policy) -> None:
-        """Take other settings; the lists have changed already."""
-        self.guard.apply(policy)
-        self.look()
 
     def look(self) -> None:
         """Let blocks end, and write down what has happened."""

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from haproxy.dispatcher.set import Dispatcher
+from haproxy.protection.guard import Guard
 from haproxy.proxy.domain import Domains
+from haproxy.proxy.event import IGNORED, Offence
 from haproxy.proxy.side import Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
@@ -17,8 +19,6 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import ParseError, Request
 from haproxy.sip.uri import Uri, UriError
 from haproxy.sip.uri import parse as parse_uri
-from rtlib.address import Address
-from rtlib.bucket import TokenBucket
 
 
 class Ignored(Exception):
@@ -33,10 +33,6 @@ class Checks:
     invite_auth: bool = False
     contact: bool = False
     registered: bool = False
-    strangers: int = 0
-    """Requests a second for Genesis from all that nobody knows; 0 for no limit."""
-    dry_run: bool = False
-    """Whether those beyond it are counted only."""
 
 
 class Admission:
@@ -53,14 +49,10 @@ class Admission:
         location: LocationService,
         dispatcher: Dispatcher,
         authentication: Authentication,
+        guard: Guard,
+        tell: Callable[[Offence], None],
     ) -> None:
         self.checks = checks
-        self.knows: Callable[[Address, float], bool] = lambda address, now: True
-        """Whether somebody at an address is on a list, a Genesis system, or registered."""
-        self.held = 0
-        """Requests of strangers that were too many."""
-        self._strangers = TokenBucket(0.0, 0.0, 0.0)
-        self._rate = 0
         self._domains = domains
         self._sides = sides
         self._sources = sources
@@ -68,6 +60,8 @@ class Admission:
         self._location = location
         self._dispatcher = dispatcher
         self._authentication = authentication
+        self._guard = guard
+        self._tell = tell
 
     def register(self, request: Request, flow: Flow, now: float) -> None:
         """Refuse a REGISTER of somebody who is not a subscriber, or cannot prove it. Raises Refused."""
@@ -120,19 +114,14 @@ class Admission:
     def to_genesis(self, flow: Flow, now: float) -> None:
         """Count a request for Genesis outside of any dialog. Raises Ignored where strangers send too many.
 
-        A flood whose senders are forged is one message of each: no limit of a source holds it up. There is no
-        answer, for it would go to somebody who has not asked; who means it sends his request again.
+        There is no answer, for it would go to somebody who has not asked; who means it sends it again.
         """
-        rate = self.checks.strangers
-        if not rate or self.knows(flow.remote, now):
+        if not self._guard.holds(flow.remote, now):
             return
-        if rate != self._rate:
-            self._rate, self._strangers = rate, TokenBucket(rate, rate, now)
-        if self._strangers.take(now):
-            return
-        self.held += 1
-        if not self.checks.dry_run:
-            raise Ignored("strangers send more requests than strangerRate")
+        reason = "strangers send more requests than strangerRate"
+        if not self._guard.policy.dry_run:
+            raise Ignored(reason)
+        self._tell(Offence(IGNORED, flow, f"{reason}; would be ignored"))
 
     def options(self, flow: Flow) -> None:
         """Whether a source may ask what there is here (7.1.12, 7.1.13): the first question of a scanner.

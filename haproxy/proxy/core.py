@@ -19,7 +19,7 @@ from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.calls import Calls
 from haproxy.proxy.context import Branch, Proxying, ResponseContext
 from haproxy.proxy.conversation import Conversation
-from haproxy.proxy.event import MALFORMED, Event, Offence
+from haproxy.proxy.event import IGNORED, MALFORMED, Event, Offence
 from haproxy.proxy.forward import Forwarding
 from haproxy.proxy.hop import Resolver
 from haproxy.proxy.liveness import Liveness
@@ -306,7 +306,7 @@ class ProxyCore(Proxying):
         except Ignored as ignored:
             self.counters["ignored"] += 1
             self.layer.abandon(server)
-            self._events.append(Offence("ignored", flow, str(ignored)))
+            self._events.append(Offence(IGNORED, flow, str(ignored)))
         except (ParseError, ValueError):
             self.counters["refused"] += 1
             self._reply.refuse(server, Refused(400), now)

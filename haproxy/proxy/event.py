@@ -12,6 +12,9 @@ from haproxy.sip.flow import Flow
 MALFORMED = "malformed"
 """The kind of offence that is a message which cannot be parsed."""
 
+IGNORED = "ignored"
+"""The kind of offence that gets no answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolve:

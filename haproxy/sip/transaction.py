@@ -78,6 +78,7 @@ class TransactionLayer(Engine):
     bytes. There are at most `limit` server transactions, and twice as many of clients. The one that was
     answered first makes room for a new one; where none is answered, the new request gets 503.
     `server_header` is what the layer's own responses say of us, `user_agent` its own ACK and CANCEL.
+    `refuses` says whether a request that is no repetition gets 503 and leaves nothing behind.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class TransactionLayer(Engine):
         timers: Timers = DEFAULTS,
         server_header: bytes | None = None,
         user_agent: bytes | None = None,
+        refuses: Callable[[Request, Flow], bool] | None = None,
     ) -> None:
         super().__init__(timers, server_header, user_agent)
         self._sent_by = sent_by
@@ -102,8 +104,7 @@ class TransactionLayer(Engine):
             self._refusal_lines.append(b"Server: " + server_header)
         self._refused: dict[server.Key, float] = {}
         """When what was refused last first came, the oldest first."""
-        self.refuses: Callable[[Request, Flow], bool] | None = None
-        """Whether a request from there that is no repetition gets 503 and leaves nothing behind."""
+        self._refuses = refuses
 
     def receive(self, data: bytes, source: Flow, now: float) -> None:
         """Take one datagram, or one message from a stream. Never raises for any input."""
@@ -248,7 +249,7 @@ class TransactionLayer(Engine):
             self._step(transaction, Input.request, None, now)
             return
         flow = arrive(request, via, source)
-        if self._was_refused(key, now) or (self.refuses is not None and self.refuses(request, source)):
+        if self._was_refused(key, now) or (self._refuses is not None and self._refuses(request, source)):
             self._refuse_new(request, flow, key, now)
             return
         if len(self._servers) >= self._limit and not self._make_room(self._lingering_servers):

@@ -149,7 +149,7 @@ class TestFlood:
         assert len(door.guard.admit([(REQUEST, HERE)], door.now)[0]) == 1
 
     def test_where_very_many_send_a_little_those_that_are_known_come_first(self) -> None:
-        door = Door(proxy="192.0.2.60", crowd=500)
+        door = Door(proxy="192.0.2.60", strangers=500)
         door.guard.registered(pack("192.0.2.61", 1), door.now + 60)
         known = [(REQUEST, pack(f"192.0.2.{number}", 5060)) for number in (60, 61, 11)]
         others = [(REQUEST, pack(f"198.51.100.{number}", 5060)) for number in range(150)]
@@ -157,6 +157,18 @@ class TestFlood:
         assert (at_once, later) == ([*others[:100], *known], others[100:])
         door.pass_time(2)
         assert door.guard.admit(others[50:], door.now) == (others[50:], [])
+
+    def test_of_strangers_genesis_gets_so_many_whatever_they_send_elsewhere(self) -> None:
+        door = Door(strangers=10)
+        strangers = [pack(f"198.51.100.{number}", 5060) for number in range(100)]
+        assert len(door.guard.admit([(REQUEST, each) for each in strangers], door.now)[1]) == 98
+        assert [door.guard.holds(each, door.now) for each in strangers[:15]] == [False] * 10 + [True] * 5
+        assert not door.guard.holds(GENESIS, door.now)
+        assert door.guard.held == 5
+        door.guard.apply(Policy(strangers=10))
+        assert door.guard.holds(HERE, door.now)
+        door.guard.apply(Policy())
+        assert not any(door.guard.holds(each, door.now) for each in strangers)
 
     def test_who_is_known(self) -> None:
         door = Door(allow="192.0.2.60", proxy="192.0.2.61", deny="192.0.2.62")

@@ -50,7 +50,7 @@ class ServiceTests(SynchronousTestCase):
         assert self.offences.totals["scanner"] == 1
 
     def test_the_dry_run(self) -> None:
-        self.protection.apply(Policy(dry_run=True))
+        self.protection.guard.apply(Policy(dry_run=True))
         self.scan("192.0.2.9")
         self.clock.advance(1.0)
         assert "would be blocked" in self.lines[0]

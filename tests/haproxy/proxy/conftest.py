@@ -45,7 +45,9 @@ class World:
     ) -> None:
         users = [{"username": user, "domain": PROXY, "password": f"{user} secret"} for user in USERS]
         base = {"privateIP": PROXY, "privateSubnet": 24}
-        given = {"system": base | (system or {}), "proxy": proxy, "subscribers": users}
+        # What one phone of a test sends at once is what strangers may send in a second.
+        rules = {"strangerRate": 0, **proxy}
+        given = {"system": base | (system or {}), "proxy": rules, "subscribers": users}
         settings = Settings.model_validate(given)
         self.sides = sides_of(settings)
         self.now = 1000.0

@@ -12,7 +12,7 @@ import pytest
 from haproxy.dispatcher.set import DestinationRefused
 from haproxy.proxy.event import Offence
 from haproxy.registrar.location import Saved
-from rtlib.address import text
+from rtlib.address import pack
 from rtlib.digest import answer, ha1, parse_challenge
 
 GENESIS_A = "192.0.2.11:5060"
@@ -265,7 +265,7 @@ class TestStrangers:
     def make(self, make_world: Make, **proxy: Any) -> Any:
         world = make_world(**{"strangerRate": 10, **proxy})
         world.systems()
-        world.core._admission.knows = lambda address, now: text(address) == PHONE
+        world.assembly.guard.registered(pack("192.0.2.50", 5060), world.now + 60)
         return world
 
     @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
@@ -278,7 +278,7 @@ class TestStrangers:
         assert len(world.core.layer) == 2 * 11  # of those held up nothing is kept
         offences = [event for event in world.events if isinstance(event, Offence)]
         assert (len(offences), offences[0].kind) == (20, "ignored")
-        assert world.core._admission.held == 20
+        assert world.assembly.guard.held == 20
         world.now += 0.5
         assert self.flood(world, 30, method) == 5
 
@@ -288,7 +288,10 @@ class TestStrangers:
     def test_switched_off(self, make_world: Make, keys: dict[str, Any]) -> None:
         world = self.make(make_world, **keys)
         assert self.flood(world, 30) == 30
-        assert world.core._admission.held == (20 if "protectionDryRun" in keys else 0)
+        told = [event.reason for event in world.events if isinstance(event, Offence)]
+        held = 20 if "protectionDryRun" in keys else 0
+        assert (world.assembly.guard.held, len(told)) == (held, held)
+        assert all(reason.endswith("; would be ignored") for reason in told)
 
 
 def test_credentials_of_an_unknown_scheme_are_none(make_world: Make) -> None:

@@ -146,10 +146,10 @@ def test_the_longest_wait_is_told_once(bench: Bench) -> None:
 class TestLayer:
     """A refusal leaves nothing behind; what is known already is not refused."""
 
+    refusing = True
+
     def make(self) -> Playbook:
-        book = Playbook()
-        book.layer.refuses = lambda request, source: True
-        return book
+        return Playbook(refuses=lambda request, source: self.refusing)
 
     def test_the_sender_may_try_later(self) -> None:
         book = self.make().hear(request_bytes(b"INVITE"))
@@ -170,9 +170,10 @@ class TestLayer:
         assert len(book.events()) == 1
 
     def test_repetitions_of_what_was_taken_are_not_refused(self) -> None:
-        book = Playbook()
+        self.refusing = False
+        book = self.make()
         book.server(b"INVITE")
-        book.layer.refuses = lambda request, source: True
+        self.refusing = True
         book.hear(request_bytes(b"INVITE")).sent().told()
         book.until(0.3).sent("100")
         book.hear(request_bytes(b"INVITE")).sent("100")
@@ -180,7 +181,7 @@ class TestLayer:
     def test_a_repetition_of_what_was_refused_is_refused_when_it_is_over(self) -> None:
         """Its sender has given the call up, or will: it must not reach anybody."""
         book = self.make().hear(request_bytes(b"INVITE")).sent("503")
-        book.layer.refuses = None
+        self.refusing = False
         book.hear(request_bytes(b"INVITE")).sent("503").told()
         book.hear(request_bytes(b"INVITE", branch=b"z9hG4bKanother")).sent().told(RequestReceived)
 
@@ -189,7 +190,7 @@ class TestLayer:
         branches = [b"z9hG4bK%d" % number for number in range(20_001)]
         for branch in branches:
             book.hear(request_bytes(b"MESSAGE", branch=branch)).sent("503")
-        book.layer.refuses = None
+        self.refusing = False
         book.hear(request_bytes(b"MESSAGE", branch=branches[-1])).sent("503")
         book.hear(request_bytes(b"MESSAGE", branch=branches[1])).sent("503").told()
         book.hear(request_bytes(b"MESSAGE", branch=branches[0])).told(RequestReceived)

@@ -157,6 +157,7 @@ def test_in_a_dry_run_nothing_is_blocked_and_everything_told(tmp_path: Path) -> 
         with Flood(proxy.host, 300, lambda _: (attacker.host, data)):
             said = attack(tmp_path, "svwar", "-p", str(PORT), "-e", "5000-5002", "-v", proxy.host)
             proxy.daemon.wait_for_text(f"flood from {attacker.host}")
+            proxy.daemon.wait_for_text(f"ignored from {attacker.host} .*strangerRate; would be ignored")
             assert attacker.ask(proxy.host, attacker.request(proxy.host, "MESSAGE", user="100"))
         assert "SIP server replied" in said
         for kind, host in (("flood", attacker.host), ("scanner", "127.0.0.1")):
