@@ -47,6 +47,9 @@ from rtlib.offence import OffenceLog
 PREFERRED = "preferred dispatch set"
 """Under this name the database keeps which set was primary."""
 
+SLACK = 0.05
+"""Seconds: no timer that a message sets comes sooner, and under load one is always armed for so soon."""
+
 CHUNK = 1000
 """Bindings that are forgotten before their events are taken: the queue of those is bounded."""
 
@@ -92,7 +95,9 @@ class Exchange(Service):
         self._locals = {f"{side.host}:{side.port}": side for side in sides}
         self.writer = BindingWriter(reactor, database, self._describe)
         self.transport: SipTransport | None = None
-        self.driver: Driver[Flow, Event] = Driver(self.assembly.core, reactor, self._send, self._happened)
+        self.driver: Driver[Flow, Event] = Driver(
+            self.assembly.core, reactor, self._send, self._happened, slack=SLACK
+        )
         self.outbound = OutboundRegistrations(
             reactor,
             self.assembly.registrations,

@@ -29,7 +29,8 @@ class Driver(Generic[Source, Event]):
 
     `send` gets each batch of `to_send`, in order. `on_event` may call the machine's verbs and `flush`; it
     may raise: that is logged, and the other events are still handed out. `now` must be the clock that the
-    machine's times are on.
+    machine's times are on. `slack` is how many seconds a timer may be late: while one is armed for so soon,
+    the machine is not asked for its next one.
     """
 
     def __init__(
@@ -39,12 +40,15 @@ class Driver(Generic[Source, Event]):
         send: Callable[[list[tuple[bytes, Source]]], None],
         on_event: Callable[[Event], None],
         now: Callable[[], float] = time.monotonic,
+        *,
+        slack: float = 0.0,
     ) -> None:
         self._machine = machine
         self._clock = clock
         self._send = send
         self._on_event = on_event
         self._now = now
+        self._slack = slack
         self._timer: IDelayedCall | None = None
         self._timer_due = 0.0
         self._flushing = False
@@ -117,6 +121,8 @@ class Driver(Generic[Source, Event]):
 
     def _arm(self, at_once: bool) -> None:
         if self._stopped:
+            return
+        if not at_once and self._timer is not None and self._timer_due <= self._now() + self._slack:
             return
         due = self._now() if at_once else self._machine.get_timer()
         if due is None:

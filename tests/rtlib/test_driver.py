@@ -49,13 +49,13 @@ class Echo:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, slack: float = 0.0) -> None:
         self.clock: Any = Clock()
         self.machine = Echo()
         self.sent: list[list[tuple[bytes, int]]] = []
         self.seen: list[str] = []
         self.driver = Driver(
-            self.machine, self.clock, self.sent.append, self.on_event, now=self.clock.seconds
+            self.machine, self.clock, self.sent.append, self.on_event, now=self.clock.seconds, slack=slack
         )
 
     def on_event(self, event: str) -> None:
@@ -106,6 +106,21 @@ def test_an_earlier_timer_replaces_the_armed_one_and_a_cancelled_one_goes(world:
     world.machine.timers.clear()
     world.driver.flush()
     assert world.clock.getDelayedCalls() == []
+
+
+def test_a_timer_is_late_by_no_more_than_the_slack() -> None:
+    world = World(slack=0.5)
+    world.driver.receive([(b"later 9 x", 1)])
+    world.driver.receive([(b"later 1 y", 1)])
+    assert [call.getTime() for call in world.clock.getDelayedCalls()] == [1.0]
+    world.clock.advance(0.4)
+    world.driver.receive([(b"later 0.3 z", 1)])
+    assert [call.getTime() for call in world.clock.getDelayedCalls()] == [0.7], "1.0 is too late for it"
+    world.driver.receive([(b"later 0.2 w", 1)])
+    assert [call.getTime() for call in world.clock.getDelayedCalls()] == [0.7]
+    world.clock.advance(0.3)
+    assert world.sent == [[(b"z", 1), (b"w", 1)]]
+    assert [call.getTime() for call in world.clock.getDelayedCalls()] == [1.0]
 
 
 def test_events_come_after_what_was_sent_and_may_call_verbs_and_flush(world: World) -> None:
