@@ -149,7 +149,7 @@ def test_a_scanners_name_from_somebody_on_a_list(tmp_path: Path, rule: str) -> N
 @pytest.mark.peer("svwar")
 def test_in_a_dry_run_nothing_is_blocked_and_everything_told(tmp_path: Path) -> None:
     with (
-        protected(tmp_path, protectionDryRun=True, floodInterval=1) as proxy,
+        protected(tmp_path, protectionDryRun=True, floodInterval=1, strangerRate=1) as proxy,
         Genesis(tmp_path, (proxy.host, PORT), "genesis_a"),
         Stranger() as attacker,
     ):
@@ -157,8 +157,10 @@ def test_in_a_dry_run_nothing_is_blocked_and_everything_told(tmp_path: Path) -> 
         with Flood(proxy.host, 300, lambda _: (attacker.host, data)):
             said = attack(tmp_path, "svwar", "-p", str(PORT), "-e", "5000-5002", "-v", proxy.host)
             proxy.daemon.wait_for_text(f"flood from {attacker.host}")
-            proxy.daemon.wait_for_text(f"ignored from {attacker.host} .*strangerRate; would be ignored")
+            for _ in range(3):  # within a second
+                attacker.send(proxy.host, attacker.request(proxy.host, "MESSAGE", user="100"))
             assert attacker.ask(proxy.host, attacker.request(proxy.host, "MESSAGE", user="100"))
+            proxy.daemon.wait_for_text(f"ignored from {attacker.host} .*strangerRate; would be ignored")
         assert "SIP server replied" in said
         for kind, host in (("flood", attacker.host), ("scanner", "127.0.0.1")):
             assert re.search(rf"{kind} from {host}: .*; would be blocked for 300 s", proxy.daemon.text)
