@@ -46,7 +46,7 @@ from haproxy.notification.target import Target
 from haproxy.notifyconfig import targets_of
 from haproxy.proxy.side import Sides
 from haproxy.registrar.database import Database
-from haproxy.settings import Settings, without_effect
+from haproxy.settings import Settings, without_effect, without_password
 from haproxy.sip import transaction
 from haproxy.tls.store import TlsStore
 from haproxy.tls.watch import TlsWatch
@@ -179,6 +179,7 @@ class Genproxy(DaemonService):
         """Say what has no effect, and start."""
         for key in without_effect(self.settings):
             log.warn("{key} has no effect in this version", key=key)
+        self._warn_of_passwords()
         super().startService()
         code = "Python" if transaction.__file__.endswith(".py") else "machine code"
         log.info("the hot path of SIP runs as {code}", code=code)
@@ -217,7 +218,12 @@ class Genproxy(DaemonService):
         init(log, "reloaded; applied: {applied}", applied=", ".join(applied) or "nothing has changed")
         for key in restart:
             log.warn("{key} was changed, which needs a restart", key=key)
+        self._warn_of_passwords()
         return applied, restart
+
+    def _warn_of_passwords(self) -> None:
+        for name in without_password(self.settings):
+            log.warn("subscriber {name} has no password: nobody can prove to be {name}", name=name)
 
     def _make_notifications(self, settings: Settings, node: str, reactor: Any) -> Notifications:
         def client(target: Target) -> Client:

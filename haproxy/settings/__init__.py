@@ -20,7 +20,7 @@ from haproxy.settings.system import System
 from haproxy.settings.tls import Tls
 from rtlib.settings import Section, setting
 
-__all__ = ["Settings", "without_effect"]
+__all__ = ["Settings", "without_effect", "without_password"]
 
 
 class Settings(Section):
@@ -120,6 +120,17 @@ def without_effect(settings: Settings) -> list[str]:
         given = (name for name in fields if name in section.model_fields_set & keys)
         found += [f"{table}.{fields[name].alias or name}" for name in given if not _is_default(section, name)]
     return found
+
+
+def without_password(settings: Settings) -> list[str]:
+    """The subscribers that nobody can prove to be, though everybody has to, as `username@domain`."""
+    if not (settings.proxy.enableRegAuth or settings.proxy.enableInviteAuth):
+        return []
+    return [
+        f"{each.username}@{each.domain}"
+        for each in settings.subscribers
+        if not (each.password or each.ha1 or each.ha1b)
+    ]
 
 
 def _is_default(section: Section, name: str) -> bool:

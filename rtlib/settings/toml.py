@@ -21,6 +21,11 @@ _HEADER: Final = re.compile(r"\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
 _KEY: Final = re.compile(r"\s*([A-Za-z0-9_\-.\"' ]+?)\s*=\s*(.*)$")
 _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 _POSITION: Final = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+_HINTS: Final = {
+    "Invalid value": "text stands in quotation marks, yes and no are true and false",
+    r"Illegal character '\n'": "a quotation mark is missing",
+}
+"""What is meant by messages of tomllib that operators meet most."""
 _LONG_QUOTES: Final = ('"""', "'''")
 
 
@@ -120,4 +125,5 @@ def _line(location: Location, line_of: dict[Location, int]) -> int | None:
 def _syntax(message: str) -> Problem:
     match = _POSITION.search(message)
     line = int(match[1]) if match else None
-    return Problem(line, "", f"is not valid TOML: {_POSITION.sub('', message)}")
+    what = _POSITION.sub("", message)
+    return Problem(line, "", "is not valid TOML: " + "; ".join(filter(None, [what, _HINTS.get(what)])))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from haproxy.settings import Settings, without_effect
+from haproxy.settings import Settings, without_effect, without_password
 from rtlib.settings import SettingsError, toml
 
 SYSTEM = '[system]\nprivateIP = "192.0.2.1"\nprivateSubnet = "255.255.255.0"\n'
@@ -121,6 +121,16 @@ def test_several_entries_on_a_line() -> None:
 
 def test_the_guides_example_of_prefixes() -> None:
     assert read("[proxy]\ndispatchPriUser = 'genesis'").proxy.dispatchPriUser == "genesis"
+
+
+@pytest.mark.parametrize("check", ["enableRegAuth", "enableInviteAuth"])
+def test_subscribers_that_cannot_prove_themselves(check: str) -> None:
+    users = "".join(
+        f"[[subscribers]]\nusername = '{user}'\ndomain = 'a.example'\n{secret}\n"
+        for user, secret in (("1", "password = 'x'"), ("2", ""), ("3", f"ha1 = '{'0' * 32}'"))
+    )
+    assert without_password(read(f"[proxy]\n{check} = true\n{users}")) == ["2@a.example"]
+    assert without_password(read(users)) == []
 
 
 def test_what_has_no_effect_yet() -> None:

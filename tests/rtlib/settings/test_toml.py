@@ -108,10 +108,16 @@ password = "far too long"
     ]
 
 
-def test_text_that_is_not_toml_says_where() -> None:
-    assert problems("[proxy]\nprivatePort 5\n") == [
-        "g.toml:2: is not valid TOML: Expected '=' after a key in a key/value pair"
-    ]
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("privatePort 5", "Expected '=' after a key in a key/value pair"),
+        ("enable = Yes", "Invalid value; text stands in quotation marks, yes and no are true and false"),
+        ('mode = "udp', r"Illegal character '\n'; a quotation mark is missing"),
+    ],
+)
+def test_text_that_is_not_toml_says_where(line: str, reason: str) -> None:
+    assert problems(f"[proxy]\n{line}\n") == [f"g.toml:2: is not valid TOML: {reason}"]
 
 
 def test_a_table_where_a_value_belongs_and_the_other_way_round() -> None:
