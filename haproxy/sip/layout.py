@@ -7,8 +7,7 @@ proxy does to a message's lines leads from one layout to another, which is kept 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Final
 
 _KINDS: Final = 512
@@ -26,8 +25,6 @@ _LONGEST_NAMES: Final = 1024
 NEEDED: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
 """What every message has (RFC 3261 §8.1.1, §8.2.6.2)."""
 
-NEEDED_KEYS: Final = frozenset(NEEDED)
-
 
 class Layout:
     """The keys of header lines, in order, and where each stands first. It never changes."""
@@ -38,18 +35,30 @@ class Layout:
         "_places",
         "_prepended",
         "_without",
+        "call_id",
+        "complete",
+        "cseq",
+        "ends",
+        "from_",
         "hops",
         "index",
         "keys",
         "length",
-        "needed",
-        "spans",
+        "starts",
+        "to",
+        "via",
     )
 
     keys: tuple[bytes, ...]
     index: dict[bytes, int]
-    spans: tuple[tuple[bytes, bytes], ...]
-    needed: Callable[[Sequence[bytes]], tuple[bytes, ...]] | None
+    starts: tuple[bytes, ...]
+    ends: tuple[bytes, ...]
+    complete: bool
+    via: int
+    from_: int
+    to: int
+    call_id: int
+    cseq: int
     hops: int | None
     length: int | None
     _places: dict[bytes, tuple[int, ...]]
@@ -61,15 +70,18 @@ class Layout:
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys
         self.index = dict(zip(keys[::-1], range(len(keys) - 1, -1, -1), strict=True))
-        self.spans = ()
+        self.starts = self.ends = ()
         """How the lines begin, as what they stand between in the order of bytes: what begins with `Via:` is
         not before that, but before `Via;`. To compare is cheaper than `startswith`.
 
         Only where the layout is one of those that are kept.
         """
         index = self.index
-        self.needed = itemgetter(*(index[key] for key in NEEDED)) if index.keys() >= NEEDED_KEYS else None
-        """Gives the first lines with the keys of NEEDED, in that order; None where one is not there."""
+        places = [index.get(key, -1) for key in NEEDED]
+        self.via, self.from_, self.to, self.call_id, self.cseq = places
+        """Where the first lines with the keys of NEEDED stand."""
+        self.complete = min(places) >= 0
+        """Each of these is there."""
         self.hops, self.length = index.get(b"max-forwards"), index.get(b"content-length")
         """Where the first Max-Forwards and the first Content-Length stand."""
         self._places, self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}, {}
@@ -124,7 +136,8 @@ class Layouts:
     def find(self, kind: bytes | int, lines: Sequence[bytes]) -> Layout | None:
         """The layout of these lines; None where it is not known."""
         for layout in self._known.get((kind, len(lines)), EMPTY):
-            for line, (start, end) in zip(lines, layout.spans, strict=False):
+            # With `strict` the compiler would make an object of each step.
+            for line, start, end in zip(lines, layout.starts, layout.ends):  # noqa: B905
                 if not start <= line < end:
                     break
             else:
@@ -140,6 +153,6 @@ class Layouts:
             return
         if len(self._known) >= _KINDS:
             self._known.clear()
-        layout.spans = tuple((start, start[:-1] + b";") for start in starts)
+        layout.starts, layout.ends = starts, tuple(start[:-1] + b";" for start in starts)
         others = self._known.get((kind, len(lines)), EMPTY)
         self._known[kind, len(lines)] = (layout, *others[: _EACH - 1])

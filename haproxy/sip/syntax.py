@@ -234,20 +234,20 @@ def less_hops(line: bytes) -> bytes:
 
 def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     """Check what every message must have, filling in the message's attributes, and cut the body to length."""
-    needed = layout.needed
-    if needed is None:
+    if not layout.complete:
         return 400, f"Missing {display(next(key for key in NEEDED if key not in layout.index))} Header"
-    via_line, from_line, to_line, call_id, cseq_line = needed(lines)
-    call_id = call_id.partition(b":")[2].strip()
+    call_id = lines[layout.call_id]
+    call_id = (call_id[9:] if call_id[:9] == b"Call-ID: " else call_id.partition(b":")[2]).strip()
     try:
-        message._via = via.of_line(via_line)
+        message._via = via.of_line(lines[layout.via])
     except via.ViaError as error:
         return 400, f"{error}"
+    from_line = lines[layout.from_]
     try:
-        message.from_tag, message.to_tag = TAGS[from_line], TAGS[to_line]
+        message.from_tag, message.to_tag = TAGS[from_line], TAGS[lines[layout.to]]
     except address.AddressError:
         return 400, f"Malformed {'From' if tag_or_none(from_line) is None else 'To'} Header"
-    numbered = CSEQS[cseq_line]
+    numbered = CSEQS[lines[layout.cseq]]
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:

@@ -159,7 +159,7 @@ def of_line(line: bytes) -> Via:
         branch, mark, after = branch.partition(b";")
         front += mark + after
     found = _fronts[front]
-    if found is None or not branch or branch.strip(header.TOKEN_BYTES):
+    if found is None or not (branch.isalnum() or (branch and not branch.strip(header.TOKEN_BYTES))):
         return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
     return Via(found, line, branch)
 
