@@ -82,7 +82,7 @@ class Forwarding:
         if len(request.body) > LARGE_BODY and not fits(request, flow):
             raise Refused(513)
         try:
-            branch = self._layer.new_branch() + b"-" + ending
+            branch = self._layer.new_branch() + b"x" + ending
             return self._layer.request(request, flow, now, branch)
         except LayerFull:
             raise Refused(503) from None

@@ -63,5 +63,5 @@ def _refuse_loop(request: Request, sent_bys: tuple[bytes, ...]) -> None:
     """A request that has been here and would be routed the same way again goes round in a circle."""
     ending = loop_hash(request)
     for via in request.values(b"via"):
-        if any(sent_by in via for sent_by in sent_bys) and b"-" + ending in via:
+        if any(sent_by in via for sent_by in sent_bys) and b"x" + ending in via:
             raise Refused(482)

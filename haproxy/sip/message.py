@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from haproxy.sip import syntax, uri
+from haproxy.sip import header, syntax, uri
 from haproxy.sip.layout import Layout, Layouts
 from haproxy.sip.lines import Message
 from haproxy.sip.status import reason_of
@@ -24,6 +24,7 @@ _DIALOG_METHODS: Final = (b"INVITE", b"SUBSCRIBE", b"REFER")
 _COPIED: Final = frozenset([b"via", b"from", b"to", b"call-id", b"cseq"])
 _COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
 _COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
+_EMPTY_LINE: Final = b"\r\n\r\n"
 _STATUS_STARTS: Final = [b"SIP/2.0 %d " % status for status in range(700)]
 
 
@@ -180,6 +181,10 @@ class Response(Message):
         return twin
 
 
+_layouts: Final = Layouts()
+"""A cache: what is forgotten is found out again."""
+
+
 def parse(data: bytes) -> Request | Response:
     """Parse one datagram, or one message that framing has cut out of a stream.
 
@@ -187,21 +192,36 @@ def parse(data: bytes) -> Request | Response:
     line, as in RFC 2543, and leaves as CRLF: nobody after us can see other lines than we saw. Raises
     ParseError, and nothing else.
     """
-    end = data.find(b"\r\n\r\n")
+    end = len(data) - 4
+    if data[end:] != _EMPTY_LINE or data[end - 1] == header.LINE_FEED or end > syntax.MAX_HEADER_BYTES:
+        end = data.find(_EMPTY_LINE)
+    return _parse(data, end)
+
+
+def _parse(data: bytes, end: int) -> Request | Response:
+    """Parse a message whose header ends here; or before, where its lines make no layout that is known.
+
+    For these have no empty line in them, and to look for the first one takes longer than to try the last.
+    """
     if end <= 0 or end > syntax.MAX_HEADER_BYTES:
         return _parse_unusual(data, end)
     lines = data[:end].splitlines()
-    if len(lines) > syntax.MAX_LINES:
-        return _parse_unusual(data, end)
     first = lines.pop(0)
     if not first:
         return parse(data.lstrip(b"\r\n"))
     start = syntax.START_LINES[first]
+    layout = _layouts.find(start[0], lines)
+    if layout is None:
+        earlier = data.find(_EMPTY_LINE)
+        if earlier < end:
+            return _parse(data, earlier)
+        if len(lines) > syntax.MAX_HEADERS:
+            return _parse_unusual(data, end)
     if len(start) == 2:
-        return _parse_response(start, lines, data[end + 4 :])
+        return _parse_response(start, layout, lines, data[end + 4 :])
     request = Request(headers=None)
     request.method, request.uri, request._target, line_fault = start
-    header_fault = _read_header(request, request.method, lines, data[end + 4 :])
+    header_fault = _read_header(request, request.method, layout, lines, data[end + 4 :])
     fault = line_fault or header_fault or syntax.check_request(request)
     if fault is not None:
         request._derive()
@@ -209,22 +229,21 @@ def parse(data: bytes) -> Request | Response:
     return request
 
 
-def _parse_response(start: syntax.StatusLine, lines: list[bytes], body: bytes) -> Response:
+def _parse_response(
+    start: syntax.StatusLine, layout: Layout | None, lines: list[bytes], body: bytes
+) -> Response:
     response = Response(headers=None)
     response.status, response.reason = start
-    fault = _read_header(response, response.status, lines, body)
+    fault = _read_header(response, response.status, layout, lines, body)
     if fault is not None:
         raise ParseError(None, f"response dropped: {fault[1]}")
     return response
 
 
-_layouts: Final = Layouts()
-"""A cache: what is forgotten is found out again."""
-
-
-def _read_header(message: Message, kind: bytes | int, lines: list[bytes], body: bytes) -> Fault | None:
-    """Index the header lines and check what every message must have."""
-    layout = _layouts.find(kind, lines)
+def _read_header(
+    message: Message, kind: bytes | int, layout: Layout | None, lines: list[bytes], body: bytes
+) -> Fault | None:
+    """Index the header lines, where their layout is not known, and check what every message must have."""
     message._via, message.body = None, body
     if layout is not None:
         message._layout, message._lines = layout, lines
@@ -254,7 +273,7 @@ def _parse_unusual(data: bytes, end: int) -> Request | Response:
             raise ParseError(None, "response whose header is unfinished or too large")
         start = syntax.START_LINES[lines.pop(0)]
         assert len(start) == 2
-        return _parse_response(start, lines, data[end + 4 :])
+        return _parse_response(start, None, lines, data[end + 4 :])
     excerpt = _excerpt(data if end < 0 else data[:end])
     try:
         message: Message | None = parse(excerpt + b"\r\n\r\n") if excerpt else None
