@@ -6,15 +6,15 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 
 from crs.client import websocket
 from crs.client.call import Call, IncomingCall, OutgoingCall
 from crs.client.credentials import Credentials, Server
-from crs.client.error import UNDECODABLE, ClientError, Refused
-from crs.client.exchange import Exchange
+from crs.client.delivery import Delivery
+from crs.client.error import UNDECODABLE, ClientError
+from crs.client.exchange import Exchange, ignoring_errors
 from crs.client.group import GroupCall
 from crs.client.keying import Parties
 from crs.client.listener import Listener
@@ -28,13 +28,6 @@ VERSION: Final = "crs-client/0.1.0"
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that the server may take to close the connection before it is cut off."""
-
-ACK_PAUSE: Final = 0.5
-LONGEST_ACK_PAUSE: Final = 30.0
-"""Seconds after which a confirmation is repeated that the server could not take: doubled each time."""
-
-_LATER: Final = frozenset({message.ErrorCode.unavailable, message.ErrorCode.limit})
-"""Refusals that end by themselves."""
 
 log = Logger()
 
@@ -65,10 +58,10 @@ class Client:
         self._version = version
         self._link: websocket.Link | None = None
         self._inbox: _Inbox | None = None
-        self._pauses: set[Deferred[None]] = set()
         self._host = ""
         """The server's address, where the relay is if a leg names no other; also while it is lost."""
         self._exchange = Exchange(reactor, self._send)
+        self._delivery = Delivery(reactor, self._exchange, self._listener)
         self._calls: dict[tuple[str, str], Call] = {}
         self._groups: dict[tuple[str, str], GroupCall] = {}
         self._instance: str | None = None
@@ -101,9 +94,9 @@ class Client:
         """End all calls and the connection, and wait until it is closed."""
         self.closing = True
         for call in list(self._calls.values()):
-            await _ignoring_errors(call.hangup())
+            await ignoring_errors(call.hangup())
         for group in list(self._groups.values()):
-            await _ignoring_errors(group.leave())
+            await ignoring_errors(group.leave())
         if self._link is None:
             return
         self._link.close()
@@ -310,43 +303,7 @@ class Client:
             group.moved(event.member)
 
     def _deliver(self, event: message.Deliver) -> None:
-        """Hand an item up; only what was taken is confirmed, the rest comes again at the next attach."""
-        handler = self._listener.message if event.kind is message.Kind.content else self._listener.receipt
-        if handler(event):
-            Deferred.fromCoroutine(_ignoring_errors(self._ack(event)))
-
-    async def _ack(self, event: message.Deliver) -> None:
-        """Confirm an item, as often as it takes: the server delivers only so many before the first is."""
-        pause = ACK_PAUSE
-        while True:
-            try:
-                await self._exchange.ask(
-                    lambda number: message.Ack(
-                        id=number,
-                        kind=event.kind,
-                        message=event.message,
-                        sender=event.sender,
-                        account=event.account,
-                    ),
-                    message.Ok,
-                )
-            except Refused as error:
-                if error.code not in _LATER:
-                    raise
-            else:
-                self._listener.confirmed(event)
-                return
-            await self._pause(pause)
-            pause = min(2 * pause, LONGEST_ACK_PAUSE)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, unless the client ends meanwhile. Raises CancelledError."""
-        waiting: Deferred[None] = deferLater(self._reactor, seconds)
-        self._pauses.add(waiting)
-        try:
-            await waiting
-        finally:
-            self._pauses.discard(waiting)
+        self._delivery.deliver(event)
 
     def _detached(self, event: message.Detached) -> None:
         self._exchange.journal.end()
@@ -384,7 +341,7 @@ class Client:
         if received is not None:
             self._take(received)
         if due:
-            Deferred.fromCoroutine(_ignoring_errors(self._confirm()))
+            Deferred.fromCoroutine(ignoring_errors(self._confirm()))
 
     async def _confirm(self) -> None:
         """Tell the server what it need not keep for a resumption any more."""
@@ -419,8 +376,7 @@ class Client:
         """The connection is closed: so is everything that needs it."""
         self._link = None
         self._exchange.close(reason)
-        for waiting in list(self._pauses):
-            waiting.cancel()
+        self._delivery.stop()
         self._lose_calls()
         self.lost.set(reason)
         self._listener.lost(reason)
@@ -444,13 +400,3 @@ class _Inbox:
         """The connection is gone."""
         if self._client._inbox is self:
             self._client._gone(reason)
-
-
-async def _ignoring_errors(work: Any) -> None:
-    """For requests whose failure changes nothing: what is not confirmed is repeated or times out."""
-    try:
-        await work
-    except CancelledError:
-        return
-    except ClientError as error:
-        log.info("{error}", error=error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Final, TypeVar
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from crs.client.error import ClientError, Closed, NoAnswer, Refused
 from crs.client.journal import Journal
@@ -18,6 +19,8 @@ REPLY_TIMEOUT: Final = 10.0
 
 MAX_WAITING: Final = 256
 """Requests without a reply yet."""
+
+log = Logger()
 
 AnyReply = TypeVar("AnyReply", bound=Reply)
 
@@ -145,3 +148,13 @@ class Exchange:
         finally:
             self._waiting.pop(number, None)
             self._queued.pop(number, None)
+
+
+async def ignoring_errors(work: Awaitable[object]) -> None:
+    """For requests whose failure changes nothing: what is not confirmed is repeated or times out."""
+    try:
+        await work
+    except CancelledError:
+        return
+    except ClientError as error:
+        log.info("{error}", error=error)
