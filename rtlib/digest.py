@@ -11,16 +11,17 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rtlib.nonce import Nonces
 
-_HASHES: Final[dict[str, Callable[[bytes], hashlib._Hash]]] = {
-    "MD5": partial(hashlib.md5, usedforsecurity=False),
-    "SHA-256": hashlib.sha256,
-    "SHA-512-256": partial(hashlib.new, "sha512_256"),
+_HASHES: Final[dict[str, hashlib._Hash]] = {
+    "MD5": hashlib.md5(usedforsecurity=False),
+    "SHA-256": hashlib.sha256(),
+    "SHA-512-256": hashlib.new("sha512_256"),
 }
+"""Of nothing yet: to copy one takes less time than to make one."""
 ALGORITHMS: Final = tuple(_HASHES)
 """The algorithms without `-sess`, weakest first."""
 _QOPS: Final = ("auth", "auth-int")
@@ -66,7 +67,7 @@ class Challenge(NamedTuple):
         return next((word for word in _QOPS if word in self.qop), None)
 
     def __bytes__(self) -> bytes:
-        before, behind = _around_nonce(self.realm, self.algorithm, self.qop, self.opaque, self.stale)
+        before, behind = _around_nonce(self.realm, self.algorithm, self.qop, self.opaque, stale=self.stale)
         return _encode(before + _quoted(self.nonce) + behind)
 
 
@@ -161,11 +162,11 @@ def ha1(username: str, realm: str, password: str, algorithm: str = "MD5") -> str
 def response(credentials: Credentials, secret: str, method: str, body: bytes = b"") -> str:
     """The right `response` for these credentials, given HA1 as `ha1` makes it. Raises DigestError."""
     algorithm = credentials.algorithm
-    if algorithm.upper().endswith("-SESS"):
+    if algorithm not in _HASHES and algorithm.upper().endswith("-SESS"):
         secret = _digest(algorithm, f"{secret}:{credentials.nonce}:{credentials.cnonce}")
     a2 = f"{method}:{credentials.uri}"
     if credentials.qop == "auth-int":
-        a2 += ":" + _hash(algorithm)(body).hexdigest()
+        a2 += ":" + _digest_of(algorithm, body)
     ha2 = _usual_digest(algorithm, a2) if len(a2) <= _LONGEST_CACHED else _digest(algorithm, a2)
     if credentials.qop is None:
         return _digest(algorithm, f"{secret}:{credentials.nonce}:{ha2}")
@@ -270,14 +271,25 @@ class Authenticator:
         self.realm = realm
         self._nonces = nonces
         self._algorithms = tuple(algorithms)
-        self._qop = tuple(qop)
+        self._qops = (None, *qop) if qop else ()
+        """What answers may have; anything where nothing is offered."""
+        self._around = {
+            (algorithm, stale): _around_nonce(realm, algorithm, tuple(qop), None, stale=stale)
+            for algorithm in algorithms
+            for stale in (False, True)
+        }
 
-    def challenges(self, now: float, *, stale: bool = False) -> list[Challenge]:
-        """One challenge for each algorithm, all with one new nonce."""
+    def challenges(
+        self, now: float, *, stale: bool = False, algorithms: Sequence[str] | None = None
+    ) -> list[bytes]:
+        """Header values, one for each algorithm, or for those given of them; all with one new nonce."""
         nonce = self._nonces.issue(now)
-        return [
-            Challenge(self.realm, nonce, algorithm, self._qop, stale=stale) for algorithm in self._algorithms
-        ]
+        values = []
+        for algorithm in self._algorithms if algorithms is None else algorithms:
+            before, behind = self._around[algorithm, stale]
+            # Of the base64 of a nonce there is nothing to quote.
+            values.append(_encode(f'{before}"{nonce}"{behind}'))
+        return values
 
     def verify(
         self, credentials: Credentials, method: str, secret: str | None, now: float, body: bytes = b""
@@ -290,7 +302,7 @@ class Authenticator:
         """
         if credentials.realm != self.realm or credentials.algorithm not in self._algorithms:
             return Verdict.invalid
-        if self._qop and credentials.qop not in (None, *self._qop):
+        if self._qops and credentials.qop not in self._qops:
             return Verdict.invalid
         expected = response(credentials, secret or "", method, body)
         given = credentials.response.lower()
@@ -305,15 +317,17 @@ def _base(algorithm: str) -> str:
     return algorithm.upper().removesuffix("-SESS")
 
 
-def _hash(algorithm: str) -> Callable[[bytes], hashlib._Hash]:
+def _digest(algorithm: str, text: str) -> str:
+    return _digest_of(algorithm, _encode(text))
+
+
+def _digest_of(algorithm: str, data: bytes) -> str:
     found = _HASHES.get(algorithm) or _HASHES.get(_base(algorithm))
     if found is None:
         raise DigestError(f"unknown algorithm {algorithm}")
-    return found
-
-
-def _digest(algorithm: str, text: str) -> str:
-    return _hash(algorithm)(_encode(text)).hexdigest()
+    digest = found.copy()
+    digest.update(data)
+    return digest.hexdigest()
 
 
 _LONGEST_CACHED: Final = 256
@@ -333,48 +347,47 @@ def _parameters(value: bytes) -> dict[str, str] | None:
 def _usual_parameters(text: str) -> dict[str, str] | None:
     """Parameters as nearly everybody writes them; None where one needs a closer look.
 
-    What stands between the values in quotes is the same for many, and looked at once.
+    What stands around the values in quotes is the same for many, and looked at once.
     """
-    if "\\" in text or not text.isascii():
+    if "\\" in text or len(text) > _LONGEST_USUAL or not text.isascii():
         return None
-    parts = ("," + text).split('"')
-    found: dict[str, str] = {}
-    size = 0
-    for position in range(0, len(parts), 2):
-        between = parts[position]
-        known = _usual_between(between) if len(between) <= _LONGEST_BETWEEN else None
-        if known is None:
-            return None
-        plain, name = known
-        found.update(plain)
-        size += len(plain)
-        if (not name) is (position + 1 < len(parts)):
-            return None  # a value without a name, or a name without a value
-        if name:
-            found[name] = parts[position + 1]
-            size += 1
-    return found if len(found) == size else None
+    parts = text.split('"')
+    known = _form(tuple(parts[::2]))
+    if known is None or len(parts) % 2 == 0:
+        return None
+    quoted, plain = known
+    found = dict(zip(quoted, parts[1::2], strict=True))
+    found.update(plain)
+    return found
 
 
-def _between(text: str) -> tuple[tuple[tuple[str, str], ...], str] | None:
-    """The parameters between two values in quotes, and the name of the one that follows; None as above."""
-    items = [item.strip(" ") for item in text.split(",")]
+def _read_form(around: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]] | None:
+    """The names of values in quotes, and the other parameters, by what is around the quotes; or None."""
+    quoted: list[str] = []
     plain: list[tuple[str, str]] = []
-    following = ""
-    for item in items[1:]:
-        name, equals, value = item.partition("=")
-        name, value = name.rstrip(" ").lower(), value.lstrip(" ")
-        if following or not name.isalpha() or not equals or " " in value or not value.isprintable():
+    for position, between in enumerate(around):
+        items = [item.strip(" ") for item in between.split(",")]
+        # What follows a value in quotes begins with a comma; what is before one ends with its name.
+        if position and items.pop(0):
             return None
-        if value:
-            plain.append((name, value))
-        else:
-            following = name
-    return None if items[0] else (tuple(plain), following)
+        if position + 1 < len(around):
+            name, equals, nothing = items.pop().partition("=") if items else ("", "", "")
+            if not equals or nothing:
+                return None
+            quoted.append(name.rstrip(" ").lower())
+        for item in items:
+            name, _, value = item.partition("=")
+            plain.append((name.rstrip(" ").lower(), value.lstrip(" ")))
+    names = [*quoted, *(name for name, _ in plain)]
+    if len(set(names)) < len(names) or not all(map(str.isalpha, names)):
+        return None
+    if not all(value and " " not in value and value.isprintable() for _, value in plain):
+        return None
+    return tuple(quoted), dict(plain)
 
 
-_LONGEST_BETWEEN: Final = 96
-_usual_between: Final = lru_cache(1024)(_between)
+_LONGEST_USUAL: Final = 1024
+_form: Final = lru_cache(1024)(_read_form)
 
 
 def _unusual_parameters(rest: bytes) -> dict[str, str]:
@@ -393,7 +406,7 @@ def _unusual_parameters(rest: bytes) -> dict[str, str]:
 
 
 def _write_around_nonce(
-    realm: str, algorithm: str, qop: tuple[str, ...], opaque: str | None, stale: bool
+    realm: str, algorithm: str, qop: tuple[str, ...], opaque: str | None, *, stale: bool
 ) -> tuple[str, str]:
     """A challenge before and behind its nonce."""
     parts = [""]

@@ -29,8 +29,10 @@ class Nonces:
         self._number = int.from_bytes(entropy(7), "big")
         self._lifetime = lifetime
         self._limit = limit
-        self._used: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
-        """By a nonce's head: when it was issued, and its highest count."""
+        self._used: OrderedDict[bytes, int] = OrderedDict()
+        """Highest counts, by the nonces' heads."""
+        self._due = 0.0
+        """Before that none of them has to be looked at because of its age; milliseconds."""
         self._floor = 0
         self.dropped = 0
         """Nonces expired early because the table was full."""
@@ -56,21 +58,26 @@ class Nonces:
         issued: int = self._HEAD.unpack(head)[0]
         if issued < self._floor or not 0 <= now * 1000 - issued <= self._lifetime * 1000:
             return False
-        last = self._used.get(head)
-        if last is not None and nc <= last[1]:
+        used = self._used
+        last = used.get(head)
+        if last is not None and nc <= last:
             return False
-        self._used[head] = issued, nc
-        self._expire(now)
+        used[head] = nc
+        if len(used) > self._limit or now * 1000 >= self._due:
+            self._expire(now)
         return True
 
     def _expire(self, now: float) -> None:
+        lifetime = self._lifetime * 1000
         while self._used:
-            oldest, (issued, _) = next(iter(self._used.items()))
-            full = len(self._used) > self._limit
-            if not full and now * 1000 - issued <= self._lifetime * 1000:
+            oldest = next(iter(self._used))
+            issued: int = self._HEAD.unpack(oldest)[0]
+            old = now * 1000 - issued > lifetime
+            if not old and len(self._used) <= self._limit:
+                self._due = issued + lifetime
                 return
             del self._used[oldest]
-            if now * 1000 - issued <= self._lifetime * 1000:
+            if not old:
                 self._floor = max(self._floor, issued + 1)  # else its count could start again
                 self.dropped += 1
 

@@ -83,7 +83,7 @@ class Doorman:
 
     def challenge(self, request: Request, now: float, *, stale: bool) -> None:
         """Ask for credentials."""
-        values = [bytes(each) for each in self._authenticator.challenges(now, stale=stale)]
+        values = self._authenticator.challenges(now, stale=stale)
         request.responseHeaders.setRawHeaders(b"www-authenticate", values)
 
 

@@ -15,7 +15,6 @@ from haproxy.sip.uri import UriError
 from haproxy.sip.uri import parse as parse_uri
 from rtlib.digest import (
     Authenticator,
-    Challenge,
     Credentials,
     DigestError,
     Verdict,
@@ -69,8 +68,8 @@ class Authentication:
                     return None
                 stale = stale or verdict is Verdict.stale
                 self.rejected += verdict is Verdict.invalid
-        challenges = _known_to(subscriber, authenticator.challenges(now, stale=stale))
-        return tuple([(kind.challenge, bytes(challenge)) for challenge in challenges])
+        asked = authenticator.challenges(now, stale=stale, algorithms=self._known_to(subscriber))
+        return tuple([(kind.challenge, value) for value in asked])
 
     def consume(self, request: Request, aor: bytes) -> None:
         """Take off the credentials that were for us as a proxy: those behind us have no use for them.
@@ -85,6 +84,14 @@ class Authentication:
             if credentials is None or credentials.realm != realm:
                 request.append(b"Proxy-Authorization", value)
 
+    def _known_to(self, subscriber: Subscriber | None) -> tuple[str, ...]:
+        """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
+        if subscriber is None or len(self._algorithms) == 1:
+            return self._algorithms
+        name = subscriber.username
+        known = [each for each in self._algorithms if subscriber.hash_for(name, each)]
+        return tuple(known) or self._algorithms
+
     def _authenticator(self, domain: bytes) -> Authenticator:
         found = self._realms.get(domain)
         if found is None:
@@ -95,14 +102,6 @@ class Authentication:
             if len(self._realms) > REALMS:
                 self._realms.popitem(last=False)
         return found
-
-
-def _known_to(subscriber: Subscriber | None, challenges: list[Challenge]) -> list[Challenge]:
-    """Those that the user's hashes can answer; all where there is no such user, who must not be told."""
-    if subscriber is None or len(challenges) == 1:
-        return challenges
-    name = subscriber.username
-    return [each for each in challenges if subscriber.hash_for(name, each.algorithm)] or challenges
 
 
 def _judge(
@@ -122,8 +121,12 @@ def _judge(
 
 def _offered(request: Request, kind: Kind, realm: str) -> list[Credentials]:
     """The credentials for a realm."""
-    every = map(_parsed, request.all(kind.credentials))
-    return [each for each in every if each is not None and each.realm == realm][:4]
+    offered = []
+    for value in request.all(kind.credentials):
+        credentials = _parsed(value)
+        if credentials is not None and credentials.realm == realm:
+            offered.append(credentials)
+    return offered[:4]
 
 
 def _parsed(value: bytes) -> Credentials | None:

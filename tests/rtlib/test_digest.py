@@ -44,6 +44,14 @@ def authenticator(**options: object) -> Authenticator:
     return Authenticator("example.org", nonces, **options)  # type: ignore[arg-type] # options of one test each
 
 
+def asked(server: Authenticator, now: float = 0.0) -> Challenge:
+    """The one challenge of a server."""
+    (value,) = server.challenges(now)
+    challenge = digest.parse_challenge(value)
+    assert challenge is not None
+    return challenge
+
+
 def login(challenge: Challenge, password: str = "secret", nc: int = 1, body: bytes = b"") -> Credentials:
     secret = digest.ha1("bob", challenge.realm, password, challenge.algorithm)
     return digest.answer(
@@ -94,6 +102,7 @@ def test_another_scheme_is_no_credentials() -> None:
         b"Digest nonsense",
         b'Digest username="a", realm="r", nonce="n", uri="u", response="x", qop=auth, nc=1',
         b'Digest username="a", username="b", realm="r", nonce="n", uri="u", response="x"',
+        b'Digest username="a", realm="r", nonce="n", uri="u", response="x',
         b"Digest " + b"a=b," * 5000,
     ],
 )
@@ -106,10 +115,9 @@ def test_malformed_credentials(value: bytes) -> None:
 @pytest.mark.parametrize("qop", [(), ("auth",), ("auth-int",), ("auth-int", "auth")])
 def test_both_sides_agree(algorithm: str, qop: tuple[str, ...]) -> None:
     server = authenticator(algorithms=(algorithm,), qop=qop)
-    (challenge,) = server.challenges(1000.0)
-    received = digest.parse_challenge(bytes(challenge))
-    assert received is not None
-    credentials = digest.parse_credentials(bytes(login(received, body=b"body")))
+    challenge = asked(server, 1000.0)
+    assert (challenge.realm, challenge.algorithm, challenge.qop) == ("example.org", algorithm, qop)
+    credentials = digest.parse_credentials(bytes(login(challenge, body=b"body")))
     assert credentials is not None
     secret = digest.ha1("bob", "example.org", "secret", algorithm)
     assert server.verify(credentials, "REGISTER", secret, 1001.0, b"body") is Verdict.valid
@@ -120,7 +128,7 @@ def test_both_sides_agree(algorithm: str, qop: tuple[str, ...]) -> None:
 
 def test_wrong_password_and_unknown_user_are_invalid() -> None:
     server = authenticator()
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     assert server.verify(login(challenge, "wrong"), "REGISTER", SECRET, 1.0) is Verdict.invalid
     assert server.verify(login(challenge), "REGISTER", None, 1.0) is Verdict.invalid
     # The failed attempts have not used the nonce up.
@@ -129,14 +137,14 @@ def test_wrong_password_and_unknown_user_are_invalid() -> None:
 
 def test_an_empty_secret_opens_nothing() -> None:
     server = authenticator()
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     forged = digest.answer(challenge, "bob", "", "REGISTER", "sip:example.org", cnonce="1")
     assert server.verify(forged, "REGISTER", None, 1.0) is Verdict.invalid
 
 
 def test_counts_must_rise() -> None:
     server = authenticator()
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     verdicts = [server.verify(login(challenge, nc=nc), "REGISTER", SECRET, 1.0) for nc in (1, 1, 3, 2, 4)]
     expected = [Verdict.valid, Verdict.stale, Verdict.valid, Verdict.stale, Verdict.valid]
     assert verdicts == expected
@@ -144,14 +152,14 @@ def test_counts_must_rise() -> None:
 
 def test_without_qop_a_nonce_serves_once() -> None:
     server = authenticator(qop=())
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     assert server.verify(login(challenge), "REGISTER", SECRET, 1.0) is Verdict.valid
     assert server.verify(login(challenge), "REGISTER", SECRET, 1.0) is Verdict.stale
 
 
 def test_old_and_foreign_nonces_are_stale() -> None:
     server = authenticator()
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     assert server.verify(login(challenge), "REGISTER", SECRET, 60.1) is Verdict.stale
     for nonce in ("", "x", "AAAA", challenge.nonce[:-4] + "AAAA", "ü", "A" * 5000):
         foreign = login(challenge._replace(nonce=nonce))
@@ -160,7 +168,7 @@ def test_old_and_foreign_nonces_are_stale() -> None:
 
 def test_what_was_not_offered_is_invalid() -> None:
     server = authenticator(algorithms=("SHA-256",))
-    (challenge,) = server.challenges(0.0)
+    challenge = asked(server)
     for changed in (
         login(challenge)._replace(algorithm="MD5"),
         login(challenge)._replace(algorithm="ROT13"),
@@ -169,6 +177,18 @@ def test_what_was_not_offered_is_invalid() -> None:
         login(challenge)._replace(response="ü"),
     ):
         assert server.verify(changed, "REGISTER", SECRET, 1.0) is Verdict.invalid
+
+
+def test_a_challenge_names_what_is_asked_for() -> None:
+    server = authenticator(algorithms=("SHA-256", "MD5"), qop=("auth", "auth-int"))
+    made = [digest.parse_challenge(value) for value in server.challenges(0.0, stale=True)]
+    assert [each and each.algorithm for each in made] == ["SHA-256", "MD5"]
+    assert all(each and each.stale and each.qop == ("auth", "auth-int") for each in made)
+    (value,) = server.challenges(0.0, algorithms=["MD5"])
+    again = digest.parse_challenge(value)
+    assert again is not None
+    assert bytes(again) == value
+    assert (again.algorithm, again.stale) == ("MD5", False)
 
 
 def test_strongest() -> None:
@@ -184,7 +204,7 @@ def test_unknown_quality_of_protection() -> None:
 
 def test_a_session_counts_the_uses_of_its_nonce() -> None:
     server = authenticator(algorithms=("SHA-256",))
-    challenge = server.challenges(0.0)[0]
+    challenge = asked(server)
     secret = digest.ha1("bob", "example.org", "secret", "SHA-256")
     session = digest.Session(challenge, "bob", secret, random.Random(3).randbytes)
     answers = [session.answer("REGISTER", "sip:example.org", b"body") for _ in range(3)]
@@ -194,7 +214,7 @@ def test_a_session_counts_the_uses_of_its_nonce() -> None:
 
 
 def test_a_session_knows_its_own_challenge() -> None:
-    first, second = authenticator().challenges(0.0)[0], authenticator().challenges(1.0)[0]
+    first, second = asked(authenticator()), asked(authenticator(), 1.0)
     session = digest.Session(first, "bob", SECRET, random.Random(3).randbytes)
     assert session.is_refused_by(first._replace(qop=()))
     assert not session.is_refused_by(second)

@@ -41,7 +41,7 @@ def test_the_answer_is_right_for_the_strongest_algorithm() -> None:
     nonces = Nonces(os.urandom(16), os.urandom)
     server = digest.Authenticator("a.test", nonces, algorithms=("MD5", "SHA-256"))
     for status, header in ((401, b"authorization"), (407, b"proxy-authorization")):
-        request, response = challenged(status, b"Basic realm=x", *map(bytes, server.challenges(0.0)))
+        request, response = challenged(status, b"Basic realm=x", *server.challenges(0.0))
         assert Credentials("bob", "secret", os.urandom).answer(request, response)
         assert request.cseq_number == 5
         assert b"SHA-256" in (request.first(header) or b"")
