@@ -305,16 +305,15 @@ class ResponseContext:
 
     def _advance(self, now: float) -> None:
         """Start the next group; its branches may fail at once."""
+        group, self.groups = self.groups[0], self.groups[1:]
         self._launching = True
-        group = [Branch(self, target) for target in self.groups.pop(0)]
-        self.branches += group
-        for branch in group:
+        for target in group:
+            branch = Branch(self, target)
+            self.branches.append(branch)
             self.proxying.launch(branch, now)
         self._launching = False
-        for branch in group:
-            if not branch.finished:
-                return
-        self.settle(now)
+        if branch.finished:
+            self.settle(now)
 
     def _may_go_on(self) -> bool:
         """Of a Genesis system only the failure or silence says nothing about whom it was called for."""
@@ -330,7 +329,7 @@ class ResponseContext:
         while self.groups:
             if any(target.destination is None or target.destination.usable for target in self.groups[0]):
                 return True
-            self.groups.pop(0)
+            self.groups = self.groups[1:]
         return False
 
     def _conclude(self, now: float) -> None:
@@ -342,7 +341,7 @@ class ResponseContext:
         self.proxying.forward(self, choose(responses), now)
 
     def _cancel_open(self, now: float) -> None:
-        self.groups.clear()
+        self.groups = ()
         self.closing = True
         for branch in self.branches:
             if not branch.finished:

@@ -392,7 +392,7 @@ class ProxyCore(Proxying):
     def _groups(self, request: Request, flow: Flow, passage: Passage, now: float) -> Groups:
         if request.to_tag is not None:
             if passage.genuine:
-                return [[self._onward[passage.side]]]
+                return ((self._onward[passage.side],),)
             if not self._sources.is_genesis(flow) and flow.remote not in self._sources.proxy:
                 raise Refused(481)
         elif request.method == b"INVITE":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import groupby
+from typing import TypeAlias
 
 from haproxy.dispatcher.destination import Destination
 from haproxy.dispatcher.set import Dispatcher
@@ -50,8 +51,8 @@ class Target:
         """The Genesis system that this is, so that its failure is noticed."""
 
 
-Groups = list[list[Target]]
-"""Tried one group after the other; within a group all at once."""
+Groups: TypeAlias = tuple[tuple[Target, ...], ...]
+"""Tried one group after the other; within a group, which has one at least, all at once."""
 
 
 class Targets:
@@ -97,7 +98,7 @@ class Targets:
             if self._domains.owns(uri):
                 return self._of_user(uri) if genesis else self._of_genesis(flow, now)
         if genesis or flow.remote in self._sources.proxy:
-            return [[Target()]]
+            return ((Target(),),)
         raise Refused(403, "Not Allowed To Use This Proxy")
 
     def _of_user(self, uri: Uri) -> Groups:
@@ -129,12 +130,13 @@ class Targets:
         candidates = self._dispatcher.candidates(now)
         if not candidates:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
-        return [[_at_destination(destination, uri)] for destination in candidates]
+        return tuple([(_at_destination(destination, uri),) for destination in candidates])
 
 
 def _by_preference(bindings: tuple[Binding, ...]) -> Groups:
     """Those of the highest q together, then the others (RFC 3261 sections 10.2.1.2, 16.6)."""
-    return [[_at_binding(each) for each in group] for _, group in groupby(bindings, key=lambda each: each.q)]
+    groups = groupby(bindings, key=lambda each: each.q)
+    return tuple(tuple(_at_binding(each) for each in group) for _, group in groups)
 
 
 def _at_binding(binding: Binding) -> Target:
