@@ -171,6 +171,7 @@ def test_in_a_dry_run_nothing_is_blocked_and_everything_told(tmp_path: Path) -> 
         }
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_forged_senders_harm_nobody(tmp_path: Path) -> None:
     """No table and no log is filled, no call is lost, and Genesis gets few of their calls."""
 
