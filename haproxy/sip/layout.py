@@ -7,7 +7,6 @@ proxy does to a message's lines leads from one layout to another, which is kept 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 _KINDS: Final = 512
@@ -124,35 +123,47 @@ class Layout:
         return found
 
 
-EMPTY: Final = ()
-
-
 class Layouts:
     """Those that were seen of late, by kind of message (method or status) and number of lines."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes | int, int], tuple[Layout, ...]] = {}
+        self._known: list[dict[bytes | int, list[Layout]]] = [{} for _ in range(_LONGEST + 1)]
+        """By number of lines, then by kind: to look up a pair would make one first."""
 
-    def find(self, kind: bytes | int, lines: Sequence[bytes]) -> Layout | None:
+    def find(self, kind: bytes | int, lines: list[bytes]) -> Layout | None:
         """The layout of these lines; None where it is not known."""
-        for layout in self._known.get((kind, len(lines)), EMPTY):
-            # With `strict` the compiler would make an object of each step.
-            for line, start, end in zip(lines, layout.starts, layout.ends):  # noqa: B905
-                if not start <= line < end:
-                    break
-            else:
-                return layout
+        if len(lines) > _LONGEST:
+            return None
+        known = self._known[len(lines)].get(kind)
+        if known is not None:
+            for layout in known:
+                # With `strict` the compiler would make an object of each step.
+                for line, start, end in zip(lines, layout.starts, layout.ends):  # noqa: B905
+                    if not start <= line < end:
+                        break
+                else:
+                    return layout
         return None
 
-    def keep(self, kind: bytes | int, lines: Sequence[bytes], layout: Layout) -> None:
+    def keep(self, kind: bytes | int, lines: list[bytes], layout: Layout) -> None:
         """Know the layout of these lines from now on; each is `Name: value`, without a folding."""
         if len(lines) > _LONGEST:
             return
         starts = tuple(line[: line.index(b":") + 1] for line in lines)
         if sum(map(len, starts)) > _LONGEST_NAMES:
             return
-        if len(self._known) >= _KINDS:
-            self._known.clear()
         layout.starts, layout.ends = starts, tuple(start[:-1] + b";" for start in starts)
-        others = self._known.get((kind, len(lines)), EMPTY)
-        self._known[kind, len(lines)] = (layout, *others[: _EACH - 1])
+        if self.kinds >= _KINDS:
+            self.forget()
+        known = self._known[len(lines)]
+        known[kind] = [layout, *known.get(kind, ())[: _EACH - 1]]
+
+    @property
+    def kinds(self) -> int:
+        """How many pairs of kind and number of lines are known."""
+        return sum(map(len, self._known))
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        for known in self._known:
+            known.clear()
