@@ -18,6 +18,7 @@ LEFT_OUT = {"cache", "framing"}
 HOT = [
     "rtlib/address.py",
     "rtlib/digest.py",
+    "rtlib/digestform.py",
     "rtlib/nonce.py",
     "rtlib/wheel.py",
     *sorted(str(path) for path in Path("haproxy/sip").glob("[a-z]*.py") if path.stem not in LEFT_OUT),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from rtlib import digestform
 from rtlib.nonce import Nonces
 
 _HASHES: Final[dict[str, hashlib._Hash]] = {
@@ -28,7 +29,6 @@ _QOPS: Final = ("auth", "auth-int")
 """The qualities of protection that an answer can have, the preferred one first."""
 
 _MAX_HEADER: Final = 8192
-_COUNT: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _PARAMETER: Final = re.compile(
     rb'[\s,]*([\w.!%*+`\'~-]+)\s*=\s*(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\s,"]*+))(?=\s*(?:,|$))', re.DOTALL
 )
@@ -106,9 +106,10 @@ class Credentials(NamedTuple):
 
 def parse_challenge(value: bytes) -> Challenge | None:
     """Read a (Proxy- or WWW-)Authenticate value; None for another scheme. Raises DigestError."""
-    found = _parameters(value)
-    if found is None:
+    rest = _behind_scheme(value)
+    if rest is None:
         return None
+    found = _parameters(rest)
     try:
         realm, nonce = found["realm"], found["nonce"]
     except KeyError as missing:
@@ -136,9 +137,14 @@ def parse_credentials(value: bytes) -> Credentials | None:
 
     Raises DigestError for malformed credentials.
     """
-    found = _parameters(value)
-    if found is None:
+    rest = _behind_scheme(value)
+    if rest is None:
         return None
+    fields = digestform.fields(_decode(rest))
+    return _credentials(_parameters(rest)) if fields is None else Credentials(*fields)
+
+
+def _credentials(found: Mapping[str, str]) -> Credentials:
     try:
         username, realm, nonce = found["username"], found["realm"], found["nonce"]
         uri, given = found["uri"], found["response"]
@@ -147,7 +153,7 @@ def parse_credentials(value: bytes) -> Credentials | None:
     qop, count = found.get("qop"), 0
     if qop is not None:
         qop, text = qop.lower(), found.get("nc", "")
-        if not _COUNT.fullmatch(text):
+        if not digestform.COUNT.fullmatch(text):
             raise DigestError("malformed nonce count")
         count = int(text, 16)
     algorithm, cnonce = found.get("algorithm", "MD5"), found.get("cnonce", "")
@@ -335,62 +341,16 @@ _usual_digest: Final = lru_cache(1024)(_digest)
 """For what is no secret, and the same for many: method and URI."""
 
 
-def _parameters(value: bytes) -> dict[str, str] | None:
+def _behind_scheme(value: bytes) -> bytes | None:
     scheme, _, rest = value.strip().partition(b" ")
     if scheme.lower() != b"digest":
         return None
     if len(rest) > _MAX_HEADER:
         raise DigestError("longer than any digest header has to be")
-    return _usual_parameters(_decode(rest)) or _unusual_parameters(rest)
+    return rest
 
 
-def _usual_parameters(text: str) -> dict[str, str] | None:
-    """Parameters as nearly everybody writes them; None where one needs a closer look.
-
-    What stands around the values in quotes is the same for many, and looked at once.
-    """
-    if "\\" in text or len(text) > _LONGEST_USUAL or not text.isascii():
-        return None
-    parts = text.split('"')
-    known = _form(tuple(parts[::2]))
-    if known is None or len(parts) % 2 == 0:
-        return None
-    quoted, plain = known
-    found = dict(zip(quoted, parts[1::2], strict=True))
-    found.update(plain)
-    return found
-
-
-def _read_form(around: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]] | None:
-    """The names of values in quotes, and the other parameters, by what is around the quotes; or None."""
-    quoted: list[str] = []
-    plain: list[tuple[str, str]] = []
-    for position, between in enumerate(around):
-        items = [item.strip(" ") for item in between.split(",")]
-        # What follows a value in quotes begins with a comma; what is before one ends with its name.
-        if position and items.pop(0):
-            return None
-        if position + 1 < len(around):
-            name, equals, nothing = items.pop().partition("=") if items else ("", "", "")
-            if not equals or nothing:
-                return None
-            quoted.append(name.rstrip(" ").lower())
-        for item in items:
-            name, _, value = item.partition("=")
-            plain.append((name.rstrip(" ").lower(), value.lstrip(" ")))
-    names = [*quoted, *(name for name, _ in plain)]
-    if len(set(names)) < len(names) or not all(map(str.isalpha, names)):
-        return None
-    if not all(value and " " not in value and value.isprintable() for _, value in plain):
-        return None
-    return tuple(quoted), dict(plain)
-
-
-_LONGEST_USUAL: Final = 1024
-_form: Final = lru_cache(1024)(_read_form)
-
-
-def _unusual_parameters(rest: bytes) -> dict[str, str]:
+def _parameters(rest: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     position = 0
     while rest[position:].strip(b" \t\r\n,"):

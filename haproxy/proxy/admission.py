@@ -12,7 +12,7 @@ from haproxy.proxy.event import IGNORED, Offence
 from haproxy.proxy.side import Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
-from haproxy.registrar.authentication import PROXY, WWW, Authentication, Kind
+from haproxy.registrar.authentication import PROXY, WWW, Authentication, Headers, Kind
 from haproxy.registrar.location import Binding, LocationService, address_of_record
 from haproxy.registrar.subscriber import Subscribers
 from haproxy.sip.flow import Flow
@@ -77,16 +77,15 @@ class Admission:
         if system:
             self._require_room(request, user)
 
-    def renews(self, request: Request, binding: Binding, now: float) -> bool:
-        """Whether a REGISTER may renew a subscriber's binding by a short cut; else `register` decides.
+    def may_renew(self, binding: Binding) -> bool:
+        """Whether a subscriber's binding may be renewed by a short cut; else `register` decides."""
+        return self._dispatcher.set_of(binding.aor) is None  # the dispatcher wants to hear of it
 
-        Raises Refused where the subscriber has not proved himself.
-        """
-        if self._dispatcher.set_of(binding.aor) is not None:
-            return False  # the dispatcher wants to hear of it
-        if self.checks.register_auth:
-            self._authenticate(request, WWW, binding.aor, now)
-        return True
+    def challenge(self, request: Request, binding: Binding, now: float) -> Headers | None:
+        """What a REGISTER by the short cut has to be answered with; None where it is the subscriber's."""
+        if not self.checks.register_auth:
+            return None
+        return self._authentication.check(request, WWW, binding.aor, now)
 
     @property
     def examines_calls(self) -> bool:

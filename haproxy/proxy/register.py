@@ -7,6 +7,7 @@ from collections import Counter
 from haproxy.proxy.admission import Admission
 from haproxy.proxy.reply import Reply
 from haproxy.proxy.validation import Refused, validate
+from haproxy.registrar.authentication import WWW
 from haproxy.registrar.registrar import Registrar
 from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request
@@ -58,8 +59,13 @@ class Register:
         It needs no look at loops: it ends here.
         """
         binding = self._registrar.renewal(request, source)
-        if binding is None or not self._admission.renews(request, binding, now):
+        if binding is None or not self._admission.may_renew(binding):
             return None
+        challenge = self._admission.challenge(request, binding, now)
+        if challenge is not None:
+            # No exception: every user agent is asked in the course of things.
+            self._counters["refused"] += 1
+            return self._reply.answer(request, WWW.status, None, challenge)
         return self._reply.answer(request, 200, None, self._registrar.renew(request, binding, now))
 
     def _processed(self, request: Request, source: Flow, now: float) -> bytes:

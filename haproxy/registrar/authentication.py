@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from haproxy.registrar.subscriber import Subscriber, Subscribers
 from haproxy.sip.message import Request
@@ -24,6 +25,9 @@ from rtlib.nonce import Nonces
 
 REALMS = 256
 """Realms whose authenticators are kept; they are made again when needed."""
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""Names and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,7 @@ class Authentication:
         self.accepted = 0
         self.rejected = 0
 
-    def check(
-        self, request: Request, kind: Kind, aor: bytes, now: float
-    ) -> tuple[tuple[bytes, bytes], ...] | None:
+    def check(self, request: Request, kind: Kind, aor: bytes, now: float) -> Headers | None:
         """None if `request` proves to come from the user of `aor`; else the challenge's headers."""
         authenticator = self._authenticator(aor.rpartition(b"@")[2])
         subscriber = self._subscribers.find(aor)

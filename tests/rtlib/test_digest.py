@@ -235,37 +235,6 @@ def test_anything(value: bytes) -> None:
             parse(value)
 
 
-USUAL = (b'username="b, o=b"', b"algorithm=MD5", b'nonce="a=="', b"nc=00000001", b'opaque=""', b"qop=auth")
-ODD = (
-    b"",
-    b" ",
-    b'b="c',
-    b'"',
-    b"A B",
-    b"=1",
-    b"e=",
-    b"g=a b",
-    b"a-b=1",
-    b"nc=1",
-    b"h=\t",
-    b'k="\\""',
-    b"\xc3\xa4=1",
-)
-
-
-@given(st.lists(st.sampled_from(USUAL + ODD), max_size=6), st.sampled_from([b",", b", ", b" ,"]))
-def test_the_quick_way_reads_what_the_careful_way_does(parts: list[bytes], between: bytes) -> None:
-    rest = between.join(parts)
-    quick = digest._usual_parameters(rest.decode())
-    assert quick is None or quick == digest._unusual_parameters(rest)
-
-
-@pytest.mark.parametrize("line", [bytes(MUFASA), bytes(Challenge("r, s", "n", "MD5", ("auth", "auth-int")))])
-def test_what_phones_write_is_read_the_quick_way(line: bytes) -> None:
-    rest = line.removeprefix(b"Digest ")
-    assert digest._usual_parameters(rest.decode()) == digest._unusual_parameters(rest)
-
-
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_any_text_comes_back(username: str, realm: str, uri: str) -> None:
     with contextlib.suppress(UnicodeEncodeError):
