@@ -95,8 +95,8 @@ auth.require = ("/" => ("method" => "digest", "realm" => "genproxy", "require" =
 """
 
 _SCRIPT: Final = """\
-cat >> {folder}/told
-echo >> {folder}/told
+told=$(cat)
+printf '%s\\n' "$told" >> {folder}/told
 printf 'Status: 204\\r\\n\\r\\n'
 """
 
