@@ -28,7 +28,6 @@ from haproxy.tls.store import TlsStore
 from rtlib.address import Address, text, unpack
 from rtlib.datagram import DatagramCounters, DatagramEndpoint
 from rtlib.listen import StreamPort
-from rtlib.metronome import Metronome
 
 CONNECTIONS = 10_000
 PER_ADDRESS = 200
@@ -44,9 +43,6 @@ KEEPALIVE = 4
 """Datagrams up to this length, of CR, LF and NUL, keep a router's binding alive and mean nothing else."""
 
 FLOWS = 65_536
-
-BEAT = 0.001
-"""Seconds that a datagram waits at most for others, while they come one by one and closer together."""
 
 LOOK = 1.0
 """Seconds between two looks at what the UDP sockets have lost."""
@@ -124,7 +120,6 @@ class SipTransport(MultiService):
         self._per_host: Counter[str] = Counter()
         self._number = 0
         self._overruns: dict[int, int] = {}
-        self._metronome = Metronome(reactor, BEAT)
         looks = TimerService(LOOK, self._look)
         looks.clock = reactor
         looks.setServiceParent(self)
@@ -229,11 +224,7 @@ class SipTransport(MultiService):
             )
 
         endpoint = DatagramEndpoint(
-            bound.sock,
-            receive,
-            self._reactor,
-            on_error=partial(self._undelivered, local),
-            metronome=self._metronome,
+            bound.sock, receive, self._reactor, on_error=partial(self._undelivered, local)
         )
         self._endpoints[local] = endpoint
         endpoint.start()
