@@ -33,11 +33,9 @@ the neighbours.
 """
 ERRORS_PER_WAKE = 64
 CLOSE_WAKES = 4
-"""Wake-ups that follow each other within a beat, for few datagrams each, before reading goes by the
-metronome; as many empty beats end that.
+"""Wake-ups that follow each other within a beat before reading goes by the metronome; as many empty beats
+end that.
 """
-FEW = 16
-"""Datagrams for which a wake-up costs more than they do."""
 
 # linux/in.h, linux/in6.h, linux/errqueue.h: Python's socket module does not have these.
 _IP_RECVERR = 11
@@ -87,8 +85,8 @@ class DatagramEndpoint:
     noticed it. `queue` datagrams wait when the socket is full. `buffers` may be shared by endpoints of one
     reactor and address family; `batch` and `max_size` are then those of it.
 
-    With a `metronome`, datagrams that come one by one, closer together than its beat, are read in its beat:
-    they wait up to one beat longer and cost a fraction, because a wake-up costs more than a datagram.
+    With a `metronome`, datagrams that come closer together than its beat are read in its beat: they wait
+    up to one beat longer and cost a fraction, because a wake-up costs more than a datagram.
     """
 
     def __init__(
@@ -175,12 +173,10 @@ class DatagramEndpoint:
     def doRead(self) -> None:
         """Read a bounded number of batches (called by the reactor)."""
         metronome = self._metronome
-        close = metronome is not None and self._is_close(metronome.interval)
-        if self._drain() > FEW:
-            self._streak = 0
-        elif close and metronome is not None and self.fileno() >= 0:
+        if metronome is not None and self._is_close(metronome.interval):
             self._reactor.removeReader(self)
             metronome.add(self._beat)
+        self._drain()
 
     def _beat(self) -> None:
         """Read, and let the reactor wake us again once nothing has come for some beats."""
@@ -196,14 +192,14 @@ class DatagramEndpoint:
         self._woken = now
         return self._streak >= CLOSE_WAKES
 
-    def _drain(self) -> int:
-        """Read a bounded number of batches; give how many datagrams there were."""
-        got = 0
+    def _drain(self) -> bool:
+        """Read a bounded number of batches; give whether there was anything."""
+        got = False
         for number in range(BATCHES_PER_WAKE):
             batch = self._read()
             self._more = len(batch) == self._buffers.count
             if batch:
-                got += len(batch)
+                got = True
                 self._deliver(batch)
             elif number == 0:
                 # Woken for nothing else: the error queue alone also makes a socket readable.
