@@ -28,12 +28,13 @@ SECONDS: Final = "6"
 ROUNDS: Final = 3
 WORSE: Final = 2.0
 """How much longer others may wait beside one source."""
-KINDS: Final[dict[Kind, str]] = {
+KNOWN: Final[dict[Kind, str]] = {
     "good": "well-formed messages",
     "scanner": "a scanner's messages",
     "garbage": "random bytes",
-    "forged": "messages of forged senders",
 }
+"""Floods that come from one address."""
+KINDS: Final[dict[Kind, str]] = {**KNOWN, "forged": "messages of forged senders"}
 
 Samples = dict[str, list[Sample]]
 """By server; one for each round."""
@@ -41,18 +42,20 @@ Samples = dict[str, list[Sample]]
 
 def _measured(load: Load, servers: Mapping[str, Server]) -> dict[Kind | None, Samples]:
     """Each server alone (None) and beside each kind of flood, in turn."""
-    kinds: tuple[Kind | None, ...] = (None, *KINDS)
-    samples: dict[Kind | None, Samples] = {kind: {name: [] for name in servers} for kind in kinds}
+    samples: dict[Kind | None, Samples] = {
+        kind: {name: [] for name in servers} for kind in (None, *KNOWN, "forged")
+    }
     for one in servers.values():
         load.run(one, "call", "1", window=CALLS)  # what is done for the first time does not count
-    # Those of forged senders come last: they reach the Genesis system, which does not answer them, so that a
-    # proxy may take it for dead.
-    for some in (kinds[:-1], kinds[-1:]):
-        for number, (name, one) in product(range(ROUNDS), servers.items()):
-            for place, kind in enumerate(some):
-                host = "0.0.0.0" if kind == "forged" else f"127.7.{number}.{place + 1}"
-                flood = Flood(kind, RATE, host) if kind is not None else None
-                samples[kind][name].append(load.run(one, "call", SECONDS, window=CALLS, flood=flood))
+    for number, (name, one) in product(range(ROUNDS), servers.items()):
+        for place, kind in enumerate((None, *KNOWN)):
+            flood = Flood(kind, RATE, f"127.7.{number}.{place + 1}") if kind is not None else None
+            samples[kind][name].append(load.run(one, "call", SECONDS, window=CALLS, flood=flood))
+    # Some messages of forged senders reach the Genesis system, which does not answer them. While it answers
+    # the calls beside them that says nothing, but in a pause a proxy must take it for dead: so there is none.
+    for (name, one), _ in product(servers.items(), range(ROUNDS)):
+        flood = Flood("forged", RATE, "0.0.0.0")
+        samples["forged"][name].append(load.run(one, "call", SECONDS, window=CALLS, flood=flood))
     return samples
 
 
