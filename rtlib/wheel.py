@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import ceil
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+NEVER: Final = float("inf")
+"""A time that does not come."""
 
 
 class Entry(Generic[T]):
@@ -132,6 +135,16 @@ class Reminders(Generic[T]):
         return due
 
 
+class Agenda:
+    """When the first of several delays is to be looked at, so that they need not be asked one by one."""
+
+    __slots__ = ("when",)
+
+    def __init__(self) -> None:
+        self.when = NEVER
+        """That time or earlier: what is taken off early leaves it as it is."""
+
+
 class Delay(Generic[T]):
     """Items that all wait equally long, so that the first in is the first due: nothing is sorted.
 
@@ -139,13 +152,16 @@ class Delay(Generic[T]):
     the first; what needs no waiting any more is told apart by who gets it.
     """
 
-    def __init__(self, seconds: float, granularity: float) -> None:
+    def __init__(self, seconds: float, granularity: float, agenda: Agenda | None = None) -> None:
         """`seconds` above 0 is how long each waits, and `granularity` how much longer it may."""
         self.seconds = seconds
+        self.agenda = agenda or Agenda()
+        """Is told of the first that comes; `get_timer` says what follows."""
         self._granularity = granularity
-        self._groups: deque[tuple[float, deque[T]]] = deque()
-        self._begun = -1.0
-        self._last: deque[T] = deque()
+        self._groups: deque[tuple[float, list[T]]] = deque()
+        self.begun = -1.0
+        """When those in `last` came. Who adds many looks at these two, and calls `begin` or nothing."""
+        self.last: list[T] = []
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -157,32 +173,40 @@ class Delay(Generic[T]):
 
     def add(self, item: T, now: float) -> None:
         """Have `due` return `item` from `now` and the delay on; times do not go back."""
-        if now != self._begun:
-            self._begun, self._last = now, deque()
-            self._groups.append((now + self.seconds, self._last))
-        self._last.append(item)
+        (self.last if now == self.begun else self.begin(now)).append(item)
+
+    def begin(self, now: float) -> list[T]:
+        """Where those go that come now."""
+        self.begun, self.last = now, []
+        when = now + self.seconds
+        self._groups.append((when, self.last))
+        if when < self.agenda.when:
+            self.agenda.when = self._rounded(when)
+        return self.last
 
     def get_timer(self) -> float | None:
         """Tell when `due` is wanted next: as late as the granularity allows; None for never."""
-        if not self._groups:
-            return None
-        when, granularity = self._groups[0][0], self._granularity
-        rounded = ceil(when / granularity) * granularity
-        return rounded if rounded >= when else when
+        return self._rounded(self._groups[0][0]) if self._groups else None
 
-    def due(self, now: float) -> list[T]:
-        """Take off and return what has waited long enough, in order."""
-        due: list[T] = []
+    def due(self, now: float) -> list[tuple[float, list[T]]]:
+        """Take off and return what has waited long enough, in order: those that came together, and when each
+        of them was due.
+        """
+        due = []
         groups = self._groups
         while groups and groups[0][0] <= now:
-            due += groups.popleft()[1]
+            due.append(groups.popleft())
         return due
 
     def pop(self) -> T:
         """Take off and return the one that has waited longest. Raises IndexError where there is none."""
         group = self._groups[0][1]
-        item = group.popleft()
+        item = group.pop(0)
         if not group:
             self._groups.popleft()
-            self._begun = -1.0
+            self.begun = -1.0
         return item
+
+    def _rounded(self, when: float) -> float:
+        rounded = ceil(when / self._granularity) * self._granularity
+        return rounded if rounded >= when else when

@@ -35,7 +35,7 @@ from haproxy.registrar.registrar import Registrar
 from haproxy.sip import event
 from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
-from haproxy.sip.message import ParseError, Request, Response
+from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.step import Transaction
 from haproxy.sip.transaction import TransactionLayer
@@ -102,30 +102,30 @@ class ProxyCore(Proxying):
         self._liveness = liveness
         self._wheel = wheel
         self._events = events
-        self._arrived: deque[tuple[Request | Response, Flow]] = deque()
+        self._arrived: list[tuple[Request | Response, Flow]] = []
         self._onward = {side: Target(side=side) for side in (None, *sides)}
         """Targets of requests inside a dialog, by the side that our Route names."""
         self._methods: Mapping[bytes, Callable[[ServerTransaction, Request, Flow, float], None]] = {
             b"OPTIONS": self._options,
             b"CANCEL": self._cancel,
         }
-        self._handlers: Mapping[type, Callable[[Any, float], None]] = {
-            event.RequestReceived: self._request,
-            event.ResponseReceived: self._response,
+        self._handlers: Mapping[type, Callable[[Any, float], None]] = {  # of what is not an everyday matter
             event.AckReceived: self._ack,
             event.Timeout: self._timeout,
             event.TransportError: self._transport_error,
             event.Malformed: self._malformed,
-            event.Terminated: self._terminated,
         }
 
     def receive(self, data: bytes, source: Flow, now: float) -> None:
         """Take one message."""
-        message = self.layer.read(data, source)
-        if message is not None:
-            self._arrived.append((message, source))
-            if len(self._arrived) >= STAGED:
-                self._work(now)
+        try:
+            message = parse(data)
+        except ParseError as error:
+            self.layer.refuse_malformed(error, data, source)
+            return
+        self._arrived.append((message, source))
+        if len(self._arrived) >= STAGED:
+            self._work(now)
 
     def to_send(self, now: float) -> list[tuple[bytes, Flow]]:
         """Do what is to be done about all that was received, and give what is to be sent, once."""
@@ -280,23 +280,56 @@ class ProxyCore(Proxying):
     # What the transaction layer tells.
 
     def _work(self, now: float) -> None:
-        arrived = self._arrived
-        while arrived:
-            message, source = arrived.popleft()
-            if type(message) is Request and message.method == b"REGISTER" and self._targets.is_own(message):
-                self._register.take(message, source, now)
-            else:
-                self.layer.take(message, source, now)
-        events = self.layer.events
-        while events:
-            happened = events.popleft()
-            handler = self._handlers.get(type(happened))
-            if handler is not None:
-                handler(happened, now)
+        if self._arrived:
+            self._take(now)
+        while self.layer.events:
+            self._hear(now)
         self.settle(now)
 
-    def _request(self, received: event.RequestReceived, now: float) -> None:
-        server, request, flow = received.transaction, received.request, received.flow
+    def _take(self, now: float) -> None:
+        """All transactions take a step."""
+        arrived, layer = self._arrived, self.layer
+        arrived.reverse()
+        try:
+            while arrived:
+                message, source = arrived.pop()
+                if type(message) is Response:
+                    layer.take_response(message, source, now)
+                elif type(message) is Request:
+                    if message.method == b"REGISTER" and self._targets.is_own(message):
+                        self._register.take(message, source, now)
+                    else:
+                        layer.take_request(message, source, now)
+        finally:
+            arrived.reverse()  # a defect met by one message leaves others behind
+
+    def _hear(self, now: float) -> None:
+        """Requests and responses are forwarded."""
+        layer = self.layer
+        events, layer.events = layer.events, []
+        events.reverse()
+        try:
+            while events:
+                happened = events.pop()
+                if isinstance(happened, tuple):
+                    transaction, response = happened
+                    if response is None:
+                        self._release(transaction)
+                    else:
+                        self._response(transaction, response, now)
+                elif isinstance(happened, ServerTransaction):
+                    self._request(happened, now)
+                else:
+                    handler = self._handlers.get(type(happened))
+                    if handler is not None:
+                        handler(happened, now)
+        finally:
+            if events:  # as above
+                events.reverse()
+                layer.events[:0] = events
+
+    def _request(self, server: ServerTransaction, now: float) -> None:
+        request, flow = server.request, server.source
         method = self._methods.get(request.method, self._proxy)
         try:
             method(server, request, flow, now)
@@ -313,8 +346,7 @@ class ProxyCore(Proxying):
         if server.status >= 200:
             self.layer.shed(server)
 
-    def _response(self, received: event.ResponseReceived, now: float) -> None:
-        transaction, response = received.transaction, received.response
+    def _response(self, transaction: Transaction, response: Response, now: float) -> None:
         waiting = transaction.context
         if waiting is not None:
             waiting.responded(response, now)
@@ -332,9 +364,6 @@ class ProxyCore(Proxying):
         waiting = happened.transaction.context
         if waiting is not None:
             waiting.failed(503, f"cannot be reached: {happened.reason or 'no connection'}", now)
-
-    def _terminated(self, happened: event.Terminated, now: float) -> None:
-        self._release(happened.transaction)
 
     def _release(self, transaction: Transaction) -> None:
         """Undo circular references, so that the memory is free at once and not at the next sweep."""

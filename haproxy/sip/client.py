@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 from haproxy.sip import header
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
-from haproxy.sip.step import Beginning, Transaction
+from haproxy.sip.step import Alarms, Beginning, Key, Transaction
+
+_CANCEL: Final = b"CANCEL "
 
 
 class ClientTransaction(Transaction):
     """One request of ours and its responses. Only the layer changes it; `context` is the user's."""
 
-    __slots__ = ("cancelled", "key", "quiet")
+    __slots__ = ("cancelled", "quiet")
 
-    def __init__(
-        self,
-        request: Request,
-        flow: Flow,
-        key: tuple[bytes, bytes],
-        beginning: Beginning,
-        now: float,
-        *,
-        quiet: bool = False,
-    ) -> None:
-        Transaction.__init__(self, request, flow, beginning, now)
-        self.sent = bytes(request)
+    def __init__(self, request: Request, sent: bytes, flow: Flow, key: Key, beginning: Beginning) -> None:
+        self.request = request
+        self.method = request.method
+        self.call_id = request.call_id
+        self.flow = flow
         self.key = key
-        """Branch and method, which responses are matched by (§17.1.3)."""
+        self.context: Any = None
+        self.sent = sent
         self.cancelled: Request | None = None
         """The CANCEL asked for, sent or waiting for a provisional response."""
-        self.quiet = quiet
+        self.quiet = False
         """A CANCEL of the layer's own, of which the user hears nothing."""
+        self.row = beginning.row
+        self.timers: Beginning | Alarms | None = beginning
 
     @property
     def branch(self) -> bytes:
         """The branch of our Via."""
-        return self.key[0]
+        assert isinstance(self.key, bytes)
+        return self.key.removeprefix(_CANCEL)
+
+
+def cancel_key(branch: bytes) -> bytes:
+    """What the CANCEL of a request is found by, whose branch it has (§9.1): others are by their branch."""
+    return _CANCEL + branch
 
 
 def ack_for(request: Request, response: Response, user_agent: bytes | None = None) -> Request:

@@ -1,12 +1,9 @@
-"""What the transaction layer tells its user, and what it counts.
-
-The three events that come with every message are classes of their own: a named tuple takes twice the time.
-"""
+"""What the transaction layer tells its user, and what it counts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from haproxy.sip.client import ClientTransaction
 from haproxy.sip.flow import Flow
@@ -15,16 +12,14 @@ from haproxy.sip.server import ServerTransaction
 from haproxy.sip.step import Transaction
 
 
+@dataclass(frozen=True, slots=True)
 class RequestReceived:
     """A new request, CANCEL included. Answer it with `TransactionLayer.respond`."""
 
-    __slots__ = ("flow", "request", "transaction")
-
-    def __init__(self, transaction: ServerTransaction, request: Request, flow: Flow) -> None:
-        self.transaction = transaction
-        self.request = request
-        self.flow = flow
-        """Where it came from; responses go to `transaction.flow`."""
+    transaction: ServerTransaction
+    request: Request
+    flow: Flow
+    """Where it came from; responses go to `transaction.flow`."""
 
 
 class AckReceived:
@@ -33,44 +28,47 @@ class AckReceived:
     __slots__ = ("flow", "request")
 
     def __init__(self, request: Request, flow: Flow) -> None:
+        # No dataclass: it comes with every call.
         self.request = request
         self.flow = flow
 
 
+@dataclass(frozen=True, slots=True)
 class ResponseReceived:
     """A response to a request of ours, our own Via still on top.
 
     Retransmitted responses are absorbed, except 2xx to INVITE.
     """
 
-    __slots__ = ("response", "transaction")
-
-    def __init__(self, transaction: ClientTransaction, response: Response) -> None:
-        self.transaction = transaction
-        self.response = response
+    transaction: ClientTransaction
+    response: Response
 
 
-class StrayResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StrayResponse:
     """A response under a Via of ours that matches no transaction. A proxy drops it (RFC 6026 §8.9)."""
 
     response: Response
     flow: Flow
 
 
-class Timeout(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Timeout:
     """Nobody answered: timers B, F, or a cancelled INVITE; or timer H, no ACK for a final response."""
 
     transaction: Transaction
 
 
-class TransportError(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TransportError:
     """The request could not be sent: as good as a 503 (RFC 3261 §8.1.3.1)."""
 
     transaction: ClientTransaction
     reason: str = ""
 
 
-class Terminated(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Terminated:
     """The transaction is forgotten, no event will name it again: its user may clear up.
 
     Told where there is a context only.
@@ -79,7 +77,8 @@ class Terminated(NamedTuple):
     transaction: Transaction
 
 
-class Malformed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Malformed:
     """Bytes that were not processed. `status` is what the sender was told, None if nothing."""
 
     flow: Flow
@@ -97,6 +96,34 @@ Event: TypeAlias = (
     | Terminated
     | Malformed
 )
+
+Happened: TypeAlias = (
+    ServerTransaction
+    | tuple[Transaction, Response | None]
+    | AckReceived
+    | StrayResponse
+    | Timeout
+    | TransportError
+    | Malformed
+)
+"""An event as the layer keeps it: to make an object of a class for each would take a tenth of its time.
+
+A new request is its transaction. A response comes with the transaction that it belongs to; None instead of
+a response says that the transaction is forgotten.
+"""
+
+
+def event_of(happened: Happened) -> Event:
+    """The event."""
+    if isinstance(happened, ServerTransaction):
+        return RequestReceived(happened, happened.request, happened.source)
+    if not isinstance(happened, tuple):
+        return happened
+    transaction, response = happened
+    if response is None:
+        return Terminated(transaction)
+    assert isinstance(transaction, ClientTransaction)
+    return ResponseReceived(transaction, response)
 
 
 @dataclass(slots=True)

@@ -37,9 +37,11 @@ class Flow(NamedTuple):
         return self.transport != "udp"
 
 
-def _source(remote: Address) -> tuple[bytes, int]:
-    host, port = unpack(remote)
-    return host.encode("ascii"), port
+def _source(remote: Address) -> tuple[bytes, bytes, int]:
+    """What the Via of somebody there has for its origin, and the address in parts."""
+    name, port = unpack(remote)
+    host = name.encode("ascii")
+    return b" %b:%d " % (host, port), host, port
 
 
 _known_source: Final = kept("sources", _source, 65536)
@@ -50,8 +52,8 @@ def arrive(request: Request, via: Via, flow: Flow) -> Flow:
 
     RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4. `via` is the top one.
     """
-    host, port = source = _known_source[flow.remote]
-    if via.bare and via.place == source:
+    origin, host, port = _known_source[flow.remote]
+    if via.bare and via.origin == origin:
         return flow
     stamped = via.stamped(host, port)
     if stamped is not None:
@@ -75,6 +77,6 @@ def _reply(via: Via, flow: Flow, host: bytes, port: int) -> Flow:
 
 def reopened(via: Via, flow: Flow) -> Flow:
     """Where a response goes when the request's connection is gone: to the port of sent-by (§18.2.2)."""
-    host, _ = _source(flow.remote)
+    _, host, _ = _source(flow.remote)
     remote = pack(host.decode("ascii"), via.port or DEFAULT_PORT[flow.transport])
     return flow._replace(remote=remote, connection=0)

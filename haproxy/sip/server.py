@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import TypeAlias
+from typing import Any
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.step import Beginning, Transaction
+from haproxy.sip.step import Alarms, Beginning, Key, Transaction
 from haproxy.sip.via import COOKIE, Via
-
-Key: TypeAlias = tuple[Hashable, ...]
 
 
 class ServerTransaction(Transaction):
     """One request from outside and our responses. Only the layer changes it; `context` is the user's."""
 
-    __slots__ = ("key", "source", "status", "to_tag")
+    __slots__ = ("source", "status", "to_tag")
 
-    def __init__(
-        self, request: Request, source: Flow, flow: Flow, key: Key, beginning: Beginning, *, now: float
-    ) -> None:
-        Transaction.__init__(self, request, flow, beginning, now)
+    def __init__(self, request: Request, source: Flow, flow: Flow, key: Key, beginning: Beginning) -> None:
+        self.request = request
+        self.method = request.method
+        self.call_id = request.call_id
         self.source = source
         """Where the request came from."""
+        self.flow = flow
         self.key = key
+        self.context: Any = None
+        self.sent = b""
         self.status = 0
         """The status of the last response, 0 before the first."""
         self.to_tag: bytes | None = None
         """The To tag of the last response, by which an old-style ACK is recognised."""
+        self.row = beginning.row
+        self.timers: Beginning | Alarms | None = beginning
 
 
 def key_for(request: Request, via: Via, method: bytes) -> Key:
@@ -39,8 +41,17 @@ def key_for(request: Request, via: Via, method: bytes) -> Key:
     """
     branch = via.branch
     if branch.startswith(COOKIE) and len(branch) > len(COOKIE):
-        return branch, via.place, method
+        # From behind: a method and an origin have no space in them.
+        return branch + via.origin + method
     return _old_key(request, via, method, request.to_tag)
+
+
+def invite_key(cancel: ServerTransaction) -> Key:
+    """The key of the INVITE that a CANCEL means."""
+    key = cancel.key
+    if isinstance(key, bytes):
+        return key.removesuffix(cancel.method) + b"INVITE"
+    return *key[:-1], b"INVITE"
 
 
 def _old_key(request: Request, via: Via, method: bytes, to_tag: bytes | None) -> Key:

@@ -56,16 +56,24 @@ class Input(StrEnum):
     """64 T1 after a CANCEL still no final response (RFC 3261 §9.1)."""
 
 
-TERMINATED: Final = State.terminated
 ACCEPTED: Final = State.accepted
 COMPLETED: Final = State.completed
-PROVISIONAL: Final = Input.provisional
-# For what is done some ten times for each call: until Python 3.11 to find a member of an enumeration takes as
-# long as a call of a function.
+# For what is done for each call: until Python 3.11 to find a member of an enumeration takes as long as a call
+# of a function.
+
+CLASSES: Final = {
+    1: Input.provisional,
+    2: Input.success,
+    3: Input.failure,
+    4: Input.failure,
+    5: Input.failure,
+    6: Input.failure,
+}
+"""Class of a status to what it does to a transaction."""
 
 
 class Action(StrEnum):
-    """What the layer does in a step."""
+    """What the layer does in a step. A step that starts D, I, J, K, L or M does nothing after that."""
 
     send = "send"
     """Send the user's response and keep it for retransmissions."""
@@ -82,8 +90,6 @@ class Action(StrEnum):
     inform_error = "inform_error"
     stop = "stop"
     """Stop all timers; comes first."""
-    stop_retransmission = "stop_retransmission"
-    """Stop the timer of A, E, G or trying."""
     start_a = "start_a"
     start_d = "start_d"
     start_e = "start_e"
@@ -171,7 +177,7 @@ INVITE_SERVER: Final[Table] = {
     _S.proceeding: {
         _I.request: (_S.proceeding, (_A.resend,)),
         _I.timer_trying: (_S.proceeding, (_A.send_trying,)),
-        _I.provisional: (_S.proceeding, (_A.stop_retransmission, _A.send)),
+        _I.provisional: (_S.proceeding, (_A.stop, _A.send)),
         _I.success: (_S.accepted, (_A.stop, _A.send, _A.start_l)),
         _I.failure: (_S.completed, (_A.stop, _A.send, _A.start_g, _A.start_h)),
     },
@@ -197,7 +203,7 @@ NON_INVITE_SERVER_START: Final = Start(_S.trying, _I.timer_trying, None)
 NON_INVITE_SERVER: Final[Table] = {
     _S.trying: {
         _I.timer_trying: (_S.proceeding, (_A.send_trying,)),
-        _I.provisional: (_S.proceeding, (_A.stop_retransmission, _A.send)),
+        _I.provisional: (_S.proceeding, (_A.stop, _A.send)),
         _I.success: _FINAL,
         _I.failure: _FINAL,
         _I.silence: _SILENT,

@@ -4,16 +4,13 @@ the next row and the calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final, TypeAlias
 
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
-from haproxy.sip.state import Action, Input, Start, State, Table
-from rtlib.wheel import Delay
-
-NEVER: Final = float("inf")
-"""A time that does not come."""
+from haproxy.sip.state import CLASSES, Action, Input, Start, State, Table
+from rtlib.wheel import NEVER, Delay
 
 Perform: TypeAlias = Callable[[Any, Any, float], None]
 """An action on a transaction, with the message or event that caused it (None for a timer), at a time.
@@ -21,109 +18,172 @@ Perform: TypeAlias = Callable[[Any, Any, float], None]
 Any: each table names only actions for its own kind of transaction and message.
 """
 
-Step: TypeAlias = tuple[State, "Row", bool, tuple[Perform, ...]]
-"""The next state and its row, whether all timers stop, and what is done then."""
+Lingering: TypeAlias = Mapping[Action, "Delay[Transaction] | None"]
+"""Where those stay that wait for repetitions only, by the timer that ends them; None where it is zero.
 
-Row: TypeAlias = dict[Input, Step]
+What ends them is not told to the tables: all that a row has for these timers is `terminated`.
+"""
 
-NOTHING: Final[Row] = {}
-"""What can happen to a transaction that is over, or that has not begun."""
-
+Key: TypeAlias = bytes | tuple[Hashable, ...]
+"""What a transaction is found by. Mostly in one piece: what is looked up again and again is hashed once."""
 
 SHED: Final = Request(headers=None)
 """Stands for a request that was let go: to look at it is a defect, and raises AttributeError."""
+
+_RETRANSMISSIONS: Final = {Action.start_a, Action.start_e, Action.start_e_at_t2, Action.start_g}
+"""What does not happen on reliable transports."""
+
+
+class Step:
+    """What an input does to a transaction in a state."""
+
+    __slots__ = ("ends", "linger", "more", "passes", "row", "stops")
+
+    def __init__(
+        self,
+        row: Row,
+        stops: bool,
+        passes: bool,
+        linger: Delay[Transaction] | None,
+        more: tuple[Perform, ...],
+    ) -> None:
+        self.row = row
+        """Of the next state."""
+        self.stops = stops
+        """All timers stop."""
+        self.passes = passes
+        """The response is passed on: sent by a server transaction, told by a client's."""
+        self.linger = linger
+        """Where the transaction stays until its end."""
+        self.more = more
+        """What else is done."""
+        self.ends = row is OVER
+
+
+class Row:
+    """What can happen to a transaction in a state."""
+
+    __slots__ = ("responses", "state", "steps")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.steps: dict[Input, Step] = {}
+        self.responses: list[Step | None] = [None] * 7
+        """The steps of responses by the class of their status."""
+
+    def add(self, cause: Input, step: Step) -> None:
+        """Have an input do something."""
+        self.steps[cause] = step
+        for number, each in CLASSES.items():
+            if each is cause:
+                self.responses[number] = step
+
+
+OVER: Final = Row(State.terminated)
 
 
 class Beginning:
     """How transactions of one kind begin: `state.Start` with durations, in seconds."""
 
-    __slots__ = (
-        "again_timer",
-        "always",
-        "deadline_timer",
-        "interval",
-        "limit",
-        "looks",
-        "row",
-        "state",
-        "wait",
-    )
+    __slots__ = ("again_timer", "deadline_timer", "interval", "looks", "rest", "row")
 
     def __init__(
-        self,
-        start: Start,
-        rows: Mapping[State, Row],
-        looks: Delay[Transaction],
-        *,
-        interval: float,
-        limit: float = NEVER,
+        self, start: Start, row: Row, looks: Delay[Transaction], *, again: bool, limit: float = NEVER
     ) -> None:
-        """`interval` is what there is between that and the next message of the same kind, if any."""
-        self.state, self.row = start.state, rows[start.state]
-        self.again_timer, self.deadline_timer = start.again, start.limit
-        self.always = start.again is Input.timer_trying
-        """The first timer runs on reliable transports, too."""
+        self.row = row
         self.looks = looks
         """Where a transaction waits for its first timer: most are answered until then."""
-        self.wait = looks.seconds
-        self.interval = interval
-        self.limit = limit
+        self.again_timer = start.again if again else None
+        self.deadline_timer = start.limit
+        self.interval = looks.seconds
+        self.rest = limit - looks.seconds
+        """Seconds from the first timer to the deadline."""
+
+
+class Kind:
+    """How transactions of one kind begin on unreliable and on reliable transports."""
+
+    __slots__ = ("reliable", "unreliable")
+
+    def __init__(self, unreliable: Beginning, reliable: Beginning) -> None:
+        self.unreliable = unreliable
+        self.reliable = reliable
+
+
+class Alarms:
+    """The timers of a transaction that has not been answered before its first timer, or not acknowledged."""
+
+    __slots__ = ("again", "again_timer", "deadline", "deadline_timer", "interval", "watched")
+
+    def __init__(self) -> None:
+        self.again = NEVER
+        """When `again_timer` fires."""
+        self.again_timer: Input | None = None
+        self.deadline = NEVER
+        """When `deadline_timer` fires."""
+        self.deadline_timer: Input | None = None
+        self.interval = 0.0
+        """Seconds between the last two messages of the same kind; 0 before the second."""
+        self.watched = NEVER
+        """When the layer looks at these two next: at that time or earlier than they say."""
+
+    def begin(self, beginning: Beginning, when: float) -> None:
+        """The first timer of a transaction was due then: only now it needs timers of its own."""
+        self.watched = when
+        if beginning.again_timer is not None:
+            self.again, self.again_timer = when, beginning.again_timer
+        self.deadline, self.deadline_timer = when + beginning.rest, beginning.deadline_timer
+        self.interval = beginning.interval
 
 
 class Transaction:
     """What client and server transactions share: request, state and timers. Only the layer changes it."""
 
-    __slots__ = (
-        "again",
-        "again_timer",
-        "call_id",
-        "context",
-        "deadline",
-        "deadline_timer",
-        "flow",
-        "interval",
-        "method",
-        "reliable",
-        "request",
-        "row",
-        "sent",
-        "state",
-        "watched",
-    )
+    __slots__ = ("call_id", "context", "flow", "key", "method", "request", "row", "sent", "timers")
 
-    def __init__(self, request: Request, flow: Flow, beginning: Beginning, now: float) -> None:
-        self.request = request
-        """A client's as it is sent, our Via on top; `SHED` once it is not needed any more."""
-        self.method = request.method
-        self.call_id = request.call_id
-        self.flow = flow
-        """Where messages of ours go."""
-        self.context: Any = None
-        """For the user's own use; the layer never looks at it."""
-        self.reliable = flow.transport != "udp"
-        self.sent = b""
-        """What is sent again: a client's request, a server's last response."""
-        self.state, self.row = beginning.state, beginning.row
-        self.interval = beginning.interval
-        """Seconds until it is sent again, the next time that a timer for that is set."""
-        self.again = now + beginning.wait if beginning.always or not self.reliable else NEVER
-        """When `again_timer` fires."""
-        self.again_timer = beginning.again_timer
-        self.deadline = now + beginning.limit
-        """When `deadline_timer` fires."""
-        self.deadline_timer = beginning.deadline_timer
-        self.watched = NEVER
-        """When the layer looks at these two next: at that time or earlier than they say."""
+    request: Request
+    """A client's as it is sent, our Via on top; `SHED` once it is not needed any more."""
+    method: bytes
+    call_id: bytes
+    flow: Flow
+    """Where messages of ours go."""
+    key: Key
+    context: Any
+    """For the user's own use; the layer never looks at it."""
+    sent: bytes
+    """What is sent again: a client's request, a server's last response."""
+    row: Row
+    timers: Beginning | Alarms | None
+    """None when no timer runs; those of the beginning, until the first one is due."""
+
+    @property
+    def state(self) -> State:
+        """The state of RFC 3261."""
+        return self.row.state
+
+    @property
+    def reliable(self) -> bool:
+        """Whether its transport retransmits by itself."""
+        return self.flow.transport != "udp"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state} {self.method.decode()} {self.call_id.decode()}>"
 
 
-def resolve(table: Table, actions: Mapping[Action, Perform]) -> Mapping[State, Row]:
+def resolve(
+    table: Table, actions: Mapping[Action, Perform], lingering: Lingering, *, reliable: bool
+) -> Mapping[State, Row]:
     """The rows of a table, which lead to each other."""
-    rows: dict[State, Row] = {state: {} for state in table}
+    rows = {state: OVER if state is State.terminated else Row(state) for state in table}
     for state, inputs in table.items():
         for cause, (successor, names) in inputs.items():
-            performed = tuple(actions[name] for name in names if name is not Action.stop)
-            rows[state][cause] = (successor, rows[successor], Action.stop in names, performed)
+            row, linger, more = rows[successor], None, []
+            for name in names:
+                if name in lingering:
+                    linger = lingering[name]
+                    row = OVER if linger is None else row
+                elif name in actions and not (reliable and name in _RETRANSMISSIONS):
+                    more.append(actions[name])
+            passes = Action.send in names or Action.deliver in names
+            rows[state].add(cause, Step(row, Action.stop in names, passes, linger, tuple(more)))
     return rows

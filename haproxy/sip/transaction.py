@@ -28,8 +28,8 @@ from haproxy.sip.event import (
 from haproxy.sip.flow import Flow, arrive
 from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
-from haproxy.sip.state import ACCEPTED, COMPLETED, PROVISIONAL, Input, State
-from haproxy.sip.step import SHED, Transaction
+from haproxy.sip.state import ACCEPTED, COMPLETED, Input, State
+from haproxy.sip.step import SHED, Key, Transaction
 from haproxy.sip.timers import DEFAULTS, Timers
 from haproxy.sip.via import COOKIE, Via
 
@@ -56,15 +56,6 @@ _ENTROPY_BLOCK: Final = 4096
 _REFUSALS: Final = 20_000
 """Requests refused last that are known again: repetitions come within seconds."""
 _CANCELLABLE: Final = (State.calling, State.proceeding)
-_CAUSES: Final = {
-    1: Input.provisional,
-    2: Input.success,
-    3: Input.failure,
-    4: Input.failure,
-    5: Input.failure,
-    6: Input.failure,
-}
-"""Class of a status to what it does to a transaction."""
 
 
 class LayerFull(Exception):
@@ -94,7 +85,7 @@ class TransactionLayer(Engine):
     ) -> None:
         super().__init__(timers, server_header, user_agent)
         self._sent_by = sent_by
-        self._via_prefixes: dict[tuple[str, int], bytes] = {}
+        self._via_prefixes: dict[str, dict[int, bytes]] = {"udp": {}, "tcp": {}, "tls": {}}
         self._entropy = entropy
         self._words: list[bytes] = []
         self._secret = entropy(32)
@@ -102,30 +93,21 @@ class TransactionLayer(Engine):
         self._refusal_lines = [b"Retry-After: 5"]
         if server_header is not None:
             self._refusal_lines.append(b"Server: " + server_header)
-        self._refused: dict[server.Key, float] = {}
+        self._refused: dict[Key, float] = {}
         """When what was refused last first came, the oldest first."""
         self._refuses = refuses
 
     def receive(self, data: bytes, source: Flow, now: float) -> None:
         """Take one datagram, or one message from a stream. Never raises for any input."""
-        message = self.read(data, source)
-        if message is not None:
-            self.take(message, source, now)
-
-    def read(self, data: bytes, source: Flow) -> Request | Response | None:
-        """The first half of `receive`: parse. None for what is answered or dropped already."""
         try:
-            return parse(data)
+            message = parse(data)
         except ParseError as error:
-            self._refuse(error, data, source)
-            return None
-
-    def take(self, message: Request | Response, source: Flow, now: float) -> None:
-        """The second half of `receive`: find the transaction, or make one."""
+            self.refuse_malformed(error, data, source)
+            return
         if type(message) is Request:
-            self._receive_request(message, source, now)
+            self.take_request(message, source, now)
         elif type(message) is Response:
-            self._receive_response(message, source, now)
+            self.take_response(message, source, now)
 
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response. What the transaction's state does not allow any more is dropped.
@@ -135,13 +117,16 @@ class TransactionLayer(Engine):
         in silence (RFC 4320 §4).
         """
         status = response.status
-        cause = _CAUSES[status // 100]
+        step = transaction.row.responses[status // 100]
         if transaction.method != b"INVITE":
-            if cause is PROVISIONAL and (status != 100 or not transaction.reliable):
+            if status < 200 and (status != 100 or not transaction.reliable):
                 return
             if status == 408:
-                cause = Input.silence
-        self._step(transaction, cause, response, now)
+                step = transaction.row.steps.get(Input.silence)
+        if step is not None:
+            if step.passes:
+                self._send(transaction, response)
+            self._take(transaction, step, response, now)
 
     def request(
         self, request: Request, flow: Flow, now: float, branch: bytes | None = None
@@ -177,14 +162,13 @@ class TransactionLayer(Engine):
         A user that does not look at it again saves most of the memory of a transaction, which lingers
         for half a minute to absorb retransmissions. Method and Call-ID stay.
         """
+        state = transaction.row.state
         if isinstance(transaction, ServerTransaction):
             if transaction.status >= 200:
                 transaction.request = SHED
-            if transaction.state is ACCEPTED:
+            if state is ACCEPTED:
                 transaction.sent = b""  # nothing sends it again (RFC 6026 section 7.1)
-        elif transaction.state is ACCEPTED or (
-            transaction.state is COMPLETED and transaction.method != b"INVITE"
-        ):
+        elif state is ACCEPTED or (state is COMPLETED and transaction.method != b"INVITE"):
             transaction.request = SHED
             transaction.sent = b""
 
@@ -192,7 +176,7 @@ class TransactionLayer(Engine):
         """Send without a transaction: the ACK for a 2xx, with our Via on top, or a stateless response."""
         if type(message) is Request:
             message.push_via(self._via_prefix(flow) + (branch or self.new_branch()))
-        self._outgoing.append((bytes(message), flow))
+        self._outgoing.append((message.__bytes__(), flow))
 
     def answer(self, data: bytes, flow: Flow) -> None:
         """Send the bytes of a response without a transaction."""
@@ -200,18 +184,23 @@ class TransactionLayer(Engine):
 
     def invite_of(self, cancel: ServerTransaction) -> ServerTransaction | None:
         """The INVITE that a received CANCEL means (§9.2); None gets 481."""
-        return self._servers.get((*cancel.key[:-1], b"INVITE"))
+        return self._servers.get(server.invite_key(cancel))
 
     def new_branch(self) -> bytes:
         """A branch for a Via, unique and not to be guessed."""
-        return COOKIE + self.new_tag()
+        if not self._words:
+            self._draw()
+        return COOKIE + self._words.pop()
 
     def new_tag(self) -> bytes:
         """16 hexadecimal digits, for tags and Call-IDs too: 64 random bits, more than §19.3 asks for."""
         if not self._words:
-            digits = self._entropy(_ENTROPY_BLOCK).hex().encode("ascii")
-            self._words = [digits[start : start + 16] for start in range(0, len(digits), 16)]
+            self._draw()
         return self._words.pop()
+
+    def _draw(self) -> None:
+        digits = self._entropy(_ENTROPY_BLOCK).hex().encode("ascii")
+        self._words = [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
     def stateless_tag(self, request: Request) -> bytes:
         """The same tag for every retransmission of a request that is not remembered (§8.2.7)."""
@@ -221,12 +210,12 @@ class TransactionLayer(Engine):
 
     def _via_prefix(self, flow: Flow) -> bytes:
         """Our Via up to the branch; rport lets the answer come back through NAT (RFC 3581 §3)."""
-        key = flow.transport, flow.local
-        prefix = self._via_prefixes.get(key)
+        prefixes = self._via_prefixes[flow.transport]
+        prefix = prefixes.get(flow.local)
         if prefix is None:
             transport = flow.transport.upper().encode("ascii")
             prefix = b"SIP/2.0/%b %b;rport;branch=" % (transport, self._sent_by(flow))
-            self._via_prefixes[key] = prefix
+            prefixes[flow.local] = prefix
         return prefix
 
     def transactions(self) -> Iterator[Transaction]:
@@ -237,19 +226,22 @@ class TransactionLayer(Engine):
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
 
-    def _receive_request(self, request: Request, source: Flow, now: float) -> None:
+    def take_request(self, request: Request, source: Flow, now: float) -> None:
+        """Find the transaction of a request that was parsed, or make one."""
         via = request.top_via
-        if request.method == b"ACK":
+        method = request.method
+        if method == b"ACK":
             self._receive_ack(request, via, source, now)
             return
-        key = server.key_for(request, via, request.method)
+        key = server.key_for(request, via, method)
         transaction = self._servers.get(key)
         if transaction is not None:
             self.counters.absorbed += 1
             self._step(transaction, Input.request, None, now)
             return
         flow = arrive(request, via, source)
-        if self._was_refused(key, now) or (self._refuses is not None and self._refuses(request, source)):
+        refused = key in self._refused and self._was_refused(key, now)
+        if refused or (self._refuses is not None and self._refuses(request, source)):
             self._refuse_new(request, flow, key, now)
             return
         if len(self._servers) >= self._limit and not self._make_room(self._lingering_servers):
@@ -257,11 +249,13 @@ class TransactionLayer(Engine):
             self._refuse_new(request, flow, key, now)
             return
         self.counters.requests += 1
-        beginning = self._invite_server if request.method == b"INVITE" else self._non_invite_server
-        transaction = ServerTransaction(request, source, flow, key, beginning, now=now)
+        kind = self._invite_server if method == b"INVITE" else self._non_invite_server
+        beginning = kind.unreliable if flow.transport == "udp" else kind.reliable
+        transaction = ServerTransaction(request, source, flow, key, beginning)
         self._servers[key] = transaction
-        self._begin(transaction, beginning, now)
-        self.events.append(RequestReceived(transaction, request, source))
+        looks = beginning.looks
+        (looks.last if looks.begun == now else looks.begin(now)).append(transaction)
+        self.events.append(transaction)
 
     def _receive_ack(self, ack: Request, via: Via, source: Flow, now: float) -> None:
         key = server.key_for(ack, via, b"INVITE")
@@ -282,12 +276,12 @@ class TransactionLayer(Engine):
         transaction = self._servers.get(key) if key is not None else None
         return transaction if transaction is not None and transaction.to_tag == ack.to_tag else None
 
-    def _was_refused(self, key: server.Key, now: float) -> bool:
+    def _was_refused(self, key: Key, now: float) -> bool:
         """Whether this is the repetition of a request that was refused: it gets the same answer (§8.2.7)."""
         when = self._refused.get(key)
         return when is not None and now < when + self._timers.limit
 
-    def _refuse_new(self, request: Request, flow: Flow, key: server.Key, now: float) -> None:
+    def _refuse_new(self, request: Request, flow: Flow, key: Key, now: float) -> None:
         if not self._was_refused(key, now):
             self._refused.pop(key, None)
             if len(self._refused) >= _REFUSALS:
@@ -296,7 +290,8 @@ class TransactionLayer(Engine):
         answer = request.answered(503, None, self.stateless_tag(request), self._refusal_lines)
         self._outgoing.append((answer, flow))
 
-    def _refuse(self, error: ParseError, data: bytes, source: Flow) -> None:
+    def refuse_malformed(self, error: ParseError, data: bytes, source: Flow) -> None:
+        """Answer what could not be parsed, if there is somebody to answer, or drop it."""
         if not data.strip(b"\r\n\0"):
             self.counters.keepalives += 1
             return
@@ -316,12 +311,19 @@ class TransactionLayer(Engine):
         response = self.sign(request.response(status, reason, self.stateless_tag(request)))
         self._outgoing.append((bytes(response), flow))
 
-    def _receive_response(self, response: Response, source: Flow, now: float) -> None:
+    def take_response(self, response: Response, source: Flow, now: float) -> None:
+        """Find the transaction of a response that was parsed."""
         via = response.top_via
-        transaction = self._clients.get((via.branch, response.cseq_method))
-        if transaction is not None:
+        method = response.cseq_method
+        # Matched by branch and method (§17.1.3); only a CANCEL shares its branch, with what it cancels.
+        transaction = self._clients.get(via.branch if method != b"CANCEL" else client.cancel_key(via.branch))
+        if transaction is not None and transaction.method == method:
             self.counters.responses += 1
-            self._step(transaction, _CAUSES[response.status // 100], response, now)
+            step = transaction.row.responses[response.status // 100]
+            if step is not None:
+                if step.passes and not transaction.quiet:
+                    self.events.append((transaction, response))
+                self._take(transaction, step, response, now)
         elif via.sent_by == self._sent_by(source).lower():
             self.counters.stray += 1
             self.events.append(StrayResponse(response, source))

@@ -45,6 +45,8 @@ class Front(NamedTuple):
 
     transport: bytes
     place: Place
+    origin: bytes
+    """The place as written, host[:port], between spaces."""
     bare: bool
     begin: int
     """Where the value begins in the line."""
@@ -55,11 +57,12 @@ class Front(NamedTuple):
 class Via:
     """One value of a Via header."""
 
-    __slots__ = ("_front", "_line", "bare", "branch", "place")
+    __slots__ = ("_front", "_line", "bare", "branch", "origin")
 
     branch: bytes
     """b"" where there is none."""
-    place: Place
+    origin: bytes
+    """host[:port] as written, between spaces: of what is told apart by it and the branch."""
     bare: bool
     """It has no parameter but a branch, as far as could be seen at a glance."""
     _front: Front
@@ -68,7 +71,7 @@ class Via:
     def __init__(self, front: Front, line: bytes, branch: bytes) -> None:
         """`line` is the value as written, with whatever stands before it."""
         self._front, self._line, self.branch = front, line, branch
-        self.place, self.bare = front.place, front.bare
+        self.origin, self.bare = front.origin, front.bare
 
     @property
     def raw(self) -> bytes:
@@ -83,6 +86,11 @@ class Via:
     @property
     def _params(self) -> bytes:
         return self._line[self._front.params :]
+
+    @property
+    def place(self) -> Place:
+        """Where it says that its sender is."""
+        return self._front.place
 
     @property
     def host(self) -> bytes:
@@ -173,8 +181,7 @@ def _front(line: bytes) -> Front | None:
     if match is None:
         return None
     _, transport, host, port, params = match.groups()
-    place = Place(host, None if port is None else _checked(port))
-    return Front(transport, place, not params, match.start(1), match.end(1))
+    return Front(transport, _place(host, port), _origin(host, port), not params, match.start(1), match.end(1))
 
 
 _fronts: Final = kept("Via", _front, longest=_LONGEST_KEPT)
@@ -206,8 +213,15 @@ def _parse_unusual(value: bytes) -> Via:
 
 
 def _front_of(transport: bytes, host: bytes, port: bytes | None, params: int) -> Front:
-    place = Place(host, None if port is None else _checked(port))
-    return Front(transport, place, False, 0, params)
+    return Front(transport, _place(host, port), _origin(host, port), False, 0, params)
+
+
+def _place(host: bytes, port: bytes | None) -> Place:
+    return Place(host, None if port is None else _checked(port))
+
+
+def _origin(host: bytes, port: bytes | None) -> bytes:
+    return b" " + host + (b" " if port is None else b":" + port + b" ")
 
 
 def _checked(port: bytes) -> int:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rtlib.wheel import Delay, Entry, Reminders, Wheel
+from rtlib.wheel import Agenda, Delay, Entry, Reminders, Wheel
 
 times = st.floats(0, 1e6) | st.integers(0, 200).map(lambda n: n * 0.05)
 
@@ -145,9 +145,9 @@ class TestDelay:
         assert delay.get_timer() == 6.0
         assert list(delay) == ["a", "b", "c"]
         assert delay.due(5.9) == []
-        assert delay.due(6.0) == ["a", "b"]
+        assert delay.due(6.0) == [(6.0, ["a", "b"])]
         assert delay.get_timer() == 7.0
-        assert delay.due(9.0) == ["c"]
+        assert delay.due(9.0) == [(7.0, ["c"])]
         assert delay.get_timer() is None
         assert not delay
 
@@ -159,7 +159,7 @@ class TestDelay:
             when = delay.get_timer()
             assert when is not None
             assert now + 0.2 <= when < now + 0.2 + 0.0501
-            assert delay.due(when) == [step]
+            assert delay.due(when) == [(now + 0.2, [step])]
 
     def test_the_longest_wait_can_be_ended(self) -> None:
         delay: Delay[str] = Delay(5.0, 0.5)
@@ -168,6 +168,19 @@ class TestDelay:
         delay.add("b", 1.0)
         delay.add("c", 1.0)
         assert delay.pop() == "b"
-        assert delay.due(6.0) == ["c"]
+        assert delay.due(6.0) == [(6.0, ["c"])]
         with pytest.raises(IndexError):
             delay.pop()
+
+    def test_the_first_of_several_delays_is_on_the_agenda(self) -> None:
+        agenda = Agenda()
+        long: Delay[str] = Delay(5.0, 0.5, agenda)
+        short: Delay[str] = Delay(0.3, 0.5, agenda)
+        assert agenda.when == float("inf")
+        long.add("a", 1.0)
+        assert agenda.when == 6.0
+        short.add("b", 4.0)
+        assert agenda.when == 4.5
+        long.add("c", 4.1)
+        short.add("d", 4.1)
+        assert agenda.when == 4.5
