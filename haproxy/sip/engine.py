@@ -341,11 +341,6 @@ class Engine:
         if when < alarms.watched:
             self._watch(transaction, alarms, when)
 
-    def _send(self, transaction: ServerTransaction, response: Response) -> None:
-        transaction.sent = response.__bytes__()
-        transaction.status, transaction.to_tag = response.status, response.to_tag
-        self._outgoing.append((transaction.sent, transaction.flow))
-
     def _resend(self, transaction: Transaction, message: object, now: float) -> None:
         if transaction.sent:
             self.counters.sent_again += 1
@@ -359,7 +354,9 @@ class Engine:
         self._outgoing.append((bytes(ack), transaction.flow))
 
     def _send_trying(self, transaction: ServerTransaction, message: object, now: float) -> None:
-        self._send(transaction, self.sign(transaction.request.response(100)))
+        trying = self.sign(transaction.request.response(100))
+        transaction.sent, transaction.status, transaction.to_tag = bytes(trying), 100, trying.to_tag
+        self._outgoing.append((transaction.sent, transaction.flow))
 
     def _send_cancel(self, transaction: ClientTransaction, message: object, now: float) -> None:
         """Send the CANCEL that waits, if any, and give the INVITE a last deadline (§9.1)."""

@@ -125,7 +125,9 @@ class TransactionLayer(Engine):
                 step = transaction.row.steps.get(Input.silence)
         if step is not None:
             if step.passes:
-                self._send(transaction, response)
+                data = transaction.sent = response.__bytes__()
+                transaction.status, transaction.to_tag = status, response.to_tag
+                self._outgoing.append((data, transaction.flow))
             self._take(transaction, step, response, now)
 
     def request(
@@ -139,7 +141,8 @@ class TransactionLayer(Engine):
         if len(self._clients) >= 2 * self._limit and not self._make_room(self._lingering_clients):
             raise LayerFull
         branch = branch or self.new_branch()
-        request.push_via(self._via_prefix(flow) + branch)
+        prefix = self._via_prefixes[flow.transport].get(flow.local) or self._via_prefix(flow)
+        request.push_via(prefix + branch)
         return self._begin_client(request, flow, branch, now)
 
     def cancel(self, transaction: ClientTransaction, now: float, reason: bytes | None = None) -> None:
@@ -175,7 +178,8 @@ class TransactionLayer(Engine):
     def send(self, message: Request | Response, flow: Flow, branch: bytes | None = None) -> None:
         """Send without a transaction: the ACK for a 2xx, with our Via on top, or a stateless response."""
         if type(message) is Request:
-            message.push_via(self._via_prefix(flow) + (branch or self.new_branch()))
+            prefix = self._via_prefixes[flow.transport].get(flow.local) or self._via_prefix(flow)
+            message.push_via(prefix + (branch or self.new_branch()))
         self._outgoing.append((message.__bytes__(), flow))
 
     def answer(self, data: bytes, flow: Flow) -> None:
@@ -210,12 +214,9 @@ class TransactionLayer(Engine):
 
     def _via_prefix(self, flow: Flow) -> bytes:
         """Our Via up to the branch; rport lets the answer come back through NAT (RFC 3581 §3)."""
-        prefixes = self._via_prefixes[flow.transport]
-        prefix = prefixes.get(flow.local)
-        if prefix is None:
-            transport = flow.transport.upper().encode("ascii")
-            prefix = b"SIP/2.0/%b %b;rport;branch=" % (transport, self._sent_by(flow))
-            prefixes[flow.local] = prefix
+        transport = flow.transport.upper().encode("ascii")
+        prefix = b"SIP/2.0/%b %b;rport;branch=" % (transport, self._sent_by(flow))
+        self._via_prefixes[flow.transport][flow.local] = prefix
         return prefix
 
     def transactions(self) -> Iterator[Transaction]:
@@ -228,7 +229,7 @@ class TransactionLayer(Engine):
 
     def take_request(self, request: Request, source: Flow, now: float) -> None:
         """Find the transaction of a request that was parsed, or make one."""
-        via = request.top_via
+        via = request._via or request.top_via  # it is known: the property takes as long as all that follows
         method = request.method
         if method == b"ACK":
             self._receive_ack(request, via, source, now)
@@ -313,7 +314,7 @@ class TransactionLayer(Engine):
 
     def take_response(self, response: Response, source: Flow, now: float) -> None:
         """Find the transaction of a response that was parsed."""
-        via = response.top_via
+        via = response._via or response.top_via  # as above
         method = response.cseq_method
         # Matched by branch and method (§17.1.3); only a CANCEL shares its branch, with what it cancels.
         transaction = self._clients.get(via.branch if method != b"CANCEL" else client.cancel_key(via.branch))
