@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from haproxy.dispatcher.destination import PARDONS, REST, Destination, Evidence, Rules, State
+from haproxy.dispatcher.destination import NEVER, PARDONS, REST, Destination, Evidence, Rules, State
 
 PRIMARY_SET = 1
 SECONDARY_SET = 0
@@ -80,8 +80,7 @@ class Dispatcher:
         self._total = 2**size
         self.persistent = persistent
         """Whether a failover swaps the sets (`astPersistentFailover`); may be changed while running."""
-        self.rules = rules or Rules()
-        """May be changed while running."""
+        self._rules = rules or Rules()
         self.deaf: Callable[[float], bool] = lambda since: False
         """Whether we have lost, since then, what was sent to us; set by whoever has the sockets."""
         self._preferred = preferred
@@ -89,7 +88,15 @@ class Dispatcher:
         self._sets: dict[int, list[Destination]] = {PRIMARY_SET: [], SECONDARY_SET: []}
         self.members: tuple[Destination, ...] = ()
         """All destinations, in no particular order."""
+        self.version = 0
+        """Another number whenever somebody joined, left or has another place, state or rest."""
         self._turn = {PRIMARY_SET: 0, SECONDARY_SET: 0}
+        self._orders: list[tuple[Destination, ...]] = []
+        """What `candidates` gives, turn by turn."""
+        self._first = preferred
+        """The set whose turns these are."""
+        self._ordered_until = NEVER
+        """When they are to be found anew, if nothing else changes them before."""
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self.refused = 0
         """Systems that found no room."""
@@ -104,6 +111,16 @@ class Dispatcher:
             if user.startswith(prefix):
                 return number
         return None
+
+    @property
+    def rules(self) -> Rules:
+        """How evidence becomes a state; may be changed while running."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules = rules
+        self._changed()
 
     @property
     def primary(self) -> int:
@@ -146,6 +163,8 @@ class Dispatcher:
             return None
         known = next((d for d in self._sets[number] if d.uri == uri), None)
         if known is not None:
+            if known.flow != flow:
+                self._changed()
             known.flow, known.user, known.heard = flow, user, now
             if not known.usable:
                 self._judge(known, self.rules.answered(known, now), REGISTERED, now)
@@ -247,30 +266,20 @@ class Dispatcher:
             return
         self.rests += 1
         destination.rests_until = now + seconds
+        self._changed()
         self._record(destination, "call", f"answered 503: no calls for {seconds} s", now, status=503)
 
-    def candidates(self, now: float) -> list[Destination]:
+    def candidates(self, now: float) -> tuple[Destination, ...]:
         """Where to send the next call, in the order to try: round robin, those in doubt last in their set.
 
         Those that rest come after both sets: they get calls where all that are up rest.
         """
-        if not self.rules.probing:
-            self._try_again(now)
-        order, resting = [], []
-        for number in (self._current, 1 - self._current):
-            members = self._sets[number]
-            if not members:
-                continue
-            active = [d for d in members if d.state is State.ACTIVE and d.rests_until <= now]
-            if active:
-                turn = self._turn[number] % len(active)
-                order += active[turn:] + active[:turn]
-            if len(active) < len(members):
-                order += [d for d in members if d.state is State.PROBING and d.rests_until <= now]
-                resting += [d for d in members if d.usable and d.rests_until > now]
-        if order:
-            self._turn[order[0].number] += 1
-        return order + sorted(resting, key=_end_of_rest)
+        if now >= self._ordered_until:
+            self._line_up(now)
+        orders, first = self._orders, self._first
+        turn = self._turn[first]
+        self._turn[first] = turn + 1
+        return orders[turn % len(orders)]
 
     def set_primary(self, number: int, reason: str, now: float) -> None:
         """Make a set the preferred one, in both failover modes. ValueError if it is not 0 or 1."""
@@ -293,6 +302,38 @@ class Dispatcher:
 
     def _gather(self) -> None:
         self.members = tuple(each for destinations in self._sets.values() for each in destinations)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._ordered_until = NEVER
+
+    def _line_up(self, now: float) -> None:
+        """Find the orders of all turns, which are good until something changes or one has rested."""
+        if not self.rules.probing:
+            self._try_again(now)
+        first, second = self._current, 1 - self._current
+        active, doubtful = self._ready(first, now)
+        others, doubted = self._ready(second, now)
+        if not active and not doubtful:
+            first, second = second, first
+            active, doubtful, others, doubted = others, doubted, active, doubtful
+        turn = self._turn[second] % max(1, len(others))
+        resting = [each for each in self.destinations() if each.usable and each.rests_until > now]
+        behind = [*doubtful, *others[turn:], *others[:turn], *doubted, *sorted(resting, key=_end_of_rest)]
+        turns = range(max(1, len(active)))
+        self._orders = [(*active[turn:], *active[:turn], *behind) for turn in turns]
+        self._first = first
+        ends = [each.rests_until for each in resting]
+        if not self.rules.probing:
+            ends += [each.since + self.rules.hold_down for each in self.members if not each.usable]
+        self._ordered_until = min(ends, default=float("inf"))
+
+    def _ready(self, number: int, now: float) -> tuple[list[Destination], list[Destination]]:
+        """Those of a set that are active, and those in doubt; without those that rest."""
+        awake = [each for each in self._sets[number] if each.rests_until <= now]
+        active = [each for each in awake if each.state is State.ACTIVE]
+        return active, [each for each in awake if each.state is State.PROBING]
 
     def _judge(self, destination: Destination, state: State, reason: str, now: float) -> None:
         """Give a destination a state, and see what follows for the sets."""
@@ -312,6 +353,7 @@ class Dispatcher:
 
     def _change(self, destination: Destination, state: State, reason: str, now: float) -> None:
         previous = destination.state
+        self._changed()
         destination.state, destination.since, destination.reason = state, now, reason
         if state is State.INACTIVE:
             destination.successes = 0
@@ -366,6 +408,7 @@ class Dispatcher:
             PrimaryChanged(self._current, target, reason or "it has the only system that answers")
         )
         self._current = target
+        self._changed()
         if failure:
             self.failovers += target != self._preferred
             if self.persistent:

@@ -1,8 +1,11 @@
 """The dispatch sets (guide 1.2.1, 7.1.16 to 7.1.23)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haproxy.dispatcher.destination import Destination, Rules, State
 from haproxy.dispatcher.set import DestinationChanged, DestinationRefused, Dispatcher, PrimaryChanged
@@ -27,7 +30,7 @@ def moves(dispatcher: Dispatcher) -> list[tuple[int, int]]:
     return [(event.previous, event.current) for event in events if isinstance(event, PrimaryChanged)]
 
 
-def users(destinations: list[Destination]) -> list[str]:
+def users(destinations: Iterable[Destination]) -> list[str]:
     return [destination.user.decode() for destination in destinations]
 
 
@@ -75,7 +78,7 @@ def test_all_fail_and_the_backup_returns_first() -> None:
     dispatcher, first, second = both()
     dispatcher.failed(second, "gone", 1.0)
     dispatcher.failed(first, "gone", 1.0)
-    assert dispatcher.candidates(1.0) == []
+    assert dispatcher.candidates(1.0) == ()
     dispatcher.answered(second, 2.0)
     assert dispatcher.primary == 0
 
@@ -242,7 +245,7 @@ def test_a_flapping_system_is_better_than_none() -> None:
     assert (first.usable, dispatcher.primary) == (True, 1)
     assert "not held down" in first.reason
     dispatcher.failed(first, "gone", 5.0)
-    assert dispatcher.candidates(5.0) == []
+    assert dispatcher.candidates(5.0) == ()
     dispatcher.answered(first, 6.0)
     assert users(dispatcher.candidates(6.0)) == ["genesis_a"]
 
@@ -314,3 +317,54 @@ def test_the_operators_choice_of_a_dead_set_waits_for_it() -> None:
 def test_no_such_set() -> None:
     with pytest.raises(ValueError, match="0 and 1"):
         Dispatcher().set_primary(2, "wanted", 0.0)
+
+
+def test_another_place_is_another_version() -> None:
+    dispatcher, first, _ = both()
+    before = dispatcher.version
+    dispatcher.registered(first.user, first.uri, None, 1.0)
+    assert dispatcher.version == before
+    dispatcher.registered(first.user, first.uri, "another connection", 2.0)
+    assert dispatcher.version != before
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["register", "leave", "gone", "silent", "heard", "rest", "primary", "call"]),
+            st.sampled_from(["genesis_a", "genesis_a2", "genesis_a3", "genesis_b", "genesis_b2"]),
+            st.sampled_from([0.0, 1.0, 30.0]),
+        ),
+        max_size=40,
+    ),
+    st.booleans(),
+)
+def test_orders_that_are_kept_are_those_that_would_be_found(
+    steps: list[tuple[str, str, float]], probing: bool
+) -> None:
+    rules = Rules(hold_down=20.0, probing=probing)
+    one, other = Dispatcher(rules=rules), Dispatcher(rules=rules)
+    now = 0.0
+    for what, user, passed in steps:
+        now += passed
+        other.rules = rules  # which has it forget the orders
+        assert users(one.candidates(now)) == users(other.candidates(now))
+        for dispatcher in (one, other):
+            known = [each for each in dispatcher.members if each.user == user.encode()]
+            if what == "register":
+                member(dispatcher, user, now)
+            elif what == "primary":
+                dispatcher.set_primary(len(user) % 2, "wanted", now)
+            for each in known:
+                if what == "leave":
+                    dispatcher.unregistered(each.uri, each.user, "left", now)
+                elif what == "gone":
+                    dispatcher.failed(each, "gone", now)
+                elif what == "silent":
+                    dispatcher.failed(each, "silent", now, certain=False)
+                elif what == "heard":
+                    dispatcher.answered(each, now)
+                elif what == "rest":
+                    dispatcher.rest(each, 25, now)
+                elif what == "call":
+                    dispatcher.heard(each, now)
