@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haproxy.proxy.side import Side, Sides
+from haproxy.proxy.side import Sides
 from haproxy.proxy.validation import Refused
 from haproxy.rtpproxy.call import Face
 from haproxy.rtpproxy.port import PortsExhausted
@@ -21,8 +21,10 @@ class Conversation:
     def __init__(self, sides: Sides, media: MediaProxy | None) -> None:
         self._sides = sides
         self._media = media
+        self.active = media is not None
+        """Whether there is anything to tell at all."""
 
-    def request(self, request: Request, came: Flow, leaves: Side, now: float) -> None:
+    def request(self, request: Request, came: Flow, leaves: Flow, now: float) -> None:
         """A request is about to be sent. Raises Refused."""
         if self._media is None or not _has_sdp(request):
             return
@@ -34,7 +36,7 @@ class Conversation:
             return
         if _has_sdp(response):
             try:
-                self._pass(response, response.to_tag, came, self._sides.of(leaves.local), now)
+                self._pass(response, response.to_tag, came, leaves, now)
             except Refused:
                 # There is no way to refuse a response: its SDP goes on as it is.
                 return
@@ -51,9 +53,9 @@ class Conversation:
         if self._media is not None and request.method == b"INVITE" and request.to_tag is None:
             self._media.abandon(request.call_id)
 
-    def _pass(self, message: Message, tag: bytes | None, came: Flow, leaves: Side, now: float) -> None:
+    def _pass(self, message: Message, tag: bytes | None, came: Flow, leaves: Flow, now: float) -> None:
         assert self._media is not None
-        speaker = self._sides.of(came.local)
+        speaker, listener = self._sides.of(came.local), self._sides.of(leaves.local)
         signalled = unpack(came.remote)[0]
         try:
             body = self._media.pass_on(
@@ -61,7 +63,7 @@ class Conversation:
                 tag or b"",
                 message.body,
                 speaker=Face(speaker.host, speaker.media_host, signalled),
-                listener=Face(leaves.host, leaves.media_host),
+                listener=Face(listener.host, listener.media_host),
                 now=now,
             )
         except SdpError:

@@ -14,10 +14,13 @@ class Domains:
     """Hosts and ports by which the system is known: its addresses and aliases."""
 
     def __init__(self, names: Iterable[tuple[str, int]]) -> None:
+        self.version = 0
+        """Another number whenever they have changed."""
         self.replace(names)
 
     def replace(self, names: Iterable[tuple[str, int]]) -> None:
         """Take another set of names, as after a change of the configuration."""
+        self.version += 1
         self._ports: dict[bytes, set[int]] = {}
         for host, port in names:
             self._ports.setdefault(canonical_host(bracketed(host)), set()).add(port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from haproxy.dns.cache import Cache
@@ -14,12 +14,10 @@ from haproxy.proxy.validation import Refused
 from haproxy.sip.cache import kept
 from haproxy.sip.flow import DEFAULT_PORT, Flow, Transport
 from haproxy.sip.uri import Uri, canonical_host
+from haproxy.sip.uri import parse as parse_uri
 from rtlib.address import Address, pack
 
 TRANSPORTS: dict[bytes, Transport] = {b"udp": "udp", b"tcp": "tcp", b"tls": "tls"}
-
-KNOWN = 65_536
-"""URIs whose flows are remembered."""
 
 WAITING = 10_000
 """Requests that may wait for name servers; more are refused."""
@@ -95,27 +93,26 @@ class Resolver:
         self._waiting: dict[Question, list[_Waiting]] = {}
         self._count = 0
         self._flow = lru_cache(65536)(self._make_flow)
-        self._plain: dict[tuple[bytes, int | None, Side | None], tuple[Flow, ...]] = {}
+        self.plain = {
+            side: kept(f"plain hops, {side.name if side else 'any'} side", partial(self._find_plain, side))
+            for side in (None, *sides)
+        }
+        """By the side to leave by: the flow to a URI, as written, that has a numeric host and no parameters.
+
+        No flow to other URIs. Raises Refused, UriError.
+        """
 
     def __len__(self) -> int:
         """Requests that wait."""
         return self._count
 
-    def plain(self, uri: Uri, side: Side | None) -> tuple[Flow, ...]:
-        """The flow to a URI without parameters whose host is numeric; none for others. Raises Refused."""
+    def _find_plain(self, side: Side | None, data: bytes) -> tuple[Flow, ...]:
+        uri = parse_uri(data)
         if uri.params or uri.scheme != b"sip":
             return ()
-        key = uri.host, uri.port, side
-        flows = self._plain.get(key, ())
-        if not flows:
-            place = hop_of(uri).place
-            flow = self._flow(place, side, "") if place is not None else None
-            if flow is not None:
-                flows = (flow,)
-                if len(self._plain) >= KNOWN:
-                    self._plain.clear()
-                self._plain[key] = flows
-        return flows
+        place = hop_of(uri).place
+        flow = self._flow(place, side, "") if place is not None else None
+        return () if flow is None else (flow,)
 
     def find(self, hop: Hop, side: Side | None, then: Continue, now: float) -> None:
         """Call `then` with the flows to `hop`: at once where all is known. `side` forces the way out.

@@ -10,20 +10,25 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haproxy.proxy.domain import Domains
 from haproxy.proxy.side import TRANSPORTS, Side, Sides
 from haproxy.sip.address import AddressError
 from haproxy.sip.address import parse as parse_address
 from haproxy.sip.flow import Transport
+from haproxy.sip.header import SEMICOLON
 from haproxy.sip.message import Request
 from haproxy.sip.uri import Uri, UriError
 from haproxy.sip.uri import parse as parse_uri
 
-TOKEN = b"k"
-TOKEN_MARK = b";" + TOKEN + b"="
-DOUBLE = b"r2"
+TOKEN: Final = b"k"
+TOKEN_MARK: Final = b";k="
+TOKEN_BYTES: Final = 6
+END: Final = 16
+"""Bytes of a Record-Route's end: the mark, the token in hexadecimal digits, and the angle bracket."""
+DOUBLE: Final = b"r2"
+DOUBLED: Final = b";r2=on"
 
 REMEMBERED = 4096
 """Calls whose tokens are remembered, each for some 250 bytes."""
@@ -51,31 +56,77 @@ class Router:
         self._ignore_sips = ignore_sips
         self._sides = sides
         self._domains = domains
-        self._keyed = blake2s(key=key, digest_size=6)
-        self._own = _own_values(sides)
-        # Asked for the INVITE, its ACK, and what else there is soon.
-        self.token = lru_cache(REMEMBERED)(self._token)
+        self._keyed = blake2s(key=key, digest_size=TOKEN_BYTES)
+        self._starts = {
+            side.local(transport): _begin(side, transport) for side in sides for transport in TRANSPORTS
+        }
+        """How our Record-Route begins, by socket."""
+        self._secure_starts = {
+            side.local(transport): _begin(side, transport, True) for side in sides for transport in TRANSPORTS
+        }
+        """The same for a request to a sips: URI."""
+        self._own: dict[bytes, tuple[Passage, bool]] = {}
+        """What a Route line says that begins as one of ours and ends with a genuine token.
 
-    def _token(self, call_id: bytes) -> bytes:
-        """The proof that we took part in setting this call up."""
+        And whether it is one of two.
+        """
+        self._version = 0
+        """The version of `domains` that these were chosen by."""
+        # Asked for the INVITE, its ACK, and what else there is soon.
+        self.end = lru_cache(REMEMBERED)(self._end)
+
+    def _end(self, call_id: bytes) -> bytes:
+        """The end of our Record-Route: the proof that we took part in setting this call up."""
         keyed = self._keyed.copy()  # takes half as long as to begin with the key
         keyed.update(call_id)
-        return keyed.hexdigest().encode()
+        return TOKEN_MARK + keyed.hexdigest().encode() + b">"
 
     def take_own(self, request: Request) -> Passage:
         """Section 16.4: undo a strict router's work, then remove the Route values that name this proxy.
 
         Raises AddressError or UriError where a Route value is malformed.
         """
-        if b"route" not in request:
+        line = request.route
+        if line is None:
             return NOTHING
-        self._undo_strict(request)
-        passage = self._take_genuine(request)
-        if passage is not None:
-            return passage
-        taken = genuine = False
-        side = None
-        for _ in range(2):
+        if SEMICOLON in request.uri:
+            self._undo_strict(request)
+            line = request.route or b""
+        if self._version != self._domains.version:
+            self._choose_own()
+        # In nearly every request of a dialog they are exactly as `record` wrote them: no URI need be parsed.
+        passage = NOTHING
+        for left in (2, 1):
+            own = self._own.get(line[:-END])
+            if own is None or not compare_digest(line[-END:], self.end(request.call_id)):
+                return self._take_parsed(request, passage, left)
+            request.take_line(b"route")
+            passage, doubled = own
+            if not doubled:
+                return passage
+            line = request.route
+            if line is None:
+                return passage
+        return passage
+
+    def record(self, request: Request, came: int, leaves: int) -> None:
+        """Add one Record-Route, or two where the request changes the network or the transport.
+
+        `came` and `leaves` are sockets, as `Flow.local` has them.
+        """
+        starts, end = self._starts, self.end(request.call_id)
+        if request.uri[:4] != b"sip:" and not self._ignore_sips and request.uri[:5].lower() == b"sips:":
+            starts = self._secure_starts
+        if came == leaves:
+            request.prepend(b"Record-Route", starts[came] + end)
+            return
+        request.prepend(b"Record-Route", starts[came] + DOUBLED + end)
+        request.prepend(b"Record-Route", starts[leaves] + DOUBLED + end)
+
+    def _take_parsed(self, request: Request, before: Passage, left: int) -> Passage:
+        """Take so many values more, after what was taken before."""
+        taken, genuine, side = before
+        for _ in range(left):
             uri = first_route(request)
             if uri is None or not self._domains.owns(uri):
                 break
@@ -86,33 +137,19 @@ class Router:
                 break
         return Passage(taken, genuine, side)
 
-    def _take_genuine(self, request: Request) -> Passage | None:
-        """Take off the one Route that is exactly as `record` wrote it; None where anything is unusual.
-
-        Nearly every request in a dialog has such a one, and nearly nothing else: no URI need be parsed.
-        """
-        line = request.line(b"route") or b""
-        begin, _, end = line.rpartition(TOKEN_MARK)
-        own = self._own.get(begin)
-        if own is None or not self._domains.owns(own[1]):
-            return None
-        if not compare_digest(end, self.token(request.call_id) + b">"):
-            return None
-        request.take_line(b"route")
-        return own[0]
-
-    def record(self, request: Request, came: tuple[Side, Transport], leaves: tuple[Side, Transport]) -> None:
-        """Add one Record-Route, or two where the request changes the network or the transport."""
-        end = TOKEN_MARK + self.token(request.call_id) + b">"
-        secure = not self._ignore_sips and request.uri[:5].lower() == b"sips:"
-        if came == leaves:
-            request.prepend(b"Record-Route", _begin(*came, secure) + end)
-            return
-        request.prepend(b"Record-Route", _begin(*came, secure) + b";r2=on" + end)
-        request.prepend(b"Record-Route", _begin(*leaves, secure) + b";r2=on" + end)
+    def _choose_own(self) -> None:
+        self._version = self._domains.version
+        self._own = {
+            b"Route: " + begin + more: (Passage(True, True, side), more == DOUBLED)
+            for side in self._sides
+            for transport in TRANSPORTS
+            for begin in (_begin(side, transport), _begin(side, transport, True))
+            for more in (b"", DOUBLED)
+            if side.port_of(transport) is not None and self._domains.owns(parse_uri(begin[1:]))
+        }
 
     def _is_genuine(self, uri: Uri, call_id: bytes) -> bool:
-        return compare_digest(uri.param(TOKEN) or b"", self.token(call_id))
+        return compare_digest(_proof(uri), self.end(call_id))
 
     def _undo_strict(self, request: Request) -> None:
         """A strict router put our Record-Route into the Request-URI and the real one at the end of Route."""
@@ -161,19 +198,9 @@ def _begin(side: Side, transport: Transport, secure: bool = False) -> bytes:
     return b"<sip:" + side.sent_by_of(transport) + parameter + b";lr"
 
 
-def _own_values(sides: Sides) -> dict[bytes, tuple[Passage, Uri]]:
-    """How a Route line begins that is our Record-Route, on each side, where it is not one of two.
-
-    And what it says where its token is genuine.
-    """
-    begins = (
-        (side, _begin(side, transport, secure))
-        for side in sides
-        for transport in TRANSPORTS
-        for secure in (False, True)
-        if side.port_of(transport) is not None
-    )
-    return {b"Route: " + begin: (Passage(True, True, side), parse_uri(begin[1:])) for side, begin in begins}
+def _proof(uri: Uri) -> bytes:
+    """The end of a Record-Route with the token that a Route value has."""
+    return TOKEN_MARK + (uri.param(TOKEN) or b"") + b">"
 
 
 RouteErrors = (AddressError, UriError)

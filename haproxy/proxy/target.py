@@ -11,7 +11,7 @@ from haproxy.dispatcher.set import Dispatcher
 from haproxy.proxy.admission import Admission
 from haproxy.proxy.contact import OwnContact, OwnContacts
 from haproxy.proxy.domain import Domains
-from haproxy.proxy.side import Side
+from haproxy.proxy.side import Side, Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.validation import Refused
 from haproxy.registrar.location import Binding, LocationService, address_of_record
@@ -19,7 +19,6 @@ from haproxy.registrar.subscriber import Subscribers
 from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request
 from haproxy.sip.uri import Uri
-from haproxy.sip.uri import parse as parse_uri
 
 
 class Target:
@@ -31,8 +30,8 @@ class Target:
         self,
         *,
         uri: bytes | None = None,
-        hop: Uri | None = None,
-        flow: Hashable | None = None,
+        hop: bytes | None = None,
+        flow: Flow | None = None,
         side: Side | None = None,
         path: bytes = b"",
         destination: Destination | None = None,
@@ -40,11 +39,11 @@ class Target:
         self.uri = uri
         """The Request-URI to send; None to leave it as it is."""
         self.hop = hop
-        """Where to send it; None for the topmost Route or the Request-URI."""
+        """Where to send it, a URI; None for the topmost Route or the Request-URI."""
         self.flow = flow
-        """The flow that the registration came on; None where there was none."""
+        """The connection to send it on; None to look where it goes."""
         self.side = side
-        """The side to leave by, where our own Route said so."""
+        """The side to leave by, where our own Route or a registration said so."""
         self.path = path
         """Route to put before (RFC 3327 Path)."""
         self.destination = destination
@@ -68,6 +67,7 @@ class Targets:
         subscribers: Subscribers,
         dispatcher: Dispatcher,
         contacts: OwnContacts,
+        sides: Sides,
     ) -> None:
         self._admission = admission
         self._contacts = contacts
@@ -76,6 +76,10 @@ class Targets:
         self._location = location
         self._subscribers = subscribers
         self._dispatcher = dispatcher
+        self._sides = sides
+        self._groups: dict[tuple[Destination, ...], Groups] = {}
+        """What is made of the orders that the dispatcher gives, for its version."""
+        self._version = dispatcher.version
 
     def is_own(self, request: Request) -> bool:
         """Whether a request is for our own domain."""
@@ -108,7 +112,7 @@ class Targets:
         # The user may have registered with another of our names than the one that was called.
         found = self._location.bindings(aor) or self._location.bindings_of(self._domains.records_of(user))
         if found:
-            return _by_preference(found)
+            return self._by_preference(found)
         raise Refused(480 if self._is_known(user, aor) else 404)
 
     def _is_known(self, user: bytes, aor: bytes) -> bool:
@@ -121,27 +125,45 @@ class Targets:
         """
         found = self._location.bindings(address_of_record(contact.user, contact.domain))
         if found and self._dispatcher.set_of(contact.user) is None:
-            return _by_preference(found)
+            return self._by_preference(found)
         return self._of_genesis(flow, now, contact.uri)
 
     def _of_genesis(self, flow: Flow, now: float, uri: bytes | None = None) -> Groups:
         """Third rule: one Genesis system after the other, until one answers; `uri` for the Request-URI."""
         self._admission.to_genesis(flow, now)
-        candidates = self._dispatcher.candidates(now)
-        if not candidates:
+        order = self._dispatcher.candidates(now)
+        if not order:
             raise Refused(503, "No Genesis System Is Available", (b"Retry-After", b"10"))
-        return tuple([(_at_destination(destination, uri),) for destination in candidates])
+        if uri is not None:
+            return self._at_destinations(order, uri)
+        if self._version != self._dispatcher.version:
+            self._version = self._dispatcher.version
+            self._groups.clear()
+        groups = self._groups.get(order)
+        if groups is None:
+            groups = self._groups[order] = self._at_destinations(order, None)
+        return groups
 
+    def _by_preference(self, bindings: tuple[Binding, ...]) -> Groups:
+        """Those of the highest q together, then the others (RFC 3261 sections 10.2.1.2, 16.6)."""
+        groups = groupby(bindings, key=lambda each: each.q)
+        return tuple(tuple(self._at_binding(each) for each in group) for _, group in groups)
 
-def _by_preference(bindings: tuple[Binding, ...]) -> Groups:
-    """Those of the highest q together, then the others (RFC 3261 sections 10.2.1.2, 16.6)."""
-    groups = groupby(bindings, key=lambda each: each.q)
-    return tuple(tuple(_at_binding(each) for each in group) for _, group in groups)
+    def _at_binding(self, binding: Binding) -> Target:
+        flow, side = self._way(binding.flow)
+        if binding.path:
+            flow = None
+        return Target(uri=binding.contact, flow=flow, side=side, path=binding.path)
 
+    def _at_destinations(self, order: tuple[Destination, ...], uri: bytes | None) -> Groups:
+        return tuple([(self._at_destination(each, uri),) for each in order])
 
-def _at_binding(binding: Binding) -> Target:
-    return Target(uri=binding.contact, flow=binding.flow, path=binding.path)
+    def _at_destination(self, destination: Destination, uri: bytes | None) -> Target:
+        flow, side = self._way(destination.flow)
+        return Target(uri=uri, hop=destination.uri, flow=flow, side=side, destination=destination)
 
-
-def _at_destination(destination: Destination, uri: bytes | None) -> Target:
-    return Target(uri=uri, hop=parse_uri(destination.uri), flow=destination.flow, destination=destination)
+    def _way(self, flow: Hashable | None) -> tuple[Flow | None, Side | None]:
+        """The connection that a registration came on, if it was one, and its side."""
+        if not isinstance(flow, Flow):
+            return None, None
+        return (None if flow.transport == "udp" else flow), self._sides.of(flow.local)

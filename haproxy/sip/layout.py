@@ -43,6 +43,8 @@ class Layout:
         "index",
         "keys",
         "length",
+        "lone",
+        "route",
         "starts",
         "to",
         "via",
@@ -60,6 +62,8 @@ class Layout:
     cseq: int
     hops: int | None
     length: int | None
+    route: int | None
+    lone: bool
     _places: dict[bytes, tuple[int, ...]]
     _prepended: dict[bytes, Layout]
     _appended: dict[bytes, Layout]
@@ -83,6 +87,9 @@ class Layout:
         """Each of these is there."""
         self.hops, self.length = index.get(b"max-forwards"), index.get(b"content-length")
         """Where the first Max-Forwards and the first Content-Length stand."""
+        self.route = index.get(b"route")
+        self.lone = keys.count(b"via") == 1 and b"proxy-require" not in index
+        """One Via line and no Proxy-Require: nothing to find out before a request is forwarded."""
         self._places, self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}, {}
 
     def places(self, key: bytes) -> tuple[int, ...]:

@@ -92,10 +92,18 @@ class Message:
 
     def take_line(self, key: bytes) -> None:
         """Drop the first line of a header, whatever it says."""
-        position = self._layout.index[key]
+        layout = self._layout
+        position = layout.index[key]
         del self._lines[position]
-        self._layout = self._layout.without(position)
-        self._changed(key)
+        self._layout = layout.without(position)
+        if key in _DERIVED:
+            self._changed(key)
+
+    @property
+    def route(self) -> bytes | None:
+        """The first Route line, as it stands; None where there is none."""
+        position = self._layout.route
+        return None if position is None else self._lines[position]
 
     def values(self, key: bytes) -> list[bytes]:
         """The values of a list header: all lines, split at commas (RFC 3261 §7.3.1)."""
@@ -192,7 +200,8 @@ class Message:
         key = header.KNOWN.get(name) or name.lower()
         self._lines.insert(0, name + b": " + value)
         self._layout = self._layout.prepended(key)
-        self._changed(key)
+        if key in _DERIVED:
+            self._changed(key)
 
     def append(self, name: bytes, value: bytes) -> None:
         """Add a header line after all others."""

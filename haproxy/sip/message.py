@@ -84,6 +84,42 @@ class Request(Message):
         self.uri = uri
         self._target = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether steps 2 to 5 of §16.3 find nothing, as far as that is seen at a glance.
+
+        It is for a sip: URI, has a hop left and no Proxy-Require, and its only Via is its sender's.
+        """
+        layout, lines = self._layout, self._lines
+        hops = layout.hops
+        return (
+            layout.lone
+            and self._target is not None
+            and self.uri[:4] == b"sip:"
+            and (hops is None or lines[hops] in syntax.LESS_HOPS)
+            and header.COMMA not in lines[layout.via]
+        )
+
+    @property
+    def course(self) -> int:
+        """A number that requests share which are routed alike (RFC 5393 §4.2.2).
+
+        Python's own hash, whose key is the process's, is good enough: no loop outlives the process.
+        """
+        index, lines, route = self._layout.index, self._lines, self._layout.route
+        required = index.get(b"proxy-require")
+        return hash(
+            (
+                self.uri,
+                self.from_tag,
+                self.to_tag,
+                self.call_id,
+                self.cseq_number,
+                None if route is None else lines[route],
+                None if required is None else lines[required],
+            )
+        )
+
     def response(self, status: int, reason: bytes | None = None, to_tag: bytes | None = None) -> Response:
         """A response to this request (§8.2.6), with Content-Length 0.
 
@@ -129,7 +165,7 @@ class Request(Message):
 
     def copy(self) -> Request:
         """An independent copy, for forking."""
-        twin = Request(headers=None)
+        twin = Request(b"", b"", None)
         twin.method, twin.uri, twin._target = self.method, self.uri, self._target
         self._copy_to(twin)
         return twin

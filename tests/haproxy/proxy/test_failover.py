@@ -75,6 +75,16 @@ class TestFailover:
         world.advance(60)
         assert world.reached() == [GENESIS_A]
 
+    def test_a_system_that_registers_again_is_called_where_it_is_now(self, world: Any) -> None:
+        for connection in (1, 2):
+            data = world.request(
+                "REGISTER", "sip:192.0.2.1", GENESIS_A, f"Contact: <sip:genesis_a@{GENESIS_A};transport=tcp>",
+                to="<sip:genesis_a@192.0.2.1>", call="r",
+            )  # fmt: skip
+            world.receive(data, GENESIS_A, transport="tcp", connection=connection)
+            call(world)
+            assert (world.flows[-1].transport, world.flows[-1].connection) == ("tcp", connection)
+
     def test_all_fail(self, world: Any) -> None:
         world.systems()
         call(world)

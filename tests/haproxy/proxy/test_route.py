@@ -1,5 +1,8 @@
 """Route and Record-Route."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from haproxy.proxy.domain import Domains
 from haproxy.proxy.route import Router, first_route, next_hop
 from haproxy.proxy.side import Side, Sides
@@ -20,7 +23,7 @@ def request(*routes: bytes, call_id: bytes = b"c") -> Request:
 
 def recorded(one: Router) -> list[bytes]:
     invite = request()
-    one.record(invite, (PUBLIC, "udp"), (PRIVATE, "tcp"))
+    one.record(invite, PUBLIC.local("udp"), PRIVATE.local("tcp"))
     return invite.values(b"record-route")
 
 
@@ -68,7 +71,7 @@ def test_without_route() -> None:
 def test_the_usual_single_value_is_told_by_its_bytes() -> None:
     one = router()
     invite = request()
-    one.record(invite, (PUBLIC, "tcp"), (PUBLIC, "tcp"))
+    one.record(invite, PUBLIC.local("tcp"), PUBLIC.local("tcp"))
     own = invite.values(b"record-route")[0]
     bye = request(own, b"<sip:next.example;lr>")
     assert one.take_own(bye) == (True, True, PUBLIC)
@@ -77,3 +80,38 @@ def test_the_usual_single_value_is_told_by_its_bytes() -> None:
     assert one.take_own(request(spelled)) == (True, True, PUBLIC)
     assert one.take_own(request(own[:-2] + b"x>")) == (True, False, PUBLIC)
     assert one.take_own(request(own + b", <sip:next.example;lr>")) == (True, True, PUBLIC)
+
+
+def test_a_name_that_is_not_ours_any_more() -> None:
+    domains = Domains([("10.0.0.1", 5060), ("203.0.113.1", 5080)])
+    one = Router(Sides([PRIVATE, PUBLIC]), domains, b"key")
+    invite = request()
+    one.record(invite, PUBLIC.local("udp"), PUBLIC.local("udp"))
+    own = invite.values(b"record-route")[0]
+    assert one.take_own(request(own)).genuine
+    domains.replace([("10.0.0.1", 5060)])
+    assert not one.take_own(request(own)).taken
+
+
+LINES = [
+    start + more + b";k=" + token + b">"
+    for start in (
+        b"<sip:10.0.0.1:5060;lr",
+        b"<sip:203.0.113.1:5080;transport=tcp;lr",
+        b"<sip:next.example;lr",
+    )
+    for more in (b"", b";r2=on")
+    for token in (recorded(router())[0][-13:-1], b"0123456789ab", b"")
+]
+
+
+@given(st.lists(st.sampled_from([*LINES, b", ".join(LINES[:2]), b"<sip:last.example>"]), max_size=4))
+def test_what_is_told_by_its_bytes_is_what_is_parsed(routes: list[bytes]) -> None:
+    one = router()
+    plain = request(*routes)
+    spelled = Request.create(
+        b"BYE", b"sip:x@peer.example",
+        [(b"Call-ID", b"c"), (b"CSeq", b"1 BYE"), *((b"ROUTE", route) for route in routes)],
+    )  # fmt: skip
+    assert one.take_own(plain) == one.take_own(spelled)
+    assert plain.values(b"route") == spelled.values(b"route")
