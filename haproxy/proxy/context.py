@@ -7,8 +7,8 @@ does not answer in time, or with a server failure, is followed by the next one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Final
 
-from haproxy.proxy.alarm import Alarm, Timer
 from haproxy.proxy.best import choose
 from haproxy.proxy.target import Groups, Target
 from haproxy.sip.client import ClientTransaction
@@ -16,22 +16,32 @@ from haproxy.sip.flow import Flow
 from haproxy.sip.message import Request, Response
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.timers import TIMER_C
+from rtlib.wheel import Reminders
 
-PATIENCE = 4.0
+PATIENCE: Final = 4.0
 """Seconds that a Genesis system gets for its first response, before the next one is tried."""
 
-LONGEST = 3 * PATIENCE
+LONGEST: Final = 3 * PATIENCE
 """Seconds that it gets at most, if we have lost messages ourselves: its answer may be sent again."""
 
-TURN = 20.0
+TURN: Final = 20.0
 """Seconds that phones ring before those that their user would rather not use have their turn."""
 
-RING_LIMIT = TIMER_C + 1.0
+RING_LIMIT: Final = TIMER_C + 1.0
 """Seconds that may pass without a provisional response: more than three minutes (section 16.6 step 11)."""
+
+
+LOOK: Final = PATIENCE
+"""Seconds after which a branch is looked at, however long it may take: by so much it outlives its request."""
+
+NEVER: Final = float("inf")
 
 
 class Proxying(ABC):
     """What a context needs of the core around it."""
+
+    waiting: Reminders[Branch]
+    """Has `expired` of a branch called."""
 
     @abstractmethod
     def launch(self, branch: Branch, now: float) -> None:
@@ -50,10 +60,6 @@ class Proxying(ABC):
     @abstractmethod
     def cancel(self, transaction: ClientTransaction, now: float) -> None:
         """Cancel an INVITE."""
-
-    @abstractmethod
-    def schedule(self, alarm: Alarm, when: float) -> Timer:
-        """Have `alarm.expired` called at that time."""
 
     @abstractmethod
     def heard(self, branch: Branch, now: float) -> None:
@@ -92,17 +98,18 @@ class Branch:
         "finished",
         "response",
         "target",
-        "timer",
         "transaction",
+        "watched",
     )
 
     def __init__(self, context: ResponseContext, target: Target) -> None:
         self.context = context
         self.target = target
         self.transaction: ClientTransaction | None = None
-        self.timer: Timer | None = None
-        self.deadline = 0.0
-        """When it has taken too long; the timer may come earlier."""
+        self.deadline = NEVER
+        """When it has taken too long."""
+        self.watched = False
+        """Whether it will be looked at, then or earlier."""
         self.answered = False
         """A response has come, provisional or final."""
         self.began = 0.0
@@ -118,9 +125,9 @@ class Branch:
         self.transaction = transaction
         self.began = now
         if self.target.destination is not None or self.alternatives is not None:
-            self._wait(now + PATIENCE)
+            self._wait(now + PATIENCE, now)
         elif transaction.method == b"INVITE":
-            self._wait(now + (TURN if self._has_successor else RING_LIMIT))
+            self._wait(now + (TURN if self._has_successor else RING_LIMIT), now)
 
     def responded(self, response: Response, now: float) -> None:
         """A response came."""
@@ -133,7 +140,7 @@ class Branch:
         if status < 200:
             self._provisional(response, now)
             return
-        self._stop()
+        self.deadline = NEVER
         if status < 300:
             self.finished = True
             self.context.succeeded(self, response, now)
@@ -142,7 +149,7 @@ class Branch:
 
     def failed(self, status: int, reason: str, now: float) -> None:
         """Nobody answered, or nobody could be asked."""
-        self._stop()
+        self.deadline = NEVER
         if self.finished:
             return
         if self._go_elsewhere(now):
@@ -157,15 +164,15 @@ class Branch:
         self.finish(response if self.target.destination is not None else _not_unavailable(response), now)
 
     def expired(self, now: float) -> None:
-        """It took too long: to answer at all, or to answer finally."""
-        self.timer = None
-        if now < self.deadline:
-            self._wait(self.deadline)
+        """See whether it took too long: to answer at all, or to answer finally."""
+        self.watched = False
+        if self.finished or self.transaction is None or self.deadline == NEVER:
             return
-        if self.finished or self.transaction is None:
+        if now < self.deadline:
+            self._wait(self.deadline, now)
             return
         if not self.answered and now < self.began + LONGEST and self.context.proxying.was_deaf(self.began):
-            self._wait(now + PATIENCE)
+            self._wait(now + PATIENCE, now)
             return
         # Should a response come all the same, the layer cancels it or we pass its 2xx on.
         self.context.proxying.cancel(self.transaction, now)
@@ -184,7 +191,7 @@ class Branch:
 
     def released(self) -> None:
         """Its transaction is over: nothing more can come."""
-        self._stop()
+        self.deadline = NEVER
         if self.context.answered:
             self.context.branches.clear()
 
@@ -197,11 +204,11 @@ class Branch:
         if self.finished:
             return
         if self.context.server.method == b"INVITE":
-            self._wait(self.began + TURN if self._has_successor else now + RING_LIMIT)
+            self._wait(self.began + TURN if self._has_successor else now + RING_LIMIT, now)
         else:
-            self._stop()
-        if response.status > 100:
-            self.context.progressed(self, response, now)
+            self.deadline = NEVER
+        if response.status > 100 and not self.context.answered:
+            self.context.proxying.forward(self.context, response, now, self)
 
     @property
     def _has_successor(self) -> bool:
@@ -223,16 +230,12 @@ class Branch:
         self.context.follow(self, *alternatives, now)
         return True
 
-    def _wait(self, until: float) -> None:
+    def _wait(self, until: float, now: float) -> None:
         """Give up at that time, which is never earlier than before."""
         self.deadline = until
-        if self.timer is None:
-            self.timer = self.context.proxying.schedule(self, until)
-
-    def _stop(self) -> None:
-        timer, self.timer = self.timer, None
-        if timer is not None:
-            timer.cancel()
+        if not self.watched:
+            self.watched = True
+            self.context.proxying.waiting.add(self, min(until, now + LOOK))
 
 
 class ResponseContext:
@@ -264,25 +267,17 @@ class ResponseContext:
         """Nothing more is tried: it is cancelled, or somebody has answered for all."""
         self._launching = False
 
-    def begin(self, now: float) -> None:
-        """Try the first group of targets."""
-        self._advance(now)
-
     def cancel(self, now: float) -> None:
         """The sender has cancelled the request (section 16.10)."""
         self.cancelled = True
         self._cancel_open(now)
 
-    def progressed(self, branch: Branch, response: Response, now: float) -> None:
-        """Pass a provisional response on."""
-        if not self.answered:
-            self.proxying.forward(self, response, now, branch)
-
     def succeeded(self, branch: Branch, response: Response, now: float) -> None:
         """Pass a 2xx on, every one of them, and stop all other attempts."""
         self.answered = True
         self.proxying.forward(self, response, now, branch)
-        self._cancel_open(now)
+        if len(self.branches) > 1:
+            self._cancel_open(now)
 
     def follow(self, branch: Branch, request: Request, flows: tuple[Flow, ...], now: float) -> None:
         """Try another place of the target of a branch that has failed."""
@@ -299,12 +294,12 @@ class ResponseContext:
         if self.answered or any(not branch.finished for branch in self.branches):
             return
         if not self.cancelled and self._may_go_on() and self._is_there_another():
-            self._advance(now)
+            self.advance(now)
         else:
             self._conclude(now)
 
-    def _advance(self, now: float) -> None:
-        """Start the next group; its branches may fail at once."""
+    def advance(self, now: float) -> None:
+        """Try the next group of targets; its branches may fail at once."""
         group, self.groups = self.groups[0], self.groups[1:]
         self._launching = True
         for target in group:

@@ -15,7 +15,7 @@ from typing import Any
 from haproxy.dispatcher.set import Dispatcher
 from haproxy.dns.record import Answer, Question
 from haproxy.proxy.admission import Admission, Ignored
-from haproxy.proxy.alarm import Alarm, Timer
+from haproxy.proxy.alarm import Alarm
 from haproxy.proxy.calls import Calls
 from haproxy.proxy.context import Branch, Proxying, ResponseContext
 from haproxy.proxy.conversation import Conversation
@@ -40,7 +40,7 @@ from haproxy.sip.message import ParseError, Request, Response, parse
 from haproxy.sip.server import ServerTransaction
 from haproxy.sip.step import Transaction
 from haproxy.sip.transaction import TransactionLayer
-from rtlib.wheel import Wheel
+from rtlib.wheel import Reminders, Wheel
 
 METHODS = (
     b"INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE"
@@ -102,6 +102,7 @@ class ProxyCore(Proxying):
         self._dispatcher = dispatcher
         self._liveness = liveness
         self._wheel = wheel
+        self.waiting = Reminders(0.1)
         self._events = events
         self._arrived: list[tuple[Request | Response, Flow]] = []
         self._onward: dict[Side | None, Groups] = {side: ((Target(side=side),),) for side in (None, *sides)}
@@ -141,7 +142,7 @@ class ProxyCore(Proxying):
             return 0.0  # at once: a defect met by one message has left others behind
         due = self.layer.get_timer()
         probes = self._liveness.get_timer() if self._liveness is not None else None
-        for when in (self._wheel.get_timer(), self._location.get_timer(), probes):
+        for when in (self.waiting.get_timer(), self._wheel.get_timer(), self._location.get_timer(), probes):
             if when is not None and (due is None or when < due):
                 due = when
         return due
@@ -149,6 +150,8 @@ class ProxyCore(Proxying):
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
         self.layer.handle_timer(now)
+        for branch in self.waiting.due(now):
+            branch.expired(now)
         for alarm in self._wheel.expire(now):
             alarm.expired(now)
         self._location.handle_timer(now)
@@ -216,10 +219,6 @@ class ProxyCore(Proxying):
     def cancel(self, transaction: ClientTransaction, now: float) -> None:
         """Cancel an INVITE."""
         self.layer.cancel(transaction, now)
-
-    def schedule(self, alarm: Alarm, when: float) -> Timer:
-        """Wait."""
-        return self._wheel.schedule(alarm, when)
 
     def heard(self, branch: Branch, now: float) -> None:
         """A Genesis system answered a call."""
@@ -434,7 +433,7 @@ class ProxyCore(Proxying):
         groups = self._groups(request, flow, self._router.take_own(request), now)
         context = ResponseContext(self, server, groups, ending)
         server.context = context
-        context.begin(now)
+        context.advance(now)
 
     def _groups(self, request: Request, flow: Flow, passage: Passage, now: float) -> Groups:
         if request.to_tag is not None:

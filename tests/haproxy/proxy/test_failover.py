@@ -75,6 +75,17 @@ class TestFailover:
         world.advance(60)
         assert world.reached() == [GENESIS_A]
 
+    @pytest.mark.parametrize("rings", [1, 60])
+    def test_nothing_waits_for_long_after_the_call(self, world: Any, rings: float) -> None:
+        world.systems()
+        call(world)
+        world.answer(GENESIS_A, 180)
+        world.advance(rings)
+        assert len(list(world.core.waiting)) == 1
+        world.answer(GENESIS_A, 200)
+        world.advance(4.2)
+        assert not list(world.core.waiting)
+
     def test_a_system_that_registers_again_is_called_where_it_is_now(self, world: Any) -> None:
         for connection in (1, 2):
             data = world.request(
