@@ -251,14 +251,12 @@ class DatagramEndpoint:
             return []
 
     def _deliver(self, batch: list[tuple[bytes, Address]]) -> None:
-        sizes = [len(data) for data, _ in batch]
-        counters = self._counters
-        counters.received += len(sizes)
-        counters.received_bytes += sum(sizes)
-        limit = self._buffers.max_size
-        if max(sizes) > limit:
-            batch = [datagram for datagram in batch if len(datagram[0]) <= limit]
-            counters.truncated += len(sizes) - len(batch)
+        counters, buffers, count = self._counters, self._buffers, len(batch)
+        counters.received += count
+        counters.received_bytes += buffers.total
+        if buffers.limited:
+            batch = [datagram for datagram in batch if len(datagram[0]) <= buffers.max_size]
+            counters.truncated += count - len(batch)
         try:
             self._receive(batch)
         except Exception:  # noqa: BLE001 - raising out of here would make the reactor close the port
@@ -283,7 +281,7 @@ class DatagramEndpoint:
             if sent == 0:
                 break
             self._counters.sent += sent
-            self._counters.sent_bytes += sum([len(data) for data, _ in batch[done : done + sent]])
+            self._counters.sent_bytes += self._buffers.total
             done += sent
         return done
 
@@ -322,7 +320,10 @@ class DatagramEndpoint:
 
     def _report(self) -> None:
         """Tell about errors when no batch is under way, since the callback may send."""
-        errors, self._errors = self._errors, {}
+        errors = self._errors
+        if not errors:
+            return
+        self._errors = {}
         if self._on_error is None:
             return
         for address, number in errors.items():

@@ -12,7 +12,8 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -41,12 +42,20 @@ _ffi.cdef(
 _libc: Any = _ffi.dlopen(None)
 _NAME_SIZE = {socket.AF_INET: IPV4_SIZE, socket.AF_INET6: IPV6_SIZE}
 _CACHE_LINE = 64
+_LONGEST = 65535
+"""Bytes: the system refuses to send more by itself, and nothing longer arrives."""
 _NOT_NOW = frozenset((errno.EAGAIN, errno.EINTR))
 
 
 def _place(memory: Any) -> int:
     """The address that a piece of memory begins at; whoever asks keeps it."""
     return int(_ffi.cast("uintptr_t", memory))
+
+
+@cache
+def _splitter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:
+    """Takes so many pieces of one size out of memory, all at once."""
+    return struct.Struct(f"{size}s" * count).unpack_from
 
 
 class _Vector:
@@ -72,12 +81,16 @@ class Batch:
     """Buffers to receive and to send up to `count` datagrams of at most `max_size` bytes on sockets of
     one family.
 
-    Endpoints on one reactor may share a Batch: nothing stays in it between two calls.
+    Endpoints on one reactor may share a Batch: nothing stays in it between two calls but `total`.
     """
 
     def __init__(self, family: int, count: int = 64, max_size: int = 65535) -> None:
         self.count = count
         self.max_size = max_size
+        self.limited = max_size < _LONGEST
+        """Whether a datagram may be too long for us that is not for the system."""
+        self.total = 0
+        """Bytes of the datagrams of the last call."""
         self._name_size = _NAME_SIZE[socket.AddressFamily(family)]
         self._name_sizes = frozenset({self._name_size})
         self._incoming = _Vector(self._name_size, count)
@@ -88,12 +101,11 @@ class Batch:
         stride = size + _CACHE_LINE - size % _CACHE_LINE + _CACHE_LINE
         # The kernel gives pages of this only as they are first used.
         self._memory = _ffi.new("char[]", count * stride)
-        self._space = _ffi.buffer(self._memory)
-        self._offsets = range(0, count * stride, stride)
+        offsets = range(0, count * stride, stride)
+        self._spaces = [_ffi.buffer(self._memory + offset, size) for offset in offsets]
         first = _place(self._memory)
-        self._incoming.places[:] = array("L", [first + offset for offset in self._offsets])
+        self._incoming.places[:] = array("L", [first + offset for offset in offsets])
         self._incoming.sizes[:] = array("L", [size] * count)
-        self._split = struct.Struct(f"{self._name_size}s").iter_unpack
         words = memoryview(_ffi.buffer(self._incoming.headers)).cast("I")
         stride = _ffi.sizeof("struct mmsghdr") // words.itemsize
         self._received_sizes = words[_ffi.offsetof("struct mmsghdr", "msg_len") // words.itemsize :: stride]
@@ -108,12 +120,11 @@ class Batch:
         arrived = _libc.recvmmsg(descriptor, vector.headers, self.count, 0, _ffi.NULL)
         if arrived < 0:
             return self._failed(_ffi.errno)
-        space = self._space
         sizes = self._received_sizes[:arrived].tolist()
-        names = self._split(vector.names[: arrived * self._name_size])
+        self.total = sum(sizes)
+        names = _splitter(self._name_size, arrived)(vector.names)
         return [
-            (space[start : start + length], name)
-            for start, length, (name,) in zip(self._offsets, sizes, names, strict=False)
+            (space[:length], name) for space, length, name in zip(self._spaces, sizes, names, strict=False)
         ]
 
     def send(self, descriptor: int, datagrams: Datagrams) -> int:
@@ -122,23 +133,28 @@ class Batch:
         Stops before the first one that fails; OSError if that is the first of all.
         """
         datagrams = datagrams[: self.count]
-        sizes = [len(data) for data, _ in datagrams]
+        parts = [data for data, _ in datagrams]
         names = [address for _, address in datagrams]
-        if max(sizes, default=0) > self.max_size or not self._name_sizes.issuperset(map(len, names)):
+        sizes = list(map(len, parts))
+        too_long = self.limited and max(sizes, default=0) > self.max_size
+        if too_long or not self._name_sizes.issuperset(map(len, names)):
             position, number = self._unsendable(datagrams)
             if position == 0:
                 raise OSError(number, os.strerror(number))
             return self.send(descriptor, datagrams[:position])
         # The system reads them where they lie one behind the other: they are copied once, and in one go. They
         # have to lie there until it has, as `payload` does until this function ends.
-        payload = b"".join([data for data, _ in datagrams])
+        payload = b"".join(parts)
         places = accumulate(sizes, initial=_place(_ffi.from_buffer(payload)))
         vector, count = self._outgoing, len(sizes)
         vector.names[: count * self._name_size] = b"".join(names)
         vector.sizes[:count] = array("L", sizes)
         vector.places[:count] = array("L", places)[:count]
-        sent = _libc.sendmmsg(descriptor, vector.headers, count, 0)
-        return sent if sent >= 0 else len(self._failed(_ffi.errno))
+        sent: int = _libc.sendmmsg(descriptor, vector.headers, count, 0)
+        if sent < 0:
+            return len(self._failed(_ffi.errno))
+        self.total = len(payload) if sent == count else sum(sizes[:sent])
+        return sent
 
     def _unsendable(self, datagrams: Datagrams) -> tuple[int, int]:
         """Find the first datagram that cannot be sent, which there is: its position and the error number."""
