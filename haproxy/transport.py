@@ -6,11 +6,12 @@ import errno
 import os
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
@@ -51,6 +52,12 @@ log = Logger()
 
 Batch = list[tuple[bytes, Flow]]
 Datagrams = list[tuple[bytes, Address]]
+Datagram = TypeVar("Datagram")
+
+# A named tuple's attributes cost more than the rest of what is done about a datagram here.
+_DATA: Callable[[tuple[bytes, Flow]], bytes] = itemgetter(0)
+_LOCAL: Callable[[Flow], int] = itemgetter(Flow._fields.index("local"))
+_REMOTE: Callable[[Flow], Address] = itemgetter(Flow._fields.index("remote"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +187,15 @@ class SipTransport(MultiService):
 
     def send(self, batch: Batch) -> None:
         """Send messages, those of one UDP socket in one system call."""
-        datagrams: defaultdict[int, list[tuple[bytes, Address]]] = defaultdict(list)
-        for data, flow in batch:
-            # Taken apart at once: looking three names up costs more than the rest of this loop.
-            transport, local, remote, _, _ = flow
-            if transport == "udp":
-                datagrams[local].append((data, remote))
+        flows = [flow for _, flow in batch]
+        handles = list(map(_LOCAL, flows))
+        datagrams = list(zip(map(_DATA, batch), map(_REMOTE, flows), strict=True))
+        for local in set(handles):
+            if self._sockets[local].transport == "udp":
+                self._endpoints[local].send(_chosen(datagrams, handles, local))
             else:
-                self._send_stream(data, flow)
-        for local, part in datagrams.items():
-            self._endpoints[local].send(part)
+                for data, flow in _chosen(batch, handles, local):
+                    self._send_stream(data, flow)
 
     def close(self, flow: Flow) -> None:
         """Close the connection of a flow, after what was written to it is sent."""
@@ -199,7 +205,7 @@ class SipTransport(MultiService):
 
     def _listen_datagram(self, bound: BoundSocket) -> None:
         local = bound.local
-        flows: dict[Address, Flow] = {}
+        flows = _Flows(local)
         admit = self._gate.admit
         overload = self._overload
 
@@ -214,10 +220,9 @@ class SipTransport(MultiService):
         def pass_on(batch: Datagrams) -> None:
             if len(flows) > FLOWS:
                 flows.clear()
-            known = flows.get
             self._receive(
                 [
-                    (data, known(address) or _remember(flows, local, address))
+                    (data, flows[address])
                     for data, address in batch
                     if len(data) > KEEPALIVE or data.strip(b"\r\n\0")
                 ]
@@ -382,9 +387,23 @@ def _any(flow: Flow) -> Flow:
     return flow._replace(connection=0)
 
 
-def _remember(flows: dict[Address, Flow], local: int, address: Address) -> Flow:
-    flow = flows[address] = Flow("udp", local, address)
-    return flow
+def _chosen(batch: list[Datagram], handles: list[int], local: int) -> list[Datagram]:
+    """What goes to one of our sockets, which most often is everything."""
+    if handles.count(local) == len(batch):
+        return batch
+    return [each for each, handle in zip(batch, handles, strict=True) if handle == local]
+
+
+class _Flows(dict[Address, Flow]):
+    """The flows of one UDP socket, made as they are asked for."""
+
+    def __init__(self, local: int) -> None:
+        super().__init__()
+        self._local = local
+
+    def __missing__(self, address: Address) -> Flow:
+        flow = self[address] = Flow("udp", self._local, address)
+        return flow
 
 
 def _reason(number: int) -> str:
