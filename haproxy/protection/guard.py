@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from haproxy.protection.accesslist import Lists
@@ -39,9 +40,13 @@ EVENTS: Final = 1000
 AT_ONCE: Final = 0.2
 """Seconds: of what strangers may send in a second, so much may come at once before others have to wait."""
 
+SEVERAL: Final = 4
+"""Messages for which it pays to count them all at once."""
+
 _RESPONSE: Final = b"SIP/2.0 "
 _KEEPALIVE: Final = 4
 """Bytes up to which a datagram is a keep-alive, and no request."""
+_ADDRESS: Final[Callable[[tuple[bytes, Address]], Address]] = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +137,12 @@ class Guard:
 
         The latter are of sources that send more than they may for long.
         """
+        hasty: Datagrams = []
+        if len(batch) >= SEVERAL and self._counted(batch, now):
+            return batch, hasty
         known = self._known.young
         dry_run = self.policy.dry_run
         admitted: Datagrams = []
-        hasty: Datagrams = []
         for datagram in batch:
             source = known.get(datagram[1])
             if source is None:
@@ -266,6 +273,46 @@ class Guard:
         """The oldest event that was not handed out."""
         return self._events.popleft() if self._events else None
 
+    def _counted(self, batch: Datagrams, now: float) -> bool:
+        """Count a batch all of whose senders may send as much, and that no scanner is among, as most are.
+
+        Of another one nothing is counted: then each message is looked at by itself.
+        """
+        known = self._known.young
+        flood = self.policy.flood
+        numbers: dict[Source, int] = {}
+        for address, number in Counter(map(_ADDRESS, batch)).items():
+            source = known.get(address)
+            if source is None or source.state == BLOCKED or source.state == SHUT:  # noqa: PLR1714 - no set is made
+                return False
+            if flood and source.state == WATCHED:
+                numbers[source] = number + numbers.get(source, 0)
+        for source, number in numbers.items():
+            if not self._may_send(source, number, now):
+                return False
+        requests = [datagram for datagram in batch if not datagram[0].startswith(_RESPONSE)]
+        for data, _ in requests:
+            if self._scanners.recognize(data):
+                return False
+        for source, number in numbers.items():
+            source.messages += number
+        for data, address in requests:
+            source = known[address]
+            if source in numbers and len(data) > _KEEPALIVE:
+                source.requests += 1
+        return True
+
+    def _may_send(self, source: Source, number: int, now: float) -> bool:
+        """Whether so many messages more, were they all requests, would be counted and nothing else."""
+        if source.hasty or now >= source.ends:
+            return False
+        if source.pardoned:
+            return True
+        limits = self.policy.limits
+        if source.requests + number > limits.requests or source.messages + number > limits.messages:
+            return False
+        return not self.policy.strangers or self._homes.get(source.host, 0.0) > now
+
     def _listed(self, address: Address) -> Source | None:
         """What the lists say of an address; deny beats allow."""
         if address in self._lists.deny:
@@ -296,7 +343,7 @@ class Guard:
             source.roll(now, limits)
         source.messages += 1
         source.requests += requests
-        if requests and self.policy.strangers and not source.hasty:
+        if requests and not source.hasty and not source.pardoned and self.policy.strangers:
             source.hasty = self._is_crowded(source, address, now)
         if not source.exceeds(limits):
             return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haproxy.protection.accesslist import AccessList, Lists
 from haproxy.protection.guard import Blocked, Guard, Policy, Unblocked
@@ -391,6 +393,65 @@ class TestAddresses:
             door.send(address=pack(f"10.0.0.{number}", 5060))
         assert door.send() == 0
         assert [event for event in door.told() if event == "Unblocked"] == []
+
+
+PEERS = (
+    HERE,
+    pack("192.0.2.50", 5062),
+    GENESIS,
+    *(pack(f"192.0.2.{last}", 5060) for last in (60, 61, 62, 63)),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(st.sampled_from((REQUEST, RESPONSE, SCAN, b"\r\n\r\n")), st.sampled_from(PEERS)),
+                max_size=30,
+            ),
+            st.sampled_from((0.0, 0.1, 1.0, 2.0, 5.0)),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from((0, 5, 1000)),
+)
+def test_many_at_once_are_what_they_are_one_by_one(
+    steps: list[tuple[list[tuple[bytes, Address]], float]], flood: bool, dry_run: bool, strangers: int
+) -> None:
+    one, all_at_once = (
+        Door(
+            deny="192.0.2.61",
+            allow="192.0.2.62",
+            proxy="192.0.2.63",
+            flood=flood,
+            dry_run=dry_run,
+            strangers=strangers,
+            limits=Limits(requests=6, messages=10),
+        )
+        for _ in range(2)
+    )
+    for door in (one, all_at_once):
+        door.guard.registered(pack("192.0.2.60", 5060), door.now + 10)
+    for batch, seconds in steps:
+        singly = [one.guard.admit([datagram], one.now) for datagram in batch]
+        admitted, hasty = all_at_once.guard.admit(batch, all_at_once.now)
+        assert admitted == [each for some, _ in singly for each in some]
+        assert hasty == [each for _, some in singly for each in some]
+        for door in (one, all_at_once):
+            door.pass_time(seconds)
+        assert one.told() == all_at_once.told()
+        assert one.guard.totals() == all_at_once.guard.totals()
+        assert [_state(one.guard.source(each)) for each in PEERS] == [
+            _state(all_at_once.guard.source(each)) for each in PEERS
+        ]
+
+
+def _state(source: Source) -> tuple[object, ...]:
+    counts = source.requests, source.messages, source.streak, source.hasty, source.pardoned, source.dropped
+    return source.host, source.state, source.ends, source.kind, source.until, *counts
 
 
 def test_events_say_what_happened() -> None:
