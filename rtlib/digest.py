@@ -7,11 +7,11 @@ passwords: the server side needs only HA1, the hash of user name, realm and pass
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
+from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from rtlib import digestform
@@ -137,11 +137,15 @@ def parse_credentials(value: bytes) -> Credentials | None:
 
     Raises DigestError for malformed credentials.
     """
+    fields = digestform.fields(value)
+    if fields is not None:
+        return _made(Credentials, fields)
     rest = _behind_scheme(value)
-    if rest is None:
-        return None
-    fields = digestform.fields(_decode(rest))
-    return _credentials(_parameters(rest)) if fields is None else Credentials(*fields)
+    return None if rest is None else _credentials(_parameters(rest))
+
+
+_made: Final = tuple.__new__
+"""To make a named tuple of a tuple; its own `_make` is for what may have another length."""
 
 
 def _credentials(found: Mapping[str, str]) -> Credentials:
@@ -174,10 +178,10 @@ def response(credentials: Credentials, secret: str, method: str, body: bytes = b
     if credentials.qop == "auth-int":
         a2 += ":" + _digest_of(algorithm, body)
     ha2 = _usual_digest(algorithm, a2) if len(a2) <= _LONGEST_CACHED else _digest(algorithm, a2)
-    if credentials.qop is None:
-        return _digest(algorithm, f"{secret}:{credentials.nonce}:{ha2}")
-    count = f"{credentials.nc:08x}:{credentials.cnonce}:{credentials.qop}"
-    return _digest(algorithm, f"{secret}:{credentials.nonce}:{count}:{ha2}")
+    nonce, qop = credentials.nonce, credentials.qop
+    if qop is None:
+        return _digest(algorithm, f"{secret}:{nonce}:{ha2}")
+    return _digest(algorithm, f"{secret}:{nonce}:{credentials.nc:08x}:{credentials.cnonce}:{qop}:{ha2}")
 
 
 def answer(
@@ -279,22 +283,21 @@ class Authenticator:
         self._algorithms = tuple(algorithms)
         self._qops = (None, *qop) if qop else ()
         """What answers may have; anything where nothing is offered."""
-        self._around = {
-            (algorithm, stale): _around_nonce(realm, algorithm, tuple(qop), None, stale=stale)
-            for algorithm in algorithms
+        self._fresh, self._stale = (
+            {algorithm: _quotes(realm, algorithm, tuple(qop), stale=stale) for algorithm in algorithms}
             for stale in (False, True)
-        }
+        )
 
     def challenges(
-        self, now: float, *, stale: bool = False, algorithms: Sequence[str] | None = None
+        self, now: float, stale: bool = False, algorithms: Sequence[str] | None = None
     ) -> list[bytes]:
         """Header values, one for each algorithm, or for those given of them; all with one new nonce."""
         nonce = self._nonces.issue(now)
+        around = self._stale if stale else self._fresh
         values = []
         for algorithm in self._algorithms if algorithms is None else algorithms:
-            before, behind = self._around[algorithm, stale]
-            # Of the base64 of a nonce there is nothing to quote.
-            values.append(_encode(f'{before}"{nonce}"{behind}'))
+            before, behind = around[algorithm]
+            values.append(before + nonce + behind)
         return values
 
     def verify(
@@ -312,8 +315,7 @@ class Authenticator:
             return Verdict.invalid
         expected = response(credentials, secret or "", method, body)
         given = credentials.response.lower()
-        right = hmac.compare_digest(expected.encode("ascii"), given.encode("utf-8", "surrogateescape"))
-        if not right or secret is None:
+        if not given.isascii() or not compare_digest(expected, given) or secret is None:
             return Verdict.invalid
         fresh = self._nonces.check(credentials.nonce, credentials.nc, now)
         return Verdict.valid if fresh else Verdict.stale
@@ -324,7 +326,7 @@ def _base(algorithm: str) -> str:
 
 
 def _digest(algorithm: str, text: str) -> str:
-    return _digest_of(algorithm, _encode(text))
+    return _digest_of(algorithm, text.encode() if text.isascii() else _encode(text))
 
 
 def _digest_of(algorithm: str, data: bytes) -> str:
@@ -381,6 +383,12 @@ def _write_around_nonce(
 
 
 _around_nonce: Final = lru_cache(256)(_write_around_nonce)
+
+
+def _quotes(realm: str, algorithm: str, qop: tuple[str, ...], *, stale: bool) -> tuple[bytes, bytes]:
+    """The same with the nonce's quotes: of the base64 of one there is nothing to quote."""
+    before, behind = _around_nonce(realm, algorithm, qop, None, stale=stale)
+    return _encode(f'{before}"'), _encode(f'"{behind}')
 
 
 def _quoted(text: str) -> str:

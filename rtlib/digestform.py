@@ -23,11 +23,11 @@ _Form: TypeAlias = tuple[list[Any], Callable[[list[Any]], Fields]]
 """What to add to the parts between quotes, and how to pick then the fields from all of them."""
 
 
-def fields(text: str) -> Fields | None:
-    """The fields of what follows `Digest`; None where it needs a closer look, or is malformed."""
-    if "\\" in text or len(text) > _LONGEST or not text.isascii():
+def fields(value: bytes) -> Fields | None:
+    """The fields of credentials; None where they need a closer look, are malformed, or of another scheme."""
+    if len(value) > _LONGEST or not value.isascii() or b"\\" in value:
         return None
-    parts: list[Any] = text.split('"')
+    parts: list[Any] = value.decode().split('"')
     known = _form(tuple(parts[::2]))
     if known is None or len(parts) % 2 == 0:
         return None
@@ -37,7 +37,12 @@ def fields(text: str) -> Fields | None:
 
 
 def _read_form(around: tuple[str, ...]) -> _Form | None:
-    """How to read parts like these, of which the values in quotes are left out."""
+    """How to read credentials of which this is left without the values in quotes."""
+    scheme, _, first = around[0].lstrip(" ").partition(" ")
+    return _read_parts((first, *around[1:])) if scheme.lower() == "digest" else None
+
+
+def _read_parts(around: tuple[str, ...]) -> _Form | None:
     places: dict[str, int] = {}
     rest: list[Any] = [None, "MD5", "", 0]
     size = 2 * len(around) - 1

@@ -59,7 +59,8 @@ class Authentication:
 
     def check(self, request: Request, kind: Kind, aor: bytes, now: float) -> Headers | None:
         """None if `request` proves to come from the user of `aor`; else the challenge's headers."""
-        authenticator = self._authenticator(aor.rpartition(b"@")[2])
+        domain = aor[aor.rfind(b"@") + 1 :]
+        authenticator = self._realms.get(domain) or self._authenticator(domain)
         subscriber = self._subscribers.find(aor)
         stale = False
         if kind.credentials in request:
@@ -70,7 +71,7 @@ class Authentication:
                     return None
                 stale = stale or verdict is Verdict.stale
                 self.rejected += verdict is Verdict.invalid
-        asked = authenticator.challenges(now, stale=stale, algorithms=self._known_to(subscriber))
+        asked = authenticator.challenges(now, stale, self._known_to(subscriber))
         return tuple([(kind.challenge, value) for value in asked])
 
     def consume(self, request: Request, aor: bytes) -> None:

@@ -41,11 +41,15 @@ def careful(rest: bytes) -> Credentials | None:
         return None
 
 
-@given(st.data(), st.sampled_from([b",", b", ", b" ,"]))
-def test_the_quick_way_reads_what_the_careful_way_does(data: st.DataObject, between: bytes) -> None:
+@given(
+    st.data(), st.sampled_from([b"Digest ", b" digest  ", b"DIGEST "]), st.sampled_from([b",", b", ", b" ,"])
+)
+def test_the_quick_way_reads_what_the_careful_way_does(
+    data: st.DataObject, scheme: bytes, between: bytes
+) -> None:
     some = data.draw(st.lists(st.sampled_from(USUAL + ODD), max_size=4))
     rest = between.join(data.draw(st.permutations([*REQUIRED, *some])))
-    quick = digestform.fields(rest.decode())
+    quick = digestform.fields(scheme + rest)
     assert quick is None or quick == careful(rest)
 
 
@@ -55,4 +59,9 @@ def test_the_quick_way_reads_what_the_careful_way_does(data: st.DataObject, betw
 )
 def test_what_phones_write_is_read_the_quick_way(more: bytes) -> None:
     rest = b", ".join(REQUIRED) + more
-    assert digestform.fields(rest.decode()) == careful(rest) is not None
+    assert digestform.fields(b"Digest " + rest) == careful(rest) is not None
+
+
+@pytest.mark.parametrize("scheme", [b"", b"Digest", b"Basic ", b"Digestive ", b"\tDigest "])
+def test_another_scheme_is_left_to_the_careful_way(scheme: bytes) -> None:
+    assert digestform.fields(scheme + b", ".join(REQUIRED)) is None
