@@ -63,8 +63,11 @@ class Admission:
         self._guard = guard
         self._tell = tell
 
-    def register(self, request: Request, flow: Flow, now: float) -> None:
-        """Refuse a REGISTER of somebody who is not a subscriber, or cannot prove it. Raises Refused."""
+    def register(self, request: Request, flow: Flow, now: float) -> bool:
+        """Refuse a REGISTER of somebody who is not a subscriber, or cannot prove it. Raises Refused.
+
+        Whether it is a Genesis system's.
+        """
         address = _address(request, b"to")
         user = address.username
         aor = address_of_record(user, address.host)
@@ -76,15 +79,13 @@ class Admission:
             raise Refused(403, "Not A Subscriber")
         if system:
             self._require_room(request, user)
-
-    def may_renew(self, binding: Binding) -> bool:
-        """Whether a subscriber's binding may be renewed by a short cut; else `register` decides."""
-        return self._dispatcher.set_of(binding.aor) is None  # the dispatcher wants to hear of it
+        return system
 
     def challenge(self, request: Request, binding: Binding, now: float) -> Headers | None:
-        """What a REGISTER by the short cut has to be answered with; None where it is the subscriber's."""
-        if not self.checks.register_auth:
-            return None
+        """What a REGISTER by the short cut has to be answered with; None where it proves whose it is.
+
+        Only where registrations have to prove that.
+        """
         return self._authentication.check(request, WWW, binding.aor, now)
 
     @property

@@ -59,17 +59,19 @@ class Register:
         It needs no look at loops: it ends here.
         """
         binding = self._registrar.renewal(request, source)
-        if binding is None or not self._admission.may_renew(binding):
+        if binding is None:
             return None
-        challenge = self._admission.challenge(request, binding, now)
-        if challenge is not None:
-            # No exception: every user agent is asked in the course of things.
-            self._counters["refused"] += 1
-            return self._reply.answer(request, WWW.status, None, challenge)
-        return self._reply.answer(request, 200, None, self._registrar.renew(request, binding, now))
+        if self._admission.checks.register_auth:
+            challenge = self._admission.challenge(request, binding, now)
+            if challenge is not None:
+                # No exception: every user agent is asked in the course of things.
+                self._counters["refused"] += 1
+                return self._reply.answer(request, WWW.status, None, challenge)
+        return self._reply.answer_with(request, 200, None, self._registrar.renew(request, binding, now))
 
     def _processed(self, request: Request, source: Flow, now: float) -> bytes:
         validate(request, self._sent_bys)
-        self._admission.register(request, source, now)
-        outcome = self._registrar.process(request, source, now)
-        return self._reply.answer(request, outcome.status, outcome.reason, outcome.headers)
+        system = self._admission.register(request, source, now)
+        # The dispatcher wants to hear of its systems each time.
+        outcome = self._registrar.process(request, source, now, renewable=not system)
+        return self._reply.answer_with(request, outcome.status, outcome.reason, outcome.lines)

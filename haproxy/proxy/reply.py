@@ -31,9 +31,12 @@ class Reply:
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> bytes:
         """The bytes of a final response, for requests without a transaction."""
-        added = [name + b": " + value for name, value in headers]
-        added += self._server_lines
-        return request.answered(status, reason, self._layer.stateless_tag(request), added)
+        return self.answer_with(request, status, reason, [name + b": " + value for name, value in headers])
+
+    def answer_with(self, request: Request, status: int, reason: bytes | None, lines: list[bytes]) -> bytes:
+        """The same with header lines as they are sent; the list is ours from now on."""
+        lines += self._server_lines
+        return request.answered(status, reason, self._layer.stateless_tag(request), lines)
 
     def send(self, server: ServerTransaction, status: int, now: float, *headers: tuple[bytes, bytes]) -> None:
         """Answer a request."""

@@ -138,8 +138,10 @@ class LocationService:
         self._attach(binding, binding.modified)
         self._tell(binding)
 
-    def renew(self, binding: Binding, expires: float, call_id: bytes, cseq: int, now: float) -> None:
-        """Let a binding live longer, without any other change.
+    def renew(
+        self, binding: Binding, expires: float, call_id: bytes, cseq: int, now: float
+    ) -> tuple[Binding, ...]:
+        """Let a binding live longer, without any other change; what its address-of-record has now.
 
         That is told only where it would live longer than what was told last covers.
         """
@@ -149,9 +151,10 @@ class LocationService:
         binding.modified = now
         record = self._records[binding.aor]
         if len(record) > 1:
-            self._records[binding.aor] = in_order(record)
+            record = self._records[binding.aor] = in_order(record)
         if expires > binding.covered:
             self._tell(binding)
+        return record
 
     def load(self, bindings: Iterable[Binding], now: float) -> None:
         """Take what the database kept, at start; beyond the limits the rest is left out."""

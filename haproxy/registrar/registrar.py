@@ -5,8 +5,7 @@ Who may register is decided before: here a request is already known to be allowe
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -21,16 +20,11 @@ from haproxy.sip.uri import parse as parse_uri
 SUPPORTED = frozenset({b"path"})
 LONGEST = 2**32 - 1
 
-_PLAIN_TO: Final = re.compile(
-    rb'[Tt]o: ?(?:"[^"\\]*+" ?|[\w .-]*)<sips?:([\w.+~*!$&=,\'()-]++)@([A-Za-z0-9.-]++)>'
-)
-"""User and host of a To as nearly everybody writes it."""
-
 _MEANT: Final = frozenset(
-    [b"contact", b"expires", b"path", b"user-agent"]
+    [b"to", b"contact", b"expires", b"path", b"user-agent"]
     + [b"supported", b"require", b"proxy-require", b"max-forwards"]
 )
-"""The headers that decide, beside Request-URI and To, what a REGISTER does."""
+"""The headers that decide, beside the Request-URI, what a REGISTER does."""
 
 _TWO_DIGITS: Final = 2**60 - 1
 """What an int holds in 32 bytes: a binding has one."""
@@ -73,7 +67,8 @@ class Outcome(NamedTuple):
     status: int
     reason: bytes | None
     """None for the usual phrase of the status."""
-    headers: Sequence[tuple[bytes, bytes]]
+    lines: list[bytes]
+    """Headers that the answer has beside the usual ones."""
 
 
 class Registrar:
@@ -103,36 +98,53 @@ class Registrar:
         A user agent says the same again and again. What was found out about it by `process` is known by what
         it said, where it was the only Contact.
         """
-        line = request.line(b"to")
-        match = None if line is None else _PLAIN_TO.fullmatch(line)
-        if match is None:
-            return None
-        user, host = match.groups()
-        for binding in self._location.bindings(address_of_record(user, host)):
+        for binding in self._record_near(request):
             if binding.said and binding.flow == flow and binding.said == _said(request):
-                overtaken = binding.call_id == request.call_id and request.cseq_number <= binding.cseq
+                overtaken = request.cseq_number <= binding.cseq and binding.call_id == request.call_id
                 return None if overtaken else binding
         return None
 
-    def renew(self, request: Request, binding: Binding, now: float) -> list[tuple[bytes, bytes]]:
-        """Carry out what `renewal` has found, and give the headers of the 200."""
-        life = round(binding.expires - binding.modified)
-        self._location.renew(binding, now + life, request.call_id, request.cseq_number, now)
+    def renew(self, request: Request, binding: Binding, now: float) -> list[bytes]:
+        """Carry out what `renewal` has found, and give the header lines of the 200."""
+        expires = now + round(binding.expires - binding.modified)
+        record = self._location.renew(binding, expires, request.call_id, request.cseq_number, now)
         self.accepted += 1
-        return self._granted(request, binding.aor, now)
+        return _granted(request, record, now)
 
-    def process(self, request: Request, flow: Hashable | None, now: float) -> Outcome:
-        """Carry out a REGISTER that its sender may make, and tell how to answer it."""
+    def process(
+        self, request: Request, flow: Hashable | None, now: float, *, renewable: bool = True
+    ) -> Outcome:
+        """Carry out a REGISTER that its sender may make, and tell how to answer it.
+
+        `renewable`: whether it may be told by `renewal` when it comes again.
+        """
         try:
             aor = aor_of(request)
-            self._apply(request, aor, flow, now)
+            self._apply(request, aor, flow, now, renewable)
         except Refused as refusal:
             self.refused += 1
-            return Outcome(refusal.status, refusal.reason.encode(), refusal.headers)
+            lines = [name + b": " + value for name, value in refusal.headers]
+            return Outcome(refusal.status, refusal.reason.encode(), lines)
         self.accepted += 1
-        return Outcome(200, None, self._granted(request, aor, now))
+        return Outcome(200, None, _granted(request, self._location.bindings(aor), now))
 
-    def _apply(self, request: Request, aor: bytes, flow: Hashable | None, now: float) -> None:
+    def _record_near(self, request: Request) -> tuple[Binding, ...]:
+        """What is registered for the end of To as nearly everybody writes it: `<sip:user@host>`.
+
+        No more than a place to look at: whether it is the right one is for `said` to tell, which has the
+        whole To in it.
+        """
+        line = request.line(b"to") or b""
+        near = line[line.rfind(b":") + 1 : -1]
+        found = self._location.bindings(near)
+        if not found:
+            user, _, host = near.rpartition(b"@")
+            found = self._location.bindings(address_of_record(user, host))
+        return found
+
+    def _apply(
+        self, request: Request, aor: bytes, flow: Hashable | None, now: float, renewable: bool
+    ) -> None:
         _require_known_extensions(request)
         present = list(self._location.bindings(aor))
         if request.all(b"contact") == [b"*"]:
@@ -147,7 +159,7 @@ class Registrar:
         new = sum(1 for wish, old in zip(wishes, matched, strict=True) if wish.life and old is None)
         if new and not self._location.room_for(aor, new):
             raise Refused(503, "Too Many Contacts")
-        said = _said(request) if len(wishes) == 1 else 0
+        said = _said(request) if renewable and len(wishes) == 1 else 0
         for wish, old in zip(wishes, matched, strict=True):
             if wish.life:
                 made = self._binding(request, old.aor if old is not None else aor, wish, flow, now)
@@ -191,17 +203,6 @@ class Registrar:
             raise Refused(423, "Interval Too Brief", (b"Min-Expires", minimum))
         return Wish(contact, target, min(life, self.lifetimes.longest), _quality(contact.param(b"q")))
 
-    def _granted(self, request: Request, aor: bytes, now: float) -> list[tuple[bytes, bytes]]:
-        """What a 200 says: the address-of-record's contacts, and the Path if the user agent knows it."""
-        headers = []
-        for binding in self._location.bindings(aor):
-            left = max(1, round(binding.expires - now))
-            q = b";q=%g" % binding.q if binding.q < 1 else b""
-            headers.append((b"Contact", b"<%b>%b;expires=%d" % (binding.contact, q, left)))
-        if b"path" in request and b"path" in map(bytes.lower, request.values(b"supported")):
-            headers += [(b"Path", value) for value in request.all(b"path")]
-        return headers
-
     def _binding(
         self, request: Request, aor: bytes, wish: Wish, flow: Hashable | None, now: float
     ) -> Binding:
@@ -225,6 +226,18 @@ class Registrar:
         return self._shared.setdefault(value, value)
 
 
+def _granted(request: Request, record: tuple[Binding, ...], now: float) -> list[bytes]:
+    """What a 200 says: the address-of-record's contacts, and the Path if the user agent knows it."""
+    lines = []
+    for binding in record:
+        left = round(binding.expires - now)
+        q = b";q=%g" % binding.q if binding.q < 1 else b""
+        lines.append(b"Contact: <%b>%b;expires=%d" % (binding.contact, q, left if left > 1 else 1))
+    if b"path" in request and b"path" in map(bytes.lower, request.values(b"supported")):
+        lines += [b"Path: " + value for value in request.all(b"path")]
+    return lines
+
+
 def aor_of(request: Request) -> bytes:
     """The address-of-record that a REGISTER is about: user and host of its To. Raises Refused."""
     try:
@@ -241,7 +254,7 @@ def _said(request: Request) -> int:
 
     Python's own hash, whose key is the process's: nobody can make another one that has the same.
     """
-    return hash((request.uri, *request.chosen(_MEANT))) & _TWO_DIGITS or 1
+    return hash(b"\r\n".join((request.uri, *request.chosen(_MEANT)))) & _TWO_DIGITS or 1
 
 
 def _require_known_extensions(request: Request) -> None:

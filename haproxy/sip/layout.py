@@ -7,7 +7,9 @@ proxy does to a message's lines leads from one layout to another, which is kept 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
 _KINDS: Final = 512
 """Kinds of messages whose layouts are kept, before all are forgotten."""
@@ -23,6 +25,10 @@ _LONGEST_NAMES: Final = 1024
 
 NEEDED: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
 """What every message has (RFC 3261 §8.1.1, §8.2.6.2)."""
+
+Picked: TypeAlias = Sequence[bytes]
+Pick: TypeAlias = Callable[[list[bytes]], Picked]
+"""Takes some of a message's lines."""
 
 
 class Layout:
@@ -68,7 +74,7 @@ class Layout:
     _prepended: dict[bytes, Layout]
     _appended: dict[bytes, Layout]
     _without: dict[int, Layout]
-    _chosen: dict[frozenset[bytes], tuple[tuple[int, ...], Layout]]
+    _chosen: dict[frozenset[bytes], tuple[Pick, Layout]]
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys
@@ -121,13 +127,28 @@ class Layout:
             layout = self._without[position] = Layout(keys[:position] + keys[position + 1 :])
         return layout
 
-    def chosen(self, keys: frozenset[bytes]) -> tuple[tuple[int, ...], Layout]:
-        """The positions of the lines with these keys, and the layout that they make without the others."""
+    def chosen(self, keys: frozenset[bytes]) -> tuple[Pick, Layout]:
+        """What takes the lines with these keys, in order, and the layout that they make by themselves."""
         found = self._chosen.get(keys)
         if found is None:
-            positions = tuple(place for place, key in enumerate(self.keys) if key in keys)
-            found = self._chosen[keys] = positions, Layout(tuple(self.keys[place] for place in positions))
+            places = [place for place, key in enumerate(self.keys) if key in keys]
+            pick = _taking(places)
+            found = self._chosen[keys] = pick, Layout(tuple(self.keys[place] for place in places))
         return found
+
+
+def _taking(places: list[int]) -> Pick:
+    """What takes the lines at these places: in one go, as no loop can."""
+    if not places:
+        return _none
+    if len(places) == 1:
+        return itemgetter(slice(places[0], places[0] + 1))
+    several: Any = itemgetter(*places)
+    return several  # type: ignore[no-any-return]  # of bytes all the same
+
+
+def _none(lines: list[bytes]) -> Picked:
+    return ()
 
 
 class Layouts:

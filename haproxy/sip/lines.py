@@ -71,10 +71,9 @@ class Message:
         lines = self._lines
         return [_value(lines[place]) for place in self._layout.places(key)]
 
-    def chosen(self, keys: frozenset[bytes]) -> list[bytes]:
+    def chosen(self, keys: frozenset[bytes]) -> Sequence[bytes]:
         """The lines with these keys, in order, as they stand."""
-        lines = self._lines
-        return [lines[place] for place in self._layout.chosen(keys)[0]]
+        return self._layout.chosen(keys)[0](self._lines)
 
     def says(self, key: bytes, texts: Sequence[bytes]) -> bool:
         """Whether one of some texts is anywhere in the lines with this key."""

@@ -26,6 +26,7 @@ _COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
 _COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
 _EMPTY_LINE: Final = b"\r\n\r\n"
 _STATUS_STARTS: Final = [b"SIP/2.0 %d " % status for status in range(700)]
+_USUAL_STARTS: Final = [start + reason_of(status) for status, start in enumerate(_STATUS_STARTS)]
 
 
 class Request(Message):
@@ -132,9 +133,8 @@ class Request(Message):
         response = Response(headers=None)
         response.status = status
         response.reason = reason_of(status) if reason is None else reason
-        positions, layout = self._layout.chosen(copied)
-        own = self._lines
-        response._lines = [own[position] for position in positions]
+        pick, layout = self._layout.chosen(copied)
+        response._lines = list(pick(self._lines))
         response._layout, response._via, response.body = layout, self._via, b""
         response.call_id, response.cseq_number, response.cseq_method = (
             self.call_id,
@@ -152,13 +152,9 @@ class Request(Message):
 
         For answers of which there are many, and which nobody looks at any more.
         """
-        positions, layout = self._layout.chosen(_COPIED)
-        own = self._lines
-        start = _STATUS_STARTS[status] + (reason_of(status) if reason is None else reason)
-        lines = [start]
-        for position in positions:
-            lines.append(own[position])
-        lines += (b"Content-Length: 0", *added, b"\r\n")
+        pick, layout = self._layout.chosen(_COPIED)
+        start = _USUAL_STARTS[status] if reason is None else _STATUS_STARTS[status] + reason
+        lines = [start, *pick(self._lines), b"Content-Length: 0", *added, b"\r\n"]
         if self.to_tag is None:
             lines[layout.index[b"to"] + 1] += b";tag=" + to_tag
         return b"\r\n".join(lines)

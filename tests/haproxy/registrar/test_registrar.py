@@ -22,7 +22,8 @@ class Desk:
         request = self.request(*contacts, call=call, cseq=cseq, **headers)
         outcome = self.registrar.process(request, None, now)
         response = request.response(outcome.status, outcome.reason)
-        for name, value in outcome.headers:
+        for line in outcome.lines:
+            name, _, value = line.partition(b": ")
             response.append(name, value)
         return response
 
@@ -148,8 +149,9 @@ class TestRenewal:
         assert renewed is not None
         granted = short.registrar.renew(again, renewed, 100.0)
         response = long.register("<sip:a@h>;q=0.5", cseq=2, now=100.0, **headers)
-        assert granted == [(name.title(), value) for name, value in response.headers()[-len(granted) :]]
-        assert [each[0] for each in granted] == [b"Contact", b"Path"]
+        said = response.headers()[-len(granted) :]
+        assert granted == [name.title() + b": " + value for name, value in said]
+        assert [each[0] for each in said] == [b"contact", b"path"]
         (one,), (other,) = short.location, long.location
         for name in ("aor", "contact", "expires", "call_id", "cseq", "q", "path", "user_agent", "modified"):
             assert getattr(one, name) == getattr(other, name), name
@@ -176,6 +178,28 @@ class TestRenewal:
         desk.registrar.lifetimes = Lifetimes(3600, 700, 7200)
         assert self.renewal(desk, {"contact": "<sip:a@h>", "cseq": 2, "flow": None} | self.SAID) is None
         assert desk.register("<sip:a@h>", cseq=2, **self.SAID).status == 423
+
+    @pytest.mark.parametrize(
+        "to", [b"<sip:5000@example.org>", b"sip:5000@EXAMPLE.org", b'"A: <sip:x@y>" <sips:5000@example.org>']
+    )
+    def test_to_may_be_written_in_any_way(self, desk: Desk, to: bytes) -> None:
+        desk.register("<sip:a@h>", to=to, **self.SAID)
+        again = desk.request("<sip:a@h>", cseq=2, to=to, **self.SAID)
+        known = desk.registrar.renewal(again, None) is not None
+        assert known == (to[-1:] == b">")
+
+    def test_somebody_elses_record_is_not_taken(self, desk: Desk) -> None:
+        desk.register("<sip:a@h>", to=b"<sip:%78:secret@example.org>", **self.SAID)
+        desk.register("<sip:a@h>", to=b"<sip:secret@example.org>", **self.SAID)
+        for to, owner in ((b"<sip:secret@example.org>", b"secret"), (b"<sip:%78:secret@example.org>", b"x")):
+            again = desk.request("<sip:a@h>", cseq=2, to=to, **self.SAID)
+            renewed = desk.registrar.renewal(again, None)
+            assert renewed is None or renewed.user == owner
+
+    def test_who_is_to_be_looked_at_each_time(self, desk: Desk) -> None:
+        request = desk.request("<sip:a@h>", **self.SAID)
+        assert desk.registrar.process(request, None, 0.0, renewable=False).status == 200
+        assert self.renewal(desk, {"contact": "<sip:a@h>", "cseq": 2, "flow": None} | self.SAID) is None
 
     def test_two_contacts_at_once(self, desk: Desk) -> None:
         desk.register("<sip:a@h>", "<sip:b@h>", **self.SAID)
