@@ -193,6 +193,10 @@ class Engine:
 
     def abandon(self, transaction: Transaction) -> None:
         """Forget a transaction at once, without any event."""
+        if transaction.row is not OVER:  # its key may be another one's by now
+            self._forget(transaction)
+
+    def _forget(self, transaction: Transaction) -> None:
         transaction.row, transaction.timers = OVER, None
         if isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
@@ -220,7 +224,7 @@ class Engine:
             self._end(transaction)
 
     def _end(self, transaction: Transaction) -> None:
-        self.abandon(transaction)
+        self._forget(transaction)
         if transaction.context is not None:
             self.events.append((transaction, None))
 

@@ -263,7 +263,7 @@ class TransactionLayer(Engine):
         transaction = self._servers.get(key)
         if transaction is None and key in self._refused:
             return  # of a refusal that left no transaction behind (§8.2.7)
-        if transaction is None and not via.has_cookie:
+        if transaction is None and not isinstance(key, bytes):
             transaction = self._old_style_invite(ack, via)
         arrive(ack, via, source)
         event = AckReceived(ack, source)

@@ -93,6 +93,15 @@ def test_abandoned_transactions_are_gone_without_a_word() -> None:
     assert book.layer.get_timer() is None
 
 
+def test_what_is_over_cannot_take_its_successor_along() -> None:
+    book = Playbook()
+    first = book.server(b"OPTIONS")
+    book.layer.abandon(first)
+    second = book.server(b"OPTIONS")
+    book.layer.abandon(first)
+    assert list(book.layer.transactions()) == [second]
+
+
 def test_transport_errors_touch_only_their_flow_and_searches_are_rare() -> None:
     book = Playbook()
     book.client(b"OPTIONS")
