@@ -346,5 +346,5 @@ class ResponseContext:
 def _not_unavailable(response: Response) -> Response:
     """That one server is unavailable, or not to be reached, does not mean that we are (16.7 step 6)."""
     if response.status == 503:
-        response.status, response.reason = 500, b"Server Internal Error"
+        response.set_status(500, b"Server Internal Error")
     return response

@@ -1,7 +1,7 @@
 """Which header lines a message has, in which order: shared by all messages that look alike.
 
 A user agent writes the same headers in the same order again and again. So the names are sorted out once,
-and the next message is only compared with what is known: its lines must begin with the same names. What a
+and the next message is only compared with what is known: its lines must have the same names. What a
 proxy does to a message's lines leads from one layout to another, which is kept with the first one.
 """
 
@@ -20,11 +20,17 @@ _EACH: Final = 8
 _LONGEST: Final = 48
 """Lines of a header whose layout is kept."""
 
+_AROUND: Final = 3
+"""Pieces of a message beside the lines of its header: start line, empty line, body."""
+
 _LONGEST_NAMES: Final = 1024
 """Bytes of all names together: they are kept, and the sender chooses them."""
 
 NEEDED: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
 """What every message has (RFC 3261 §8.1.1, §8.2.6.2)."""
+
+CHECKED: Final = (*NEEDED, b"max-forwards", b"content-length")
+"""Of which `syntax.check` reads the first line."""
 
 Picked: TypeAlias = Sequence[bytes]
 Pick: TypeAlias = Callable[[list[bytes]], Picked]
@@ -32,7 +38,10 @@ Pick: TypeAlias = Callable[[list[bytes]], Picked]
 
 
 class Layout:
-    """The keys of header lines, in order, and where each stands first. It never changes."""
+    """The keys of header lines, in order, and where each stands first. It never changes.
+
+    Places count from 1: before the header is the start line.
+    """
 
     __slots__ = (
         "_appended",
@@ -43,32 +52,30 @@ class Layout:
         "call_id",
         "complete",
         "cseq",
-        "ends",
         "from_",
         "hops",
         "index",
         "keys",
         "length",
         "lone",
+        "others",
         "route",
-        "starts",
         "to",
         "via",
     )
 
     keys: tuple[bytes, ...]
     index: dict[bytes, int]
-    starts: tuple[bytes, ...]
-    ends: tuple[bytes, ...]
+    others: tuple[tuple[int, bytes, bytes], ...]
     complete: bool
     via: int
     from_: int
     to: int
     call_id: int
     cseq: int
-    hops: int | None
-    length: int | None
-    route: int | None
+    hops: int
+    length: int
+    route: int
     lone: bool
     _places: dict[bytes, tuple[int, ...]]
     _prepended: dict[bytes, Layout]
@@ -78,22 +85,23 @@ class Layout:
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys
-        self.index = dict(zip(keys[::-1], range(len(keys) - 1, -1, -1), strict=True))
-        self.starts = self.ends = ()
-        """How the lines begin, as what they stand between in the order of bytes: what begins with `Via:` is
-        not before that, but before `Via;`. To compare is cheaper than `startswith`.
+        self.index = dict(zip(keys[::-1], range(len(keys), 0, -1), strict=True))
+        self.others = ()
+        """Where the lines stand that `syntax.check` does not look at, and how they begin, as what they stand
+        between in the order of bytes: what begins with `Allow:` is not before that, but before `Allow;`. To
+        compare is cheaper than `startswith`.
 
         Only where the layout is one of those that are kept.
         """
         index = self.index
-        places = [index.get(key, -1) for key in NEEDED]
+        places = [index.get(key, 0) for key in NEEDED]
         self.via, self.from_, self.to, self.call_id, self.cseq = places
         """Where the first lines with the keys of NEEDED stand."""
-        self.complete = min(places) >= 0
+        self.complete = min(places) > 0
         """Each of these is there."""
-        self.hops, self.length = index.get(b"max-forwards"), index.get(b"content-length")
-        """Where the first Max-Forwards and the first Content-Length stand."""
-        self.route = index.get(b"route")
+        self.hops, self.length = index.get(b"max-forwards", 0), index.get(b"content-length", 0)
+        """Where the first Max-Forwards and the first Content-Length stand; 0 where there is none."""
+        self.route = index.get(b"route", 0)
         self.lone = keys.count(b"via") == 1 and b"proxy-require" not in index
         """One Via line and no Proxy-Require: nothing to find out before a request is forwarded."""
         self._places, self._prepended, self._appended, self._without, self._chosen = {}, {}, {}, {}, {}
@@ -102,7 +110,8 @@ class Layout:
         """Where all lines with this key stand; only for keys that we ask for ourselves."""
         places = self._places.get(key)
         if places is None:
-            places = self._places[key] = tuple(place for place, each in enumerate(self.keys) if each == key)
+            places = tuple(place for place, each in enumerate(self.keys, 1) if each == key)
+            self._places[key] = places
         return places
 
     def prepended(self, key: bytes) -> Layout:
@@ -124,16 +133,16 @@ class Layout:
         layout = self._without.get(position)
         if layout is None:
             keys = self.keys
-            layout = self._without[position] = Layout(keys[:position] + keys[position + 1 :])
+            layout = self._without[position] = Layout(keys[: position - 1] + keys[position:])
         return layout
 
     def chosen(self, keys: frozenset[bytes]) -> tuple[Pick, Layout]:
         """What takes the lines with these keys, in order, and the layout that they make by themselves."""
         found = self._chosen.get(keys)
         if found is None:
-            places = [place for place, key in enumerate(self.keys) if key in keys]
+            places = [place for place, key in enumerate(self.keys, 1) if key in keys]
             pick = _taking(places)
-            found = self._chosen[keys] = pick, Layout(tuple(self.keys[place] for place in places))
+            found = self._chosen[keys] = pick, Layout(tuple(key for key in self.keys if key in keys))
         return found
 
 
@@ -158,29 +167,26 @@ class Layouts:
         self._known: list[dict[bytes | int, list[Layout]]] = [{} for _ in range(_LONGEST + 1)]
         """By number of lines, then by kind: to look up a pair would make one first."""
 
-    def find(self, kind: bytes | int, lines: list[bytes]) -> Layout | None:
-        """The layout of these lines; None where it is not known."""
-        if len(lines) > _LONGEST:
-            return None
-        known = self._known[len(lines)].get(kind)
-        if known is not None:
-            for layout in known:
-                # With `strict` the compiler would make an object of each step.
-                for line, start, end in zip(lines, layout.starts, layout.ends):  # noqa: B905
-                    if not start <= line < end:
-                        break
-                else:
-                    return layout
-        return None
+    def like(self, kind: bytes | int, pieces: list[bytes]) -> list[Layout]:
+        """Those that a message of this kind may have, by the number of its pieces.
+
+        It has one where the others of its lines begin as the layout says, and `syntax.check` is content: it
+        knows by its name each line that it looks at.
+        """
+        count = len(pieces) - _AROUND
+        return self._known[count].get(kind, _NONE) if count <= _LONGEST else _NONE
 
     def keep(self, kind: bytes | int, lines: list[bytes], layout: Layout) -> None:
         """Know the layout of these lines from now on; each is `Name: value`, without a folding."""
         if len(lines) > _LONGEST:
             return
-        starts = tuple(line[: line.index(b":") + 1] for line in lines)
+        starts = [line[: line.index(b":") + 1] for line in lines]
         if sum(map(len, starts)) > _LONGEST_NAMES:
             return
-        layout.starts, layout.ends = starts, tuple(start[:-1] + b";" for start in starts)
+        checked = {layout.index[key] for key in CHECKED if key in layout.index}
+        layout.others = tuple(
+            (place, start, start[:-1] + b";") for place, start in enumerate(starts, 1) if place not in checked
+        )
         if self.kinds >= _KINDS:
             self.forget()
         known = self._known[len(lines)]
@@ -195,3 +201,6 @@ class Layouts:
         """Know nothing any more."""
         for known in self._known:
             known.clear()
+
+
+_NONE: Final[list[Layout]] = []

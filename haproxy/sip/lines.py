@@ -33,6 +33,7 @@ class Message:
 
     _layout: Layout
     _lines: list[bytes]
+    """All that is sent: start line, header lines, the empty line, body."""
     _via: Via | None
     body: bytes
     call_id: bytes
@@ -41,10 +42,10 @@ class Message:
     from_tag: bytes | None
     to_tag: bytes | None
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
+    def __init__(self, start: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         headers = list(headers)
         self._layout = Layout(tuple(header.KNOWN.get(name) or name.lower() for name, _ in headers))
-        self._lines = [name + b": " + value for name, value in headers]
+        self._lines = [start, *(name + b": " + value for name, value in headers), b"", body]
         self._via = None
         self.body = body
         self._derive()
@@ -52,7 +53,7 @@ class Message:
     @property
     def start_line(self) -> bytes:
         """The first line, without its line end."""
-        raise NotImplementedError
+        return self._lines[0]
 
     def line(self, key: bytes) -> bytes | None:
         """The first line with this key, as it stands; None where there is none."""
@@ -102,7 +103,7 @@ class Message:
     def route(self) -> bytes | None:
         """The first Route line, as it stands; None where there is none."""
         position = self._layout.route
-        return None if position is None else self._lines[position]
+        return self._lines[position] if position else None
 
     def values(self, key: bytes) -> list[bytes]:
         """The values of a list header: all lines, split at commas (RFC 3261 §7.3.1)."""
@@ -110,7 +111,7 @@ class Message:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Key and value of every header line, in order."""
-        return [(name, _value(line)) for name, line in zip(self._layout.keys, self._lines, strict=True)]
+        return [(name, _value(line)) for name, line in zip(self._layout.keys, self._lines[1:-2], strict=True)]
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._layout.index
@@ -139,7 +140,7 @@ class Message:
     def max_forwards(self) -> int | None:
         """The hops left; None where the header is missing."""
         position = self._layout.hops
-        if position is None:
+        if position == 0:
             return None
         line = self._lines[position]
         hops = syntax.USUAL_HOPS.get(line)
@@ -149,15 +150,15 @@ class Message:
         """Say that there is one hop less left; `most`, where the sender has not said how many."""
         layout, lines = self._layout, self._lines
         position = layout.hops
-        if position is None:
-            lines.append(syntax.HOPS_LINES[most])
+        if position == 0:
+            lines.insert(-2, syntax.HOPS_LINES[most])
             self._layout = layout.appended(b"max-forwards")
         else:
             lines[position] = syntax.LESS_HOPS.get(lines[position]) or syntax.less_hops(lines[position])
 
     def push_via(self, value: bytes) -> None:
         """Put a Via on top."""
-        self._lines.insert(0, b"Via: " + value)
+        self._lines.insert(1, b"Via: " + value)
         self._layout = self._layout.prepended(b"via")
         self._via = None
 
@@ -197,7 +198,7 @@ class Message:
     def prepend(self, name: bytes, value: bytes) -> None:
         """Add a header line before all others: a Via, Route or Record-Route that becomes the first one."""
         key = header.KNOWN.get(name) or name.lower()
-        self._lines.insert(0, name + b": " + value)
+        self._lines.insert(1, name + b": " + value)
         self._layout = self._layout.prepended(key)
         if key in _DERIVED:
             self._changed(key)
@@ -205,7 +206,7 @@ class Message:
     def append(self, name: bytes, value: bytes) -> None:
         """Add a header line after all others."""
         key = header.KNOWN.get(name) or name.lower()
-        self._lines.append(name + b": " + value)
+        self._lines.insert(-2, name + b": " + value)
         self._layout = self._layout.appended(key)
         self._changed(key)
 
@@ -253,7 +254,7 @@ class Message:
 
     def replace_body(self, body: bytes, content_type: bytes | None = None) -> None:
         """Put another body in, with its length. None keeps the Content-Type; an empty body drops it."""
-        self.body = body
+        self._lines[-1] = self.body = body
         self.set(b"Content-Length", b"%d" % len(body))
         if not body:
             self.remove(b"content-type")
@@ -271,16 +272,16 @@ class Message:
         twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
 
     def __bytes__(self) -> bytes:
-        return b"\r\n".join([self.start_line, *self._lines, b"", self.body])
+        return b"\r\n".join(self._lines)
 
     def __repr__(self) -> str:
         return f"<{self.start_line.decode(errors='replace')} {self.call_id.decode(errors='replace')}>"
 
     def _drop(self, key: bytes, start: int) -> None:
         keys = self._layout.keys
-        kept = [position for position, name in enumerate(keys) if name != key or position < start]
-        self._lines = [self._lines[position] for position in kept]
-        self._layout = Layout(tuple(keys[position] for position in kept))
+        dropped = {place for place, name in enumerate(keys, 1) if name == key and place >= start}
+        self._lines = [line for place, line in enumerate(self._lines) if place not in dropped]
+        self._layout = Layout(tuple(name for place, name in enumerate(keys, 1) if place not in dropped))
 
     def _changed(self, key: bytes) -> None:
         derive = _DERIVED.get(key)
@@ -311,11 +312,11 @@ def _derive_cseq(message: Message) -> None:
 
 
 def _derive_from(message: Message) -> None:
-    message.from_tag = syntax.tag_or_none(message.line(b"from") or b"")
+    message.from_tag = syntax.tag_or_none(syntax.FROM_TAGS, message.line(b"from") or b"")
 
 
 def _derive_to(message: Message) -> None:
-    message.to_tag = syntax.tag_or_none(message.line(b"to") or b"")
+    message.to_tag = syntax.tag_or_none(syntax.TO_TAGS, message.line(b"to") or b"")
 
 
 _DERIVED: Final[dict[bytes, Callable[[Message], None]]] = {

@@ -25,8 +25,7 @@ _COPIED: Final = frozenset([b"via", b"from", b"to", b"call-id", b"cseq"])
 _COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
 _COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
 _EMPTY_LINE: Final = b"\r\n\r\n"
-_STATUS_STARTS: Final = [b"SIP/2.0 %d " % status for status in range(700)]
-_USUAL_STARTS: Final = [start + reason_of(status) for status, start in enumerate(_STATUS_STARTS)]
+_USUAL_STARTS: Final = [start + reason_of(status) for status, start in enumerate(syntax.STATUS_STARTS)]
 
 
 class Request(Message):
@@ -46,7 +45,7 @@ class Request(Message):
         """`headers` None leaves all attributes for the caller to set, as `parse` and `copy` do."""
         if headers is None:
             return
-        super().__init__(headers, body)
+        super().__init__(syntax.request_line(method, uri), headers, body)
         self._target = None
         self.method = method
         """As written; methods are case-sensitive."""
@@ -68,11 +67,6 @@ class Request(Message):
         return request
 
     @property
-    def start_line(self) -> bytes:
-        """`METHOD uri SIP/2.0`."""
-        return self.method + b" " + self.uri + b" SIP/2.0"
-
-    @property
     def target(self) -> Uri:
         """The Request-URI in parts. Raises `uri.UriError` for a URI that did not come from `parse`."""
         target = self._target
@@ -82,6 +76,7 @@ class Request(Message):
 
     def set_uri(self, uri: bytes) -> None:
         """Replace the Request-URI."""
+        self._lines[0] = syntax.request_line(self.method, uri)
         self.uri = uri
         self._target = None
 
@@ -97,7 +92,7 @@ class Request(Message):
             layout.lone
             and self._target is not None
             and self.uri[:4] == b"sip:"
-            and (hops is None or lines[hops] in syntax.LESS_HOPS)
+            and (not hops or lines[hops] in syntax.LESS_HOPS)
             and header.COMMA not in lines[layout.via]
         )
 
@@ -116,7 +111,7 @@ class Request(Message):
                 self.to_tag,
                 self.call_id,
                 self.cseq_number,
-                None if route is None else lines[route],
+                lines[route] if route else None,
                 None if required is None else lines[required],
             )
         )
@@ -130,11 +125,11 @@ class Request(Message):
         copied = _COPIED_TO_TRYING if status == 100 else _COPIED
         if 100 < status < 300 and self.method in _DIALOG_METHODS:
             copied = _COPIED_TO_DIALOG
-        response = Response(headers=None)
+        response = Response(0, b"", None)
         response.status = status
         response.reason = reason_of(status) if reason is None else reason
         pick, layout = self._layout.chosen(copied)
-        response._lines = list(pick(self._lines))
+        response._lines = [syntax.STATUS_STARTS[status] + response.reason, *pick(self._lines), b"", b""]
         response._layout, response._via, response.body = layout, self._via, b""
         response.call_id, response.cseq_number, response.cseq_method = (
             self.call_id,
@@ -153,10 +148,10 @@ class Request(Message):
         For answers of which there are many, and which nobody looks at any more.
         """
         pick, layout = self._layout.chosen(_COPIED)
-        start = _USUAL_STARTS[status] if reason is None else _STATUS_STARTS[status] + reason
+        start = _USUAL_STARTS[status] if reason is None else syntax.STATUS_STARTS[status] + reason
         lines = [start, *pick(self._lines), b"Content-Length: 0", *added, b"\r\n"]
         if self.to_tag is None:
-            lines[layout.index[b"to"] + 1] += b";tag=" + to_tag
+            lines[layout.index[b"to"]] += b";tag=" + to_tag
         return b"\r\n".join(lines)
 
     def copy(self) -> Request:
@@ -182,16 +177,16 @@ class Response(Message):
         """`headers` None leaves all attributes for the caller to set, as `parse` and `copy` do."""
         if headers is None:
             return
-        super().__init__(headers, body)
+        super().__init__(syntax.STATUS_STARTS[status] + reason, headers, body)
         self.status = status
         """100 to 699."""
         self.reason = reason
         """The reason phrase as written, possibly empty."""
 
-    @property
-    def start_line(self) -> bytes:
-        """`SIP/2.0 status reason`."""
-        return _STATUS_STARTS[self.status] + self.reason
+    def set_status(self, status: int, reason: bytes) -> None:
+        """Replace status and reason phrase."""
+        self._lines[0] = syntax.STATUS_STARTS[status] + reason
+        self.status, self.reason = status, reason
 
     @property
     def retry_after(self) -> int | None:
@@ -207,7 +202,7 @@ class Response(Message):
 
     def copy(self) -> Response:
         """An independent copy."""
-        twin = Response(headers=None)
+        twin = Response(0, b"", None)
         twin.status, twin.reason = self.status, self.reason
         self._copy_to(twin)
         return twin
@@ -237,23 +232,63 @@ def _parse(data: bytes, end: int) -> Request | Response:
     """
     if end <= 0 or end > syntax.MAX_HEADER_BYTES:
         return _parse_unusual(data, end)
+    end += 4
     lines = data[:end].splitlines()
-    first = lines.pop(0)
+    first = lines[0]
     if not first:
         return parse(data.lstrip(b"\r\n"))
     start = syntax.START_LINES[first]
-    layout = _layouts.find(start[0], lines)
-    if layout is None:
-        earlier = data.find(_EMPTY_LINE)
-        if earlier < end:
-            return _parse(data, earlier)
-        if len(lines) > syntax.MAX_HEADERS:
-            return _parse_unusual(data, end)
-    if len(start) == 2:
-        return _parse_response(start, layout, lines, data[end + 4 :])
-    request = Request(headers=None)
-    request.method, request.uri, request._target, line_fault = start
-    header_fault = _read_header(request, request.method, layout, lines, data[end + 4 :])
+    body = data[end:]
+    lines.append(body)
+    if len(start) == 3:
+        response = Response(0, b"", None)
+        response.status, response.reason, lines[0] = start
+        response._lines, response.body = lines, body
+        if _is_known(response, response.status, lines):
+            return response
+        return _parse_afresh(data, end - 4)
+    request = Request(b"", b"", None)
+    request.method, request.uri, request._target, fault, lines[0] = start
+    request._lines, request.body = lines, body
+    if fault is None and _is_known(request, request.method, lines):
+        return _checked(request)
+    return _parse_afresh(data, end - 4)
+
+
+def _is_known(message: Message, kind: bytes | int, lines: list[bytes]) -> bool:
+    """Whether a message has a layout that is known, and in its lines is what every message must have."""
+    for layout in _layouts.like(kind, lines):
+        for place, start, end in layout.others:
+            if not start <= lines[place] < end:
+                break
+        else:
+            if syntax.check(message, layout, lines) is None:
+                message._layout = layout
+                return True
+    return False
+
+
+def _checked(request: Request) -> Request:
+    fault = syntax.check_request(request)
+    if fault is not None:
+        raise ParseError(*fault, request)
+    return request
+
+
+def _parse_afresh(data: bytes, end: int) -> Request | Response:
+    """Parse a message of which nothing is known."""
+    earlier = data.find(_EMPTY_LINE)
+    if earlier < end:
+        return _parse(data, earlier)
+    lines = data[:end].splitlines()
+    if len(lines) > syntax.MAX_LINES:
+        return _parse_unusual(data, end)
+    start = syntax.START_LINES[lines[0]]
+    if len(start) == 3:
+        return _parse_response(start, lines, data[end + 4 :])
+    request = Request(b"", b"", None)
+    request.method, request.uri, request._target, line_fault, lines[0] = start
+    header_fault = _read_header(request, request.method, lines, data[end + 4 :])
     fault = line_fault or header_fault or syntax.check_request(request)
     if fault is not None:
         request._derive()
@@ -261,33 +296,26 @@ def _parse(data: bytes, end: int) -> Request | Response:
     return request
 
 
-def _parse_response(
-    start: syntax.StatusLine, layout: Layout | None, lines: list[bytes], body: bytes
-) -> Response:
-    response = Response(headers=None)
-    response.status, response.reason = start
-    fault = _read_header(response, response.status, layout, lines, body)
+def _parse_response(start: syntax.StatusLine, lines: list[bytes], body: bytes) -> Response:
+    response = Response(0, b"", None)
+    response.status, response.reason, lines[0] = start
+    fault = _read_header(response, response.status, lines, body)
     if fault is not None:
         raise ParseError(None, f"response dropped: {fault[1]}")
     return response
 
 
-def _read_header(
-    message: Message, kind: bytes | int, layout: Layout | None, lines: list[bytes], body: bytes
-) -> Fault | None:
-    """Index the header lines, where their layout is not known, and check what every message must have."""
-    message._via, message.body = None, body
-    if layout is not None:
-        message._layout, message._lines = layout, lines
-        return syntax.check(message, layout, lines)
-    keys, joined, fault = syntax.index(lines)
+def _read_header(message: Message, kind: bytes | int, lines: list[bytes], body: bytes) -> Fault | None:
+    """Index the header lines, and check what every message must have."""
+    keys, joined, fault = syntax.index(lines[1:])
     layout = Layout(keys)
-    message._layout, message._lines = layout, joined
-    fault = fault or syntax.check(message, layout, joined)
+    message._layout, message._lines = layout, [lines[0], *joined, b"", body]
+    message._via, message.body = None, body
+    fault = fault or syntax.missing(layout) or syntax.check(message, layout, message._lines)
     # A method that nobody knows is of no phone that comes again.
     usual = isinstance(kind, int) or kind in syntax.METHODS
-    if fault is None and usual and len(joined) == len(lines):
-        _layouts.keep(kind, lines, layout)
+    if fault is None and usual and len(joined) == len(lines) - 1:
+        _layouts.keep(kind, joined, layout)
     return fault
 
 
@@ -303,9 +331,9 @@ def _parse_unusual(data: bytes, end: int) -> Request | Response:
         lines = data[:end].splitlines() if 0 <= end <= syntax.MAX_MESSAGE_BYTES else []
         if not 0 < len(lines) <= syntax.MAX_RESPONSE_LINES:
             raise ParseError(None, "response whose header is unfinished or too large")
-        start = syntax.START_LINES[lines.pop(0)]
-        assert len(start) == 2
-        return _parse_response(start, None, lines, data[end + 4 :])
+        start = syntax.START_LINES[lines[0]]
+        assert len(start) == 3
+        return _parse_response(start, lines, data[end + 4 :])
     excerpt = _excerpt(data if end < 0 else data[:end])
     try:
         message: Message | None = parse(excerpt + b"\r\n\r\n") if excerpt else None

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haproxy.sip import address, header, uri, via
-from haproxy.sip.cache import kept
+from haproxy.sip.cache import Kept, kept
 from haproxy.sip.layout import NEEDED
 from haproxy.sip.uri import Uri
 from haproxy.sip.via import Via
@@ -42,11 +42,13 @@ MAX_CSEQ: Final = 2**31 - 1
 Fault: TypeAlias = tuple[int, str]
 """Status code and reason phrase that a malformed request gets."""
 
-RequestLine: TypeAlias = tuple[bytes, bytes, Uri | None, Fault | None]
-"""Method, URI as written and, where it is well-formed, in parts; what is wrong with the line."""
+RequestLine: TypeAlias = tuple[bytes, bytes, Uri | None, Fault | None, bytes]
+"""Method, URI as written and, where it is well-formed, in parts; what is wrong with the line, and how we
+write it.
+"""
 
-StatusLine: TypeAlias = tuple[int, bytes]
-"""Status and reason phrase."""
+StatusLine: TypeAlias = tuple[int, bytes, bytes]
+"""Status and reason phrase; how we write the line."""
 
 StartLine: TypeAlias = RequestLine | StatusLine
 
@@ -56,7 +58,10 @@ METHODS: Final = frozenset(
 _TOKEN: Final = re.compile(header.TOKEN)
 _VERSION: Final = re.compile(rb"(?i:SIP)/[0-9]+\.[0-9]+")
 _STATUS_LINE: Final = re.compile(rb"(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: ([^\r\n]*+))?")
-_STATUSES: Final = {b"SIP/2.0 %d " % status: status for status in range(100, 700)}
+STATUS_STARTS: Final = [b"SIP/2.0 %d " % status for status in range(700)]
+"""Status lines up to the reason phrase, by status."""
+
+_STATUSES: Final = {STATUS_STARTS[status]: status for status in range(100, 700)}
 HOPS_LINES: Final = tuple(b"Max-Forwards: %d" % hops for hops in range(256))
 """Max-Forwards as nearly everybody writes it, by what it says."""
 
@@ -70,7 +75,7 @@ USUAL_LENGTHS: Final = {b"Content-Length: %d" % length: length for length in ran
 """Content-Length as nearly everybody writes it, by line."""
 
 _PLAIN_ADDRESS: Final = re.compile(
-    rb'[A-Za-z]++:[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
+    rb'([A-Za-z]++):[ \t]*+(?:"[^"\\]*+"[ \t]*+|[^"<>;]*+)<[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++>'
 )
 
 
@@ -109,11 +114,12 @@ def _start_line(line: bytes) -> StartLine:
 def _status_line(line: bytes) -> StatusLine:
     status = _STATUSES.get(line[:12])
     if status is not None:
-        return status, line[12:]
+        return status, line[12:], line
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise ParseError(None, "malformed status line")
-    return int(match[1]), match[2] or b""
+    status, reason = int(match[1]), match[2] or b""
+    return status, reason, STATUS_STARTS[status] + reason
 
 
 def _request_line(line: bytes) -> RequestLine:
@@ -124,27 +130,36 @@ def _request_line(line: bytes) -> RequestLine:
     if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
         if not _VERSION.fullmatch(version):
             raise ParseError(None, "not a SIP message")
-        return method, target, None, (505, "Version Not Supported")
+        return method, target, None, (505, "Version Not Supported"), request_line(method, target)
     if method not in METHODS and not _TOKEN.fullmatch(method):
         raise ParseError(None, "malformed method")
+    if version != b"SIP/2.0":
+        line = request_line(method, target)
     try:
         parsed = uri.parse(target)
     except uri.UriError as error:
-        return method, target, None, (400, f"Malformed Request-URI: {error}")
+        return method, target, None, (400, f"Malformed Request-URI: {error}"), line
     if parsed.headers:
-        return method, target, None, (400, "Headers In The Request-URI")
-    return method, target, parsed, None
+        return method, target, None, (400, "Headers In The Request-URI"), line
+    return method, target, parsed, None, line
+
+
+def request_line(method: bytes, target: bytes) -> bytes:
+    """The first line of a request."""
+    return b"%b %b SIP/2.0" % (method, target)
 
 
 def _odd_request_line(line: bytes) -> RequestLine:
     words = line.split()
     if len(words) < 3 or not _VERSION.fullmatch(words[-1]) or not _TOKEN.fullmatch(words[0]):
         raise ParseError(None, "not a SIP message")
-    return words[0], b" ".join(words[1:-1]), None, (400, "Extra White Space In The Request Line")
+    target = b" ".join(words[1:-1])
+    fault = 400, "Extra White Space In The Request Line"
+    return words[0], target, None, fault, request_line(words[0], target)
 
 
 START_LINES: Final = kept("start lines", _start_line)
-"""What the first line of a message says: two things of a response, four of a request."""
+"""What the first line of a message says: three things of a response, five of a request."""
 
 
 def index(lines: list[bytes]) -> tuple[tuple[bytes, ...], list[bytes], Fault | None]:
@@ -179,7 +194,7 @@ def top_via(line: bytes) -> Via:
 
 
 def _cseq(line: bytes) -> tuple[int, bytes] | None:
-    words = line.partition(b":")[2].split()
+    words = _value(line, b"cseq").split()
     if len(words) != 2 or len(words[0]) > 64 or not words[0].isdigit():
         return None
     number, method = int(words[0]), words[1]
@@ -189,64 +204,86 @@ def _cseq(line: bytes) -> tuple[int, bytes] | None:
 
 
 CSEQS: Final = kept("CSeq", _cseq, 1024)
-"""Number and method of a CSeq line; None where it is malformed or out of range."""
+"""Number and method of a CSeq line; None where it is no such line, malformed or out of range."""
 
 
-def _tag(line: bytes) -> bytes | None:
+def _from_tag(line: bytes) -> bytes | None:
+    return _tag(line, b"from")
+
+
+def _to_tag(line: bytes) -> bytes | None:
+    return _tag(line, b"to")
+
+
+def _tag(line: bytes, key: bytes) -> bytes | None:
     """What stands before the tag is the same for all calls of a user: whether it is well-formed is cached."""
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
-    if _is_known_plain[front]:
+    if _plain[front] == key:
         if not mark:
             return None
         if found and (found.isalnum() or not found.strip(header.TOKEN_BYTES)):
             return found
-    return address.parse(header.unfold(line.partition(b":")[2].strip())).tag
+    return address.parse(header.unfold(_value(line, key))).tag
 
 
-TAGS: Final = kept("tags", _tag, 4096)
-"""The tag of a From or To line, None where it has none. Raises AddressError where it is malformed.
+FROM_TAGS: Final = kept("From tags", _from_tag, 4096)
+"""The tag of a From line, None where it has none. Raises AddressError where it is malformed, or no such line.
 
 All messages of a call have the same lines, but for the first ones, whose To has no tag yet.
 """
 
-
-def _is_plain_address(line: bytes) -> bool:
-    return _PLAIN_ADDRESS.fullmatch(line) is not None
-
-
-_is_known_plain: Final = kept("From and To", _is_plain_address)
+TO_TAGS: Final = kept("To tags", _to_tag, 4096)
+"""The same of a To line."""
 
 
-def tag_or_none(line: bytes) -> bytes | None:
-    """As `TAGS`, None also for what is malformed."""
+def _plain_key(line: bytes) -> bytes | None:
+    match = _PLAIN_ADDRESS.fullmatch(line)
+    return None if match is None else header.key_of(match[1])
+
+
+_plain: Final = kept("From and To", _plain_key)
+"""The key of a line with an address as user agents write it; None of others."""
+
+
+def tag_or_none(tags: Kept[bytes, bytes | None], line: bytes) -> bytes | None:
+    """As `FROM_TAGS` or `TO_TAGS` say, None also for what is malformed."""
     try:
-        return TAGS[line]
+        return tags[line]
     except address.AddressError:
         return None
 
 
 def less_hops(line: bytes) -> bytes:
     """A Max-Forwards line in an unusual form, with a hop less; 0 stays."""
-    return HOPS_LINES[max(0, int(_text(line)) - 1)]
+    return HOPS_LINES[max(0, int(_value(line, b"max-forwards")) - 1)]
 
 
-def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
-    """Check what every message must have, filling in the message's attributes, and cut the body to length."""
-    if not layout.complete:
-        return 400, f"Missing {display(next(key for key in NEEDED if key not in layout.index))} Header"
-    call_id = lines[layout.call_id]
-    call_id = (call_id[9:] if call_id[:9] == b"Call-ID: " else call_id.partition(b":")[2]).strip()
-    try:
-        message._via = via.of_line(lines[layout.via])
-    except via.ViaError as error:
-        return 400, f"{error}"
+def missing(layout: Layout) -> Fault | None:
+    """What every message must have is there."""
+    if layout.complete:
+        return None
+    return 400, f"Missing {display(next(key for key in NEEDED if key not in layout.index))} Header"
+
+
+def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:  # noqa: PLR0911 - one call
+    """Check what every message must have, filling in the message's attributes, and cut the body to length.
+
+    A line whose name is not what the layout says is taken for malformed. The usual forms are told at a
+    glance: that was measured.
+    """
+    line = lines[layout.call_id]
+    call_id = line.removeprefix(b"Call-ID: ")
+    call_id = call_id.strip() if call_id is not line else _value(line, b"call-id")
     from_line = lines[layout.from_]
     try:
-        message.from_tag, message.to_tag = TAGS[from_line], TAGS[lines[layout.to]]
+        message._via = via.of_line(lines[layout.via])
+        message.from_tag, message.to_tag = FROM_TAGS[from_line], TO_TAGS[lines[layout.to]]
+    except via.ViaError as error:
+        return 400, f"{error}"
     except address.AddressError:
-        return 400, f"Malformed {'From' if tag_or_none(from_line) is None else 'To'} Header"
+        return 400, f"Malformed {'From' if tag_or_none(FROM_TAGS, from_line) is None else 'To'} Header"
     numbered = CSEQS[lines[layout.cseq]]
     if numbered is None:
         return 400, "Malformed CSeq Header"
@@ -254,33 +291,29 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
         return 400, "Malformed Call-ID Header"
     message.call_id = call_id
     message.cseq_number, message.cseq_method = numbered
-    return _check_numbers(message, layout.hops, layout.length, lines)
-
-
-def _check_numbers(
-    message: Message, hops: int | None, length: int | None, lines: list[bytes]
-) -> Fault | None:
-    """Check Max-Forwards and Content-Length. The usual forms are told at a glance: that was measured."""
-    if hops is not None and lines[hops] not in USUAL_HOPS and not _is_count(_text(lines[hops]), 255):
+    hops, length = layout.hops, layout.length
+    if hops and lines[hops] not in USUAL_HOPS and not _is_count(_value(lines[hops], b"max-forwards"), 255):
         return 400, "Malformed Max-Forwards Header"
-    if length is None:
+    if not length:
         return None
     size = USUAL_LENGTHS.get(lines[length])
     if size is None:
-        text = _text(lines[length])
+        text = _value(lines[length], b"content-length")
         if not text.isdigit() or (len(text) > 9 and not _is_count(text, sys.maxsize)):
             return 400, "Malformed Content-Length Header"
         size = int(text)
     return None if size == len(message.body) else _cut_body(message, size)
 
 
-def _text(line: bytes) -> bytes:
-    return line.partition(b":")[2].strip()
+def _value(line: bytes, key: bytes) -> bytes:
+    """The value of a line, as long as its name is that of this key; b"" where it is another."""
+    name, _, value = line.partition(b":")
+    return value.strip() if header.key_of(name) == key else b""
 
 
 def _cut_body(message: Message, size: int) -> Fault | None:
     if size < len(message.body):
-        message.body = message.body[:size]
+        message._lines[-1] = message.body = message.body[:size]
     elif size > MAX_MESSAGE_BYTES:
         return 513, "Message Too Large"
     elif size > len(message.body):

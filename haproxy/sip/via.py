@@ -168,8 +168,15 @@ def of_line(line: bytes) -> Via:
         front += mark + after
     found = _fronts[front]
     if found is None or not (branch.isalnum() or (branch and not branch.strip(header.TOKEN_BYTES))):
-        return parse(header.cut_first(header.unfold(line[line.index(b":") + 1 :].strip()))[0])
+        return _of_unusual_line(line)
     return Via(found, line, branch)
+
+
+def _of_unusual_line(line: bytes) -> Via:
+    name, _, value = line.partition(b":")
+    if header.key_of(name) != b"via":
+        raise ViaError("not a Via header")
+    return parse(header.cut_first(header.unfold(value.strip()))[0])
 
 
 def _front(line: bytes) -> Front | None:

@@ -48,7 +48,8 @@ def test_what_a_message_leaves_behind() -> None:
     message.parse(data)
     message.parse(data)
     grown = {kind: size - before[kind] for kind, size in cache.sizes().items() if size != before[kind]}
-    assert grown == {"start lines": 1, "URIs": 1, "Via": 1, "From and To": 2, "tags": 2, "CSeq": 1}
+    tags = {"From tags": 1, "To tags": 1}
+    assert grown == {"start lines": 1, "URIs": 1, "Via": 1, "From and To": 2, **tags, "CSeq": 1}
     kept = cache.sizes()["URIs"]
     with pytest.raises(UriError):
         uri.parse(b"sip:")
@@ -62,6 +63,6 @@ def test_a_method_that_nobody_knows_leaves_no_layout() -> None:
         *(b"X-Cache: 1", b"Call-ID: c"),
     ]
     for method, known in ((b"FROBNICATE", False), (b"MESSAGE", True)):
-        own = [*lines, b"CSeq: 1 " + method]
-        message.parse(b"\r\n".join([method + b" sip:b@h SIP/2.0", *own, b"", b""]))
-        assert (message._layouts.find(method, own) is not None) == known
+        pieces = [method + b" sip:b@h SIP/2.0", *lines, b"CSeq: 1 " + method, b"", b""]
+        parsed = message.parse(b"\r\n".join(pieces))
+        assert (parsed._layout in message._layouts.like(method, pieces)) == known

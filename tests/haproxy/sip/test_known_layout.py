@@ -46,6 +46,8 @@ PIECES = [
     b"0",
 ]
 LINES = [b"Via: SIP/2.0/UDP h", b"To: <sip:a@b>", b"Call-ID:", b"Call-ID :c", b"X: y", b"Max-Forwards: 256"]
+NAMES = [*b"Via v From To Call-ID CSeq Contact Max-Forwards Content-Length X".split(), b""]
+"""That a line may have instead of its own."""
 
 
 def outcome(data: bytes) -> object:
@@ -85,12 +87,50 @@ def test_what_is_known_changes_nothing(data: st.DataObject) -> None:
     lines = bytes(damaged).split(b"\r\n")
     for _ in range(data.draw(st.integers(0, 2))):
         lines.insert(data.draw(st.integers(1, len(lines))), data.draw(st.sampled_from(LINES)))
+    places = st.integers(0, len(lines) - 1)
+    for _ in range(data.draw(st.integers(0, 2))):
+        place, other = data.draw(places), data.draw(places)
+        lines[place], lines[other] = lines[other], lines[place]
+    for _ in range(data.draw(st.integers(0, 1))):
+        place, name = data.draw(places), data.draw(st.sampled_from(NAMES))
+        lines[place] = name + lines[place][max(0, lines[place].find(b":")) :]
     changed = b"\r\n".join(lines) + data.draw(st.sampled_from([b"", EMPTY_LINE, b"x"]))
     expected = afresh(changed)
     assert outcome(changed) == expected
     message._layouts.forget()
     outcome(original)
     assert outcome(changed) == expected
+
+
+HEADER = CALL[1].partition(EMPTY_LINE)[0].split(b"\r\n")
+
+
+@pytest.mark.parametrize("line", range(1, len(HEADER)))
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_is_taken_for_what_stood_there_before(line: int, name: bytes) -> None:
+    """Each line that is checked must be known by its name, for those are not compared with the layout's."""
+    changed = HEADER.copy()
+    changed[line] = name + b":" + changed[line].partition(b":")[2]
+    data = b"\r\n".join([*changed, b"", b""])
+    expected = afresh(data)
+    afresh(CALL[1])
+    assert outcome(data) == expected
+
+
+@pytest.mark.parametrize("one", range(1, len(HEADER)))
+def test_lines_in_another_order_are_another_layout(one: int) -> None:
+    """Two phones that differ in this only do not drive out each other's."""
+    afresh(CALL[1])
+    for other in range(1, one):
+        swapped = HEADER.copy()
+        swapped[one], swapped[other] = swapped[other], swapped[one]
+        data = b"\r\n".join([*swapped, b"", b""])
+        for each in (data, CALL[1], data):
+            outcome(each)
+        before = [parse(each)._layout for each in (data, CALL[1])]
+        assert [parse(each)._layout for each in (data, CALL[1])] == before
+        names = [line.partition(b":")[0].lower() for line in swapped[1:]]
+        assert [key for key, _ in parse(data).headers()] == names
 
 
 @pytest.mark.parametrize("original", CALL)
