@@ -23,6 +23,9 @@ _LONGEST: Final = 48
 _AROUND: Final = 3
 """Pieces of a message beside the lines of its header: start line, empty line, body."""
 
+LONGEST: Final = _LONGEST + _AROUND + 1
+"""So many pieces are one too many for a layout that is kept."""
+
 _LONGEST_NAMES: Final = 1024
 """Bytes of all names together: they are kept, and the sender chooses them."""
 
@@ -163,18 +166,15 @@ def _none(lines: list[bytes]) -> Picked:
 class Layouts:
     """Those that were seen of late, by kind of message (method or status) and number of lines."""
 
+    known: list[dict[bytes | int, list[Layout]]]
+
     def __init__(self) -> None:
-        self._known: list[dict[bytes | int, list[Layout]]] = [{} for _ in range(_LONGEST + 1)]
-        """By number of lines, then by kind: to look up a pair would make one first."""
+        self.known = [{} for _ in range(LONGEST)]
+        """By number of the message's pieces, then by kind: to look up a pair would make one first.
 
-    def like(self, kind: bytes | int, pieces: list[bytes]) -> list[Layout]:
-        """Those that a message of this kind may have, by the number of its pieces.
-
-        It has one where the others of its lines begin as the layout says, and `syntax.check` is content: it
-        knows by its name each line that it looks at.
+        A message has one of these layouts where the others of its lines begin as the layout says, and
+        `syntax.check` is content: it knows by its name each line that it looks at.
         """
-        count = len(pieces) - _AROUND
-        return self._known[count].get(kind, _NONE) if count <= _LONGEST else _NONE
 
     def keep(self, kind: bytes | int, lines: list[bytes], layout: Layout) -> None:
         """Know the layout of these lines from now on; each is `Name: value`, without a folding."""
@@ -189,18 +189,15 @@ class Layouts:
         )
         if self.kinds >= _KINDS:
             self.forget()
-        known = self._known[len(lines)]
+        known = self.known[len(lines) + _AROUND]
         known[kind] = [layout, *known.get(kind, ())[: _EACH - 1]]
 
     @property
     def kinds(self) -> int:
         """How many pairs of kind and number of lines are known."""
-        return sum(map(len, self._known))
+        return sum(map(len, self.known))
 
     def forget(self) -> None:
         """Know nothing any more."""
-        for known in self._known:
+        for known in self.known:
             known.clear()
-
-
-_NONE: Final[list[Layout]] = []

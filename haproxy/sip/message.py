@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from haproxy.sip import header, syntax, uri
-from haproxy.sip.layout import Layout, Layouts
+from haproxy.sip.layout import LONGEST, Layout, Layouts
 from haproxy.sip.lines import Message
 from haproxy.sip.status import reason_of
 from haproxy.sip.syntax import Fault, ParseError
@@ -212,24 +212,21 @@ _layouts: Final = Layouts()
 """A cache: what is forgotten is found out again."""
 
 
-def parse(data: bytes) -> Request | Response:
+def parse(data: bytes, end: int = -1) -> Request | Response:
     """Parse one datagram, or one message that framing has cut out of a stream.
 
     What follows the Content-Length is ignored (RFC 4475 §3.1.1.8). A bare CR or LF in the header ends a
     line, as in RFC 2543, and leaves as CRLF: nobody after us can see other lines than we saw. Raises
     ParseError, and nothing else.
+
+    `end` is where the header ends at the latest. Where the message ends with an empty line, that is tried
+    first: if its lines make a layout that is known, there is no empty line in them, and to look for the first
+    one takes longer.
     """
-    end = len(data) - 4
-    if data[end:] != _EMPTY_LINE or data[end - 1] == header.LINE_FEED or end > syntax.MAX_HEADER_BYTES:
-        end = data.find(_EMPTY_LINE)
-    return _parse(data, end)
-
-
-def _parse(data: bytes, end: int) -> Request | Response:
-    """Parse a message whose header ends here; or before, where its lines make no layout that is known.
-
-    For these have no empty line in them, and to look for the first one takes longer than to try the last.
-    """
+    if end < 0:
+        end = len(data) - 4
+        if data[end:] != _EMPTY_LINE or data[end - 1] == header.LINE_FEED or end > syntax.MAX_HEADER_BYTES:
+            end = data.find(_EMPTY_LINE)
     if end <= 0 or end > syntax.MAX_HEADER_BYTES:
         return _parse_unusual(data, end)
     end += 4
@@ -244,42 +241,39 @@ def _parse(data: bytes, end: int) -> Request | Response:
         response = Response(0, b"", None)
         response.status, response.reason, lines[0] = start
         response._lines, response.body = lines, body
-        if _is_known(response, response.status, lines):
-            return response
-        return _parse_afresh(data, end - 4)
+        return response if _is_known(response, response.status, lines) else _parse_afresh(data, end - 4)
     request = Request(b"", b"", None)
     request.method, request.uri, request._target, fault, lines[0] = start
     request._lines, request.body = lines, body
-    if fault is None and _is_known(request, request.method, lines):
-        return _checked(request)
-    return _parse_afresh(data, end - 4)
-
-
-def _is_known(message: Message, kind: bytes | int, lines: list[bytes]) -> bool:
-    """Whether a message has a layout that is known, and in its lines is what every message must have."""
-    for layout in _layouts.like(kind, lines):
-        for place, start, end in layout.others:
-            if not start <= lines[place] < end:
-                break
-        else:
-            if syntax.check(message, layout, lines) is None:
-                message._layout = layout
-                return True
-    return False
-
-
-def _checked(request: Request) -> Request:
+    if fault is not None or not _is_known(request, request.method, lines):
+        return _parse_afresh(data, end - 4)
     fault = syntax.check_request(request)
     if fault is not None:
         raise ParseError(*fault, request)
     return request
 
 
+def _is_known(message: Message, kind: bytes | int, lines: list[bytes]) -> bool:
+    """Whether a message has a layout that is known, and in its lines is what every message must have."""
+    count = len(lines)
+    known = _layouts.known[count].get(kind) if count < LONGEST else None
+    if known is not None:
+        for layout in known:
+            for place, start, end in layout.others:
+                if not start <= lines[place] < end:
+                    break
+            else:
+                if syntax.check(message, layout, lines) is None:
+                    message._layout = layout
+                    return True
+    return False
+
+
 def _parse_afresh(data: bytes, end: int) -> Request | Response:
     """Parse a message of which nothing is known."""
     earlier = data.find(_EMPTY_LINE)
     if earlier < end:
-        return _parse(data, earlier)
+        return parse(data, earlier)
     lines = data[:end].splitlines()
     if len(lines) > syntax.MAX_LINES:
         return _parse_unusual(data, end)

@@ -163,13 +163,14 @@ def _port(text: bytes) -> int | None:
 def of_line(line: bytes) -> Via:
     """The first value of a Via header line. Raises ViaError."""
     front, _, branch = line.rpartition(b";branch=")
-    if header.SEMICOLON in branch:
-        branch, mark, after = branch.partition(b";")
-        front += mark + after
+    if not branch.isalnum():
+        if header.SEMICOLON in branch:
+            branch, mark, after = branch.partition(b";")
+            front += mark + after
+        if not branch or branch.strip(header.TOKEN_BYTES):
+            return _of_unusual_line(line)
     found = _fronts[front]
-    if found is None or not (branch.isalnum() or (branch and not branch.strip(header.TOKEN_BYTES))):
-        return _of_unusual_line(line)
-    return Via(found, line, branch)
+    return _of_unusual_line(line) if found is None else Via(found, line, branch)
 
 
 def _of_unusual_line(line: bytes) -> Via:
