@@ -290,16 +290,16 @@ class Guard:
         for source, number in numbers.items():
             if not self._may_send(source, number, now):
                 return False
-        requests = [datagram for datagram in batch if not datagram[0].startswith(_RESPONSE)]
+        requests = [each for each in batch if len(each[0]) > _KEEPALIVE and not each[0].startswith(_RESPONSE)]
         for data, _ in requests:
             if self._scanners.recognize(data):
                 return False
         for source, number in numbers.items():
             source.messages += number
-        for data, address in requests:
+        for address, number in Counter(map(_ADDRESS, requests)).items():
             source = known[address]
-            if source in numbers and len(data) > _KEEPALIVE:
-                source.requests += 1
+            if source in numbers:
+                source.requests += number
         return True
 
     def _may_send(self, source: Source, number: int, now: float) -> bool:
