@@ -235,7 +235,8 @@ class Branch:
         self.deadline = until
         if not self.watched:
             self.watched = True
-            self.context.proxying.waiting.add(self, min(until, now + LOOK))
+            look = now + LOOK
+            self.context.proxying.waiting.add(self, until if until < look else look)
 
 
 class ResponseContext:

@@ -29,7 +29,7 @@ from haproxy.proxy.route import Passage, Router
 from haproxy.proxy.side import TRANSPORTS, Side, Sides
 from haproxy.proxy.source import Sources
 from haproxy.proxy.target import Groups, Target, Targets
-from haproxy.proxy.validation import Refused, loop_hash, validate
+from haproxy.proxy.validation import Refused, validate
 from haproxy.registrar.location import Binding, LocationService, Removed
 from haproxy.registrar.registrar import Registrar
 from haproxy.sip import event
@@ -394,7 +394,8 @@ class ProxyCore(Proxying):
         """The ACK of a 2xx goes the way of its call; one that belongs to no call of ours is dropped."""
         request, flow = received.request, received.flow
         try:
-            validate(request, self._sent_bys)
+            if not request.is_plain:
+                validate(request, self._sent_bys)
             passage = self._router.take_own(request)
             if passage.genuine or self._sources.is_genesis(flow) or flow.remote in self._sources.proxy:
                 target = self._onward[passage.side][0][0]
@@ -428,10 +429,11 @@ class ProxyCore(Proxying):
             invite.context.cancel(now)
 
     def _proxy(self, server: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
-        validate(request, self._sent_bys)
-        ending = loop_hash(request)
+        if not request.is_plain:
+            validate(request, self._sent_bys)
+        course = request.course
         groups = self._groups(request, flow, self._router.take_own(request), now)
-        context = ResponseContext(self, server, groups, ending)
+        context = ResponseContext(self, server, groups, b"x" + course)
         server.context = context
         context.advance(now)
 

@@ -70,7 +70,8 @@ class Register:
         return self._reply.answer_with(request, 200, None, self._registrar.renew(request, binding, now))
 
     def _processed(self, request: Request, source: Flow, now: float) -> bytes:
-        validate(request, self._sent_bys)
+        if not request.is_plain:
+            validate(request, self._sent_bys)
         system = self._admission.register(request, source, now)
         # The dispatcher wants to hear of its systems each time.
         outcome = self._registrar.process(request, source, now, renewable=not system)

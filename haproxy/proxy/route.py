@@ -7,7 +7,6 @@ Route header and a To tag.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
 from typing import Final, NamedTuple
@@ -30,8 +29,11 @@ END: Final = 16
 DOUBLE: Final = b"r2"
 DOUBLED: Final = b";r2=on"
 
-REMEMBERED = 4096
+REMEMBERED: Final = 4096
 """Calls whose tokens are remembered, each for some 250 bytes."""
+
+LONGEST: Final = 256
+"""Bytes of a Call-ID that is remembered."""
 
 
 class Passage(NamedTuple):
@@ -72,14 +74,19 @@ class Router:
         """
         self._version = 0
         """The version of `domains` that these were chosen by."""
-        # Asked for the INVITE, its ACK, and what else there is soon.
-        self.end = lru_cache(REMEMBERED)(self._end)
+        self._ends: dict[bytes, bytes] = {}
+        """By Call-ID: they are asked for the INVITE, its ACK, and what else there is soon."""
 
     def _end(self, call_id: bytes) -> bytes:
         """The end of our Record-Route: the proof that we took part in setting this call up."""
         keyed = self._keyed.copy()  # takes half as long as to begin with the key
         keyed.update(call_id)
-        return TOKEN_MARK + keyed.hexdigest().encode() + b">"
+        end = TOKEN_MARK + keyed.hexdigest().encode() + b">"
+        if len(call_id) <= LONGEST:
+            if len(self._ends) >= REMEMBERED:
+                self._ends.clear()
+            self._ends[call_id] = end
+        return end
 
     def take_own(self, request: Request) -> Passage:
         """Section 16.4: undo a strict router's work, then remove the Route values that name this proxy.
@@ -98,7 +105,10 @@ class Router:
         passage = NOTHING
         for left in (2, 1):
             own = self._own.get(line[:-END])
-            if own is None or not compare_digest(line[-END:], self.end(request.call_id)):
+            if own is None:
+                return self._take_parsed(request, passage, left)
+            end = self._ends.get(request.call_id) or self._end(request.call_id)
+            if not compare_digest(line[-END:], end):
                 return self._take_parsed(request, passage, left)
             request.take_line(b"route")
             passage, doubled = own
@@ -114,7 +124,7 @@ class Router:
 
         `came` and `leaves` are sockets, as `Flow.local` has them.
         """
-        starts, end = self._starts, self.end(request.call_id)
+        starts, end = self._starts, self._ends.get(request.call_id) or self._end(request.call_id)
         if request.uri[:4] != b"sip:" and not self._ignore_sips and request.uri[:5].lower() == b"sips:":
             starts = self._secure_starts
         if came == leaves:
@@ -149,7 +159,7 @@ class Router:
         }
 
     def _is_genuine(self, uri: Uri, call_id: bytes) -> bool:
-        return compare_digest(_proof(uri), self.end(call_id))
+        return compare_digest(_proof(uri), self._end(call_id))
 
     def _undo_strict(self, request: Request) -> None:
         """A strict router put our Record-Route into the Request-URI and the real one at the end of Route."""

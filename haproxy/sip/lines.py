@@ -261,16 +261,6 @@ class Message:
         elif content_type is not None:
             self.set(b"Content-Type", content_type)
 
-    def _copy_to(self, twin: Message) -> None:
-        twin._layout, twin._lines, twin._via, twin.body = (
-            self._layout,
-            self._lines.copy(),
-            self._via,
-            self.body,
-        )
-        twin.call_id, twin.cseq_number, twin.cseq_method = self.call_id, self.cseq_number, self.cseq_method
-        twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
-
     def __bytes__(self) -> bytes:
         return b"\r\n".join(self._lines)
 

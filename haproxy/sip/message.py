@@ -26,6 +26,8 @@ _COPIED_TO_TRYING: Final = _COPIED | {b"timestamp"}
 _COPIED_TO_DIALOG: Final = _COPIED | {b"record-route"}
 _EMPTY_LINE: Final = b"\r\n\r\n"
 _USUAL_STARTS: Final = [start + reason_of(status) for status, start in enumerate(syntax.STATUS_STARTS)]
+_DIGITS: Final = [b"%03x" % number for number in range(4096)]
+"""Three hexadecimal digits by their number: to look them up is cheaper than to write them."""
 
 
 class Request(Message):
@@ -97,14 +99,14 @@ class Request(Message):
         )
 
     @property
-    def course(self) -> int:
-        """A number that requests share which are routed alike (RFC 5393 §4.2.2).
+    def course(self) -> bytes:
+        """Nine hexadecimal digits that requests share which are routed alike (RFC 5393 §4.2.2).
 
         Python's own hash, whose key is the process's, is good enough: no loop outlives the process.
         """
-        index, lines, route = self._layout.index, self._lines, self._layout.route
-        required = index.get(b"proxy-require")
-        return hash(
+        layout, lines = self._layout, self._lines
+        route, required = layout.route, layout.index.get(b"proxy-require")
+        number = hash(
             (
                 self.uri,
                 self.from_tag,
@@ -115,6 +117,8 @@ class Request(Message):
                 None if required is None else lines[required],
             )
         )
+        number &= 0xFFFFFFFFF
+        return _DIGITS[number >> 24] + _DIGITS[number >> 12 & 0xFFF] + _DIGITS[number & 0xFFF]
 
     def response(self, status: int, reason: bytes | None = None, to_tag: bytes | None = None) -> Response:
         """A response to this request (§8.2.6), with Content-Length 0.
@@ -158,7 +162,10 @@ class Request(Message):
         """An independent copy, for forking."""
         twin = Request(b"", b"", None)
         twin.method, twin.uri, twin._target = self.method, self.uri, self._target
-        self._copy_to(twin)
+        twin._layout, twin._lines, twin._via = self._layout, self._lines.copy(), self._via
+        twin.body, twin.call_id = self.body, self.call_id
+        twin.cseq_number, twin.cseq_method = self.cseq_number, self.cseq_method
+        twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
         return twin
 
 
@@ -204,7 +211,10 @@ class Response(Message):
         """An independent copy."""
         twin = Response(0, b"", None)
         twin.status, twin.reason = self.status, self.reason
-        self._copy_to(twin)
+        twin._layout, twin._lines, twin._via = self._layout, self._lines.copy(), self._via
+        twin.body, twin.call_id = self.body, self.call_id
+        twin.cseq_number, twin.cseq_method = self.cseq_number, self.cseq_method
+        twin.from_tag, twin.to_tag = self.from_tag, self.to_tag
         return twin
 
 
