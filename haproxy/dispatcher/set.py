@@ -97,7 +97,8 @@ class Dispatcher:
         """The set whose turns these are."""
         self._ordered_until = NEVER
         """When they are to be found anew, if nothing else changes them before."""
-        self._events: deque[Event] = deque(maxlen=EVENTS)
+        self.events: deque[Event] = deque(maxlen=EVENTS)
+        """What `next_event` hands out."""
         self.refused = 0
         """Systems that found no room."""
         self.failovers = 0
@@ -154,7 +155,7 @@ class Dispatcher:
     def refuse(self, user: bytes, uri: bytes, reason: str) -> None:
         """Tell that a system was not taken."""
         self.refused += 1
-        self._events.append(DestinationRefused(self.set_of(user) or 0, user, uri, reason))
+        self.events.append(DestinationRefused(self.set_of(user) or 0, user, uri, reason))
 
     def registered(self, user: bytes, uri: bytes, flow: Hashable | None, now: float) -> Destination | None:
         """Take or refresh a member; to register is a sign of life. None when the set is full."""
@@ -195,7 +196,7 @@ class Dispatcher:
         members.remove(gone)
         self._gather()
         gone.gone = True
-        self._events.append(DestinationChanged(gone.number, uri, gone.state.value, "removed", reason))
+        self.events.append(DestinationChanged(gone.number, uri, gone.state.value, "removed", reason))
         self._choose(f"{uri.decode(errors='replace')} {reason}", now)
 
     def failed(
@@ -290,12 +291,12 @@ class Dispatcher:
 
     def next_event(self) -> Event | None:
         """The oldest event not handed out yet."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def _join(self, destination: Destination, now: float) -> None:
         self._sets[destination.number].append(destination)
         self._gather()
-        self._events.append(
+        self.events.append(
             DestinationChanged(destination.number, destination.uri, "none", "active", REGISTERED)
         )
         self._choose(REGISTERED, now, failure=False)
@@ -360,7 +361,7 @@ class Dispatcher:
             self.rules.fell(destination, now)
         elif previous is State.INACTIVE:
             destination.recovered = now
-        self._events.append(
+        self.events.append(
             DestinationChanged(destination.number, destination.uri, previous.value, state.value, reason)
         )
 
@@ -404,7 +405,7 @@ class Dispatcher:
         target = next((number for number in order if up[number]), self._current)
         if target == self._current:
             return
-        self._events.append(
+        self.events.append(
             PrimaryChanged(self._current, target, reason or "it has the only system that answers")
         )
         self._current = target

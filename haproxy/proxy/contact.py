@@ -35,13 +35,12 @@ class OwnContacts:
 
     def replace(self, contacts: Iterable[OwnContact]) -> None:
         """Take others, as after a change of the configuration."""
-        self._by_user = {each.contact.username: each for each in contacts}
+        self.by_user = {each.contact.username: each for each in contacts}
+        """By the user part of what the registrar was told."""
 
     def find(self, uri: Uri) -> OwnContact | None:
         """The contact that a Request-URI names, by the place we registered or by any name of ours."""
-        if not self._by_user:
-            return None
-        found = self._by_user.get(uri.username)
+        found = self.by_user.get(uri.username)
         if found is None or not (self._domains.owns(uri) or _place(uri) == _place(found.contact)):
             return None
         return found

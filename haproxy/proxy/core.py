@@ -291,7 +291,8 @@ class ProxyCore(Proxying):
             self._take(now)
         while self.layer.events:
             self._hear(now)
-        self.settle(now)
+        if self._location.changes or self._dispatcher.events:
+            self.settle(now)
 
     def _take(self, now: float) -> None:
         """All transactions take a step."""

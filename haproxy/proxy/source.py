@@ -14,6 +14,9 @@ from haproxy.sip.uri import UriError
 from haproxy.sip.uri import parse as parse_uri
 from rtlib.address import Address, unpack
 
+KNOWN: Final = 4096
+"""Flows of which is remembered whether they are of Genesis systems."""
+
 
 class Sources:
     """What the lists and the dispatcher say of a source that was not denied."""
@@ -22,6 +25,9 @@ class Sources:
         self.allow = lists.allow
         self.proxy = lists.proxy
         self._dispatcher = dispatcher
+        self._known: dict[Flow, bool] = {}
+        """Who is a Genesis system, for the dispatcher's version."""
+        self._version = dispatcher.version
 
     def listed(self, flow: Flow) -> bool:
         """Whether it is on allowList or proxyList."""
@@ -29,6 +35,15 @@ class Sources:
 
     def is_genesis(self, flow: Flow) -> bool:
         """Whether this is one of the registered Genesis systems, by address and port, or by connection."""
+        if self._version != self._dispatcher.version or len(self._known) > KNOWN:
+            self._version = self._dispatcher.version
+            self._known.clear()
+        known = self._known.get(flow)
+        if known is None:
+            known = self._known[flow] = self._is_member(flow)
+        return known
+
+    def _is_member(self, flow: Flow) -> bool:
         for destination in self._dispatcher.members:
             if _same_source(destination.flow, destination.uri, flow):
                 return True

@@ -95,10 +95,11 @@ class Targets:
         """The groups of targets of a request outside of any dialog. Raises Refused and Ignored."""
         uri = request.target
         genesis = self._sources.is_genesis(flow)
-        if b"route" not in request:
-            contact = None if genesis else self._contacts.find(uri)
-            if contact is not None:
-                return self._of_contact(contact, flow, now)
+        if request.route is None:
+            if self._contacts.by_user and not genesis:
+                contact = self._contacts.find(uri)
+                if contact is not None:
+                    return self._of_contact(contact, flow, now)
             if self._domains.owns(uri):
                 return self._of_user(uri) if genesis else self._of_genesis(flow, now)
         if genesis or flow.remote in self._sources.proxy:

@@ -107,7 +107,8 @@ class LocationService:
         """What each address-of-record has, highest q first and newest first among equals."""
         self._reminders: Reminders[Binding] = Reminders(1.0)
         self._turn = 0
-        self._changes: deque[Change] = deque(maxlen=CHANGES)
+        self.changes: deque[Change] = deque(maxlen=CHANGES)
+        """What `next_change` hands out."""
         self._size = 0
 
     def __len__(self) -> int:
@@ -165,7 +166,7 @@ class LocationService:
     def remove(self, binding: Binding, reason: str = "unregistered") -> None:
         """Take a binding away."""
         self._detach(binding)
-        self._changes.append(Removed(binding, reason))
+        self.changes.append(Removed(binding, reason))
 
     def get_timer(self) -> float | None:
         """When the next binding may expire."""
@@ -183,11 +184,11 @@ class LocationService:
 
     def next_change(self) -> Change | None:
         """The oldest change not handed out yet."""
-        return self._changes.popleft() if self._changes else None
+        return self.changes.popleft() if self.changes else None
 
     def _tell(self, binding: Binding) -> None:
         binding.told()
-        self._changes.append(Saved(binding))
+        self.changes.append(Saved(binding))
 
     def _look_again(self, binding: Binding, now: float) -> None:
         self._turn = (self._turn + 1) % LOOK

@@ -54,3 +54,21 @@ def test_genesis_over_a_stream_by_address() -> None:
 
 def test_a_contact_that_is_a_name() -> None:
     assert not genesis(b"sip:genesis_a@host.example", None).is_genesis(flow("192.0.2.11"))
+
+
+def test_who_is_genesis_is_known_until_that_changes() -> None:
+    dispatcher = Dispatcher()
+    found = sources(dispatcher)
+    uri, place, other = b"sip:genesis_a@192.0.2.11:5080", flow("192.0.2.11", 40000), flow("192.0.2.11", 40001)
+    assert not found.is_genesis(place)
+    for registered in (place, other):
+        dispatcher.registered(b"genesis_a", uri, registered, 0.0)
+        assert [found.is_genesis(each) for each in (place, other)] == [
+            each is registered for each in (place, other)
+        ]
+    dispatcher.unregistered(uri, b"genesis_a", "left", 1.0)
+    assert not found.is_genesis(place)
+    assert not found.is_genesis(other)
+    for port in range(5000):
+        assert not found.is_genesis(flow("192.0.2.11", port))
+    assert len(found._known) <= 4097
