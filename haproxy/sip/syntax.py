@@ -79,6 +79,9 @@ _PLAIN_ADDRESS: Final = re.compile(
 )
 
 
+_URI_BYTES: Final = header.TOKEN_BYTES + b"@:;=?&$,/[]()"
+"""What may stand in a plain address between its scheme and its end."""
+
 _PLAIN_CONTACT: Final = re.compile(
     rb'(?:Contact|m): ?(?:"[^"\\]*+" ?)?<[a-z]++:[^\s<>"]++>(?:;[\w.-]++(?:=(?:[\w.:+-]++|"[^"\\]*+"))?)*'
 )
@@ -216,11 +219,16 @@ def _to_tag(line: bytes) -> bytes | None:
 
 
 def _tag(line: bytes, key: bytes) -> bytes | None:
-    """What stands before the tag is the same for all calls of a user: whether it is well-formed is cached."""
+    """Most lines are told at a glance. Of others, what stands before the tag is kept: a user's calls have it.
+
+    Where users are many, none of their lines is kept any more when it comes again.
+    """
     front, mark, found = line.rpartition(b";tag=")
     if not mark:
         front = line
-    if _plain[front] == key:
+    name, _, rest = front.partition(b": <sip:")
+    at_a_glance = rest[-1:] == b">" and not rest[:-1].strip(_URI_BYTES) and header.KNOWN.get(name) == key
+    if at_a_glance or _plain[front] == key:
         if not mark:
             return None
         if found and (found.isalnum() or not found.strip(header.TOKEN_BYTES)):
@@ -276,15 +284,19 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     line = lines[layout.call_id]
     call_id = line.removeprefix(b"Call-ID: ")
     call_id = call_id.strip() if call_id is not line else _value(line, b"call-id")
-    from_line = lines[layout.from_]
+    from_line, to_line = lines[layout.from_], lines[layout.to]
+    numbered = CSEQS[lines[layout.cseq]]
     try:
         message._via = via.of_line(lines[layout.via])
-        message.from_tag, message.to_tag = FROM_TAGS[from_line], TO_TAGS[lines[layout.to]]
+        if numbered is not None and numbered[1] == b"REGISTER":
+            # Of these each has other lines: to keep them takes longer than to read them.
+            message.from_tag, message.to_tag = _tag(from_line, b"from"), _tag(to_line, b"to")
+        else:
+            message.from_tag, message.to_tag = FROM_TAGS[from_line], TO_TAGS[to_line]
     except via.ViaError as error:
         return 400, f"{error}"
     except address.AddressError:
         return 400, f"Malformed {'From' if tag_or_none(FROM_TAGS, from_line) is None else 'To'} Header"
-    numbered = CSEQS[lines[layout.cseq]]
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:

@@ -41,7 +41,7 @@ def test_what_a_message_leaves_behind() -> None:
     """By kind; a malformed URI leaves nothing."""
     data = (
         b"OPTIONS sip:test-cache@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:999;branch=z9hG4bKcache\r\n"
-        b"From: <sip:test-cache-f@192.0.2.9>;tag=f\r\nTo: <sip:test-cache-t@192.0.2.9>\r\nCall-ID: c\r\n"
+        b"From: F <sip:test-cache-f@192.0.2.9>;tag=f\r\nTo: T <sip:test-cache-t@192.0.2.9>\r\nCall-ID: c\r\n"
         b"CSeq: 99991 OPTIONS\r\n\r\n"
     )
     before = cache.sizes()

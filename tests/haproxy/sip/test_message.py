@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haproxy.sip import header, syntax
+from haproxy.sip import address, header, syntax
 from haproxy.sip.message import Message, ParseError, Request, Response, parse
 
 INVITE = (
@@ -497,3 +497,18 @@ def test_a_line_may_be_alone_or_among_others() -> None:
     request.push_via(b"SIP/2.0/UDP p;branch=z9hG4bK2")
     assert request.is_alone(b"via")
     assert request.branch == b"z9hG4bK2"
+
+
+@pytest.mark.parametrize(
+    ("line", "tag"),
+    [
+        (b"From: <sip:a@b>;tag=x", b"x"), (b"From: <sip:a@b;c=d?e=f>;tag=x", b"x"), (b"To: <sip:a@b>", None),
+        (b"To: <sip:a b@c>", None), (b"To: <sip:>;tag=x", b"x"), (b"To: <sip:a@b>;x;tag=y", b"y"),
+        (b"From: <sip:a@b>;tag=\xff", b"\xff"), (b'To: "A: <sip:a@b>" <sip:c@d>', None),
+    ],
+)  # fmt: skip
+def test_a_tag_is_found_at_a_glance_as_it_is_at_leisure(line: bytes, tag: bytes | None) -> None:
+    tags = syntax.TO_TAGS if line.startswith(b"To") else syntax.FROM_TAGS
+    assert syntax.tag_or_none(tags, line) == tag
+    with contextlib.suppress(address.AddressError):
+        assert address.parse(line.partition(b":")[2].strip()).tag == tag
