@@ -263,6 +263,14 @@ def tag_or_none(tags: Kept[bytes, bytes | None], line: bytes) -> bytes | None:
         return None
 
 
+def _is_well_formed(line: bytes, key: bytes) -> bool:
+    try:
+        _tag(line, key)
+    except address.AddressError:
+        return False
+    return True
+
+
 def less_hops(line: bytes) -> bytes:
     """A Max-Forwards line in an unusual form, with a hop less; 0 stays."""
     return HOPS_LINES[max(0, int(_value(line, b"max-forwards")) - 1)]
@@ -296,7 +304,7 @@ def check(message: Message, layout: Layout, lines: list[bytes]) -> Fault | None:
     except via.ViaError as error:
         return 400, f"{error}"
     except address.AddressError:
-        return 400, f"Malformed {'From' if tag_or_none(FROM_TAGS, from_line) is None else 'To'} Header"
+        return 400, f"Malformed {'To' if _is_well_formed(from_line, b'from') else 'From'} Header"
     if numbered is None:
         return 400, "Malformed CSeq Header"
     if not call_id:

@@ -230,6 +230,12 @@ def test_refused_with_400(old: bytes, new: bytes, reason: str) -> None:
     assert refused(INVITE.replace(old, new, 1)) == (400, reason)
 
 
+def test_a_from_without_tag_is_not_to_blame() -> None:
+    untagged = INVITE.replace(b";tag=f1", b"")
+    assert parse(untagged).from_tag is None
+    assert refused(untagged.replace(b"To: Bob <", b"To: Bob ")) == (400, "Malformed To Header")
+
+
 def test_what_is_not_sip_is_dropped() -> None:
     for data in (
         b"",
